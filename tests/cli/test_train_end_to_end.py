@@ -1,0 +1,302 @@
+"""Every mode of the training program, for real, on a few small pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr.cli.main import run_task
+from tf_simclr.train.checkpoints import shapes_in
+
+ROOT = Path(__file__).parents[2]
+ENDPOINTS = {"initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"} | {
+    "final_avg_pool",
+    "proj_head_input",
+    "proj_head_output",
+}
+
+
+def run(flags, *more):
+    assert run_task("train", [*flags, *more]) == 0
+
+
+def values_of(prefix):
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {
+        name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("variables/")
+    }
+
+
+def tags_in(directory):
+    found = {}
+    for file in Path(directory).glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    return found
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, tiny_flags):
+    directory = tmp_path_factory.mktemp("pretrained")
+    run([*tiny_flags, f"--model_dir={directory}", "--mode=train_then_eval", "--untrained_baseline"])
+    return directory
+
+
+def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
+    result = json.loads((pretrained / "result.json").read_text())
+    assert result == json.loads((pretrained / "result_4.json").read_text())
+    assert result["global_step"] == 4 and result["eval/examples"] == 22
+    assert (result["eval/label_top_1_accuracy"] * 22) % 1 == pytest.approx(0, abs=1e-4)
+    assert 0 <= result["eval/label_top_1_accuracy"] <= result["eval/label_top_5_accuracy"] <= 1
+    assert "untrained/label_top_1_accuracy" in result
+    assert json.loads((pretrained / "flags.json").read_text())["train_steps"] == 4
+    assert {p.name for p in pretrained.glob("*.index")} == {"ckpt-2.index", "ckpt-4.index"}
+
+
+def test_summaries_have_the_authors_tags(pretrained):
+    tags = tags_in(pretrained)
+    train = {"weight_decay", "total_loss", "contrast_loss", "contrast_acc", "contrast_entropy"} | {
+        "supervised_loss",
+        "supervised_acc",
+    }
+    evaluation = {"regularization_loss", "label_top_1_accuracy", "label_top_5_accuracy"}
+    assert set(tags) >= {f"train/{x}" for x in train} | {f"eval/{x}" for x in evaluation} | {"learning_rate"}
+    assert [step for step, _ in tags["train/total_loss"]] == [1, 2, 3, 4]
+    parts = [dict(tags[f"train/{x}"])[2] for x in ("contrast_loss", "supervised_loss", "weight_decay")]
+    assert dict(tags["train/total_loss"])[2] == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_the_saved_model_reloads_and_trains(pretrained):
+    loaded = tf.saved_model.load(str(pretrained / "saved_model" / "4"))
+    images = tf.random.stateless_uniform([3, 16, 16, 3], [0, 1])
+    outputs = loaded(images, trainable=False)
+    assert set(outputs) >= ENDPOINTS | {"logits_sup"}
+    served = loaded.signatures["serving_default"](inputs=images)
+    np.testing.assert_allclose(served["logits_sup"], outputs["logits_sup"], rtol=1e-5)
+    moving = [v for v in loaded.variables if "moving" in v.name]
+    before = [v.numpy() for v in moving]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(loaded(images, trainable=True)["proj_head_output"]))
+    gradients = tape.gradient(loss, loaded.trainable_variables)
+    # The classifier's kernel and bias do not feed the projections; everything else must be reached.
+    reached = [g is not None and np.abs(g).max() > 0 for g in gradients]
+    assert reached.count(False) <= 2 and len(reached) > 60
+    assert any(np.any(v.numpy() != old) for v, old in zip(moving, before, strict=True))
+    for variable in loaded.trainable_variables:
+        variable.assign_sub(0.1 * tf.ones_like(variable))
+    changed = loaded(images, trainable=False)["final_avg_pool"]
+    assert np.abs(changed - outputs["final_avg_pool"]).max() > 1e-3
+
+
+def test_running_the_same_command_again_changes_nothing(pretrained, tiny_flags):
+    before = values_of(pretrained / "ckpt-4")
+    run(tiny_flags, f"--model_dir={pretrained}", "--mode=train_then_eval", "--untrained_baseline")
+    after = values_of(pretrained / "ckpt-4")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_mode_eval_reads_the_run_s_own_flags_and_ends(pretrained, capsys):
+    result = json.loads((pretrained / "result.json").read_text())
+    run([f"--model_dir={pretrained}", "--mode=eval", "--eval_timeout=30"])
+    assert "waiting for checkpoints up to step 4" in capsys.readouterr().out
+    again = json.loads((pretrained / "result.json").read_text())
+    for name in ("eval/label_top_1_accuracy", "eval/label_top_5_accuracy"):
+        assert again[name] == pytest.approx(result[name])
+
+
+def test_mode_eval_gives_up_in_time(tmp_path, tiny_flags, capsys):
+    code = run_task("train", [*tiny_flags, f"--model_dir={tmp_path}", "--mode=eval", "--eval_timeout=0.5"])
+    assert code == 2
+    assert "`eval_timeout` passed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", ["none", "linear"])
+def test_other_heads_without_a_supervised_head(tmp_path, tiny_flags, head):
+    run(
+        tiny_flags,
+        f"--model_dir={tmp_path}",
+        f"--proj_head_mode={head}",
+        "--lineareval_while_pretraining=False",
+        "--mode=train_then_eval",
+        "--optimizer=adam",
+        "--learning_rate=0.01",
+    )
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "4"))
+    outputs = loaded(tf.zeros([1, 16, 16, 3]), trainable=False)
+    assert set(outputs) >= ENDPOINTS and "logits_sup" not in outputs
+    assert not (tmp_path / "result.json").exists()
+
+
+def encoder_of(values):
+    return {name: value for name, value in values.items() if name.startswith("variables/encoder")}
+
+
+def finetune(pretrained, directory, tiny_flags, *more):
+    run(
+        tiny_flags,
+        f"--model_dir={directory}",
+        f"--checkpoint={pretrained}",
+        "--mode=train_then_eval",
+        "--train_mode=finetune",
+        "--optimizer=momentum",
+        "--variable_schema=whatever",
+        *more,
+    )
+    return values_of(directory / "ckpt-4")
+
+
+def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags):
+    after = finetune(
+        pretrained,
+        tmp_path,
+        tiny_flags,
+        "--fine_tune_after_block=4",
+        "--zero_init_logits_layer=True",
+        "--global_bn=False",
+    )
+    before = values_of(pretrained / "ckpt-4")
+    frozen = encoder_of(after)
+    assert len(frozen) > 100
+    assert all(np.array_equal(before[name], value) for name, value in frozen.items())
+    head = [name for name in after if name.startswith("variables/supervised_head")]
+    assert head and all(not np.array_equal(before[name], after[name]) for name in head)
+
+
+def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny_flags):
+    after = encoder_of(finetune(pretrained, tmp_path, tiny_flags, "--fine_tune_after_block=2"))
+    before = values_of(pretrained / "ckpt-4")
+    for name, value in after.items():
+        frozen = any(part in name for part in ("stem", "block_group1", "block_group2"))
+        assert np.array_equal(before[name], value) == frozen, name
+
+
+def test_finetuning_from_a_hidden_layer_of_the_head(pretrained, tmp_path, tiny_flags):
+    after = finetune(pretrained, tmp_path, tiny_flags, "--ft_proj_selector=1")
+    before = values_of(pretrained / "ckpt-4")
+    moved = {name for name in after if "projection" in name and not name.startswith("variables/optimizer")}
+    moved = {name for name in moved if not np.array_equal(before[name], after[name])}
+    assert moved and all("1" in name for name in moved), moved
+
+
+def test_a_head_for_other_classes_starts_afresh_and_says_so(pretrained, tmp_path, tiny_flags, capsys):
+    pictures = tmp_path / "pictures"
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            write_pictures(pictures / split / label, 8)
+    finetune(
+        pretrained,
+        tmp_path / "run",
+        tiny_flags,
+        "--dataset=folder",
+        f"--data_dir={pictures}",
+        "--train_split=train",
+        "--eval_split=test",
+    )
+    assert "supervised head starts afresh: the checkpoint's has 10 classes" in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_architecture_lists_the_variables(pretrained, tmp_path, tiny_flags, capsys):
+    flags = [*tiny_flags, f"--model_dir={tmp_path}", f"--checkpoint={pretrained}", "--train_mode=finetune"]
+    assert run_task("train", [*flags, "--width_multiplier=0.125"]) == 2
+    error = capsys.readouterr().err
+    assert "encoder/" in error and "there and" in error and error.count("\n") == 1
+
+
+def write_pictures(directory, count, size=20):
+    directory.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        image = rng.integers(0, 256, (size, size + i, 3), dtype=np.uint8)
+        tf.io.write_file(str(directory / f"{i}.png"), tf.io.encode_png(image))
+
+
+def test_unlabelled_pictures_pretrain(tmp_path, tiny_flags, capsys):
+    write_pictures(tmp_path / "pictures", 20)
+    run(
+        tiny_flags,
+        "--dataset=folder",
+        f"--data_dir={tmp_path / 'pictures'}",
+        f"--model_dir={tmp_path / 'run'}",
+        "--mode=train_then_eval",
+    )
+    assert "nothing to evaluate" in capsys.readouterr().out
+    assert (tmp_path / "run" / "saved_model" / "4").is_dir()
+    assert not any("supervised" in name for name in shapes_in(str(tmp_path / "run" / "ckpt-4")))
+
+
+def subprocess_run(flags):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
+
+
+def wait_for(path, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, tiny_flags):
+    flags = [*tiny_flags, "--train_steps=16", "--checkpoint_steps=2", "--use_blur=True"]
+    whole = subprocess_run([*flags, f"--model_dir={tmp_path / 'whole'}"])
+    killed = subprocess_run([*flags, f"--model_dir={tmp_path / 'killed'}"])
+    wait_for(tmp_path / "killed" / "ckpt-2.index", killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "killed" / "ckpt-16.index").exists()
+    again = subprocess_run([*flags, f"--model_dir={tmp_path / 'killed'}"])
+    output = again.communicate()[0].decode()
+    whole.communicate()
+    assert again.returncode == whole.returncode == 0
+    assert "resuming from step" in output
+    want, got = values_of(tmp_path / "whole" / "ckpt-16"), values_of(tmp_path / "killed" / "ckpt-16")
+    assert set(want) == set(got) and len(want) > 150
+    assert [name for name in want if not np.array_equal(want[name], got[name])] == []
+
+
+def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
+    flags = [*tiny_flags, "--train_steps=100000", "--checkpoint_steps=5", f"--model_dir={tmp_path}"]
+    process = subprocess_run(flags)
+    wait_for(tmp_path / "ckpt-5.index", process)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 143
+    assert "SIGTERM received: saved step" in output
+
+
+@pytest.mark.parametrize(
+    "more,message",
+    [
+        (["--dataset=no_such_dataset"], "no_such_dataset"),
+        (["--train_batch_size=49"], "at most the 48 pictures"),
+        (["--temperature=0"], "`temperature` must be > 0"),
+        (["--resnet_depth=19"], "18, 34, 50, 101, 152, 200"),
+        (["--train_mode=finetune", "--checkpoint=/nowhere"], "/nowhere"),
+        (["--warmup_epochs=10"], "`warmup_epochs` must end before training does"),
+        (["--dataset=folder", "--data_dir=EMPTY"], "EMPTY"),
+        (["--dataset=folder", "--data_dir=/no/such/place"], "/no/such/place"),
+    ],
+)
+def test_bad_input_is_one_line_and_not_exit_code_0(tmp_path, tiny_flags, capsys, more, message):
+    (tmp_path / "EMPTY").mkdir()
+    more = [flag.replace("EMPTY", str(tmp_path / "EMPTY")) for flag in more]
+    assert run_task("train", [*tiny_flags, f"--model_dir={tmp_path / 'run'}", *more]) != 0
+    error = capsys.readouterr().err
+    assert message.replace("EMPTY", str(tmp_path / "EMPTY")) in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and "Received" in error
+
+
+def test_chance_is_logged(pretrained, tiny_flags, tmp_path, capsys):
+    run(tiny_flags, f"--model_dir={pretrained}")
+    assert f"contrastive loss at chance: ln(2 x 16 - 1) = {math.log(31):.3f}" in capsys.readouterr().out

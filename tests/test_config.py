@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from tf_simclr.config import ExperimentConfig, build_config, parts, resolve_durations
+from tf_simclr.errors import InputError
+
+
+@pytest.mark.parametrize(
+    "values,message",
+    [
+        ({"temperature": 0.0}, r"`temperature` must be > 0. Received: temperature=0.0"),
+        ({"resnet_depth": 20}, r"`resnet_depth` must be one of: 18, 34, 50, 101, 152, 200. Received: resnet_depth=20"),
+        ({"width_multiplier": 0}, "width_multiplier"),
+        ({"momentum": 1.5}, "momentum"),
+        ({"train_epochs": 0}, "train_epochs"),
+        ({"fine_tune_after_block": 5}, "fine_tune_after_block"),
+        ({"num_proj_layers": 0}, "num_proj_layers"),
+        ({"seed": -1}, "seed"),
+        ({"color_jitter_strength": -0.5}, "color_jitter_strength"),
+        ({"dataset": "folder"}, "Pass --data_dir=DIR"),
+        ({"train_mode": "finetune", "ft_proj_selector": 4}, "at most 3"),
+        ({"train_mode": "finetune", "ft_proj_selector": 2, "proj_head_mode": "linear"}, "at most 1"),
+        ({"untrained_baseline": True, "lineareval_while_pretraining": False}, "untrained_baseline"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(values, message):
+    with pytest.raises(InputError, match=message) as error:
+        build_config({"dataset": "shapes"} | values)
+    assert "\n" not in str(error.value) and "Received:" in str(error.value)
+
+
+def test_a_name_that_is_no_field_is_refused():
+    with pytest.raises(KeyError, match="learnig_rate"):
+        build_config({"learnig_rate": 1.0})
+
+
+def test_json_round_trip():
+    config = build_config({"dataset": "shapes", "seed": 3, "data_dir": None, "sk_ratio": 0.0625})
+    assert build_config(json.loads(config.to_json())) == config
+
+
+def test_field_names_are_unique_over_all_parts():
+    names = [field.name for part in parts(ExperimentConfig()) for field in dataclasses.fields(part)]
+    assert len(names) == len(set(names))
+
+
+def durations(num_examples=1000, **values):
+    return resolve_durations(build_config({"dataset": "shapes", "train_batch_size": 100, **values}), num_examples)
+
+
+def test_steps_override_epochs():
+    assert durations(train_steps=7, train_epochs=50, warmup_epochs=0).train_steps == 7
+
+
+def test_epochs_become_steps():
+    assert durations(train_epochs=3, warmup_epochs=1).train_steps == 31
+    assert durations(1050, train_epochs=2, warmup_epochs=1) == durations(1050, train_epochs=2, warmup_epochs=1)
+    assert durations(1050, train_epochs=2, warmup_epochs=1).warmup_steps == 10  # 10.5 rounds to even
+
+
+def test_checkpoints_by_epochs_or_steps():
+    assert durations(train_epochs=20).checkpoint_steps == 10
+    assert durations(train_epochs=20, checkpoint_epochs=2.5).checkpoint_steps == 25
+    assert durations(train_epochs=20, checkpoint_steps=3).checkpoint_steps == 3
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(InputError, match="at most the 99 pictures"):
+        durations(99, train_epochs=20)
+
+
+@pytest.mark.parametrize("values", [{"train_epochs": 10}, {"train_steps": 100}, {"train_steps": 5}])
+def test_a_warmup_that_never_ends_is_refused(values):
+    with pytest.raises(InputError, match="warmup_epochs"):
+        durations(warmup_epochs=11, **values)
+
+
+@pytest.mark.parametrize(
+    "stem,size,expected", [("auto", 32, "cifar"), ("auto", 33, "imagenet"), ("cifar", 224, "cifar")]
+)
+def test_the_stem_is_its_own_choice(stem, size, expected):
+    assert build_config({"dataset": "shapes", "stem": stem}).model.stem_for(size) == expected

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+import tensorflow as tf
+
+from tf_simclr.config import Durations
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import DivergedError, build_train_function, run_loop
+
+
+class Recorder:
+    def __init__(self):
+        self.progress, self.windows = [], []
+
+    def on_progress(self, progress):
+        self.progress.append(progress)
+
+    def on_window(self, step, metrics):
+        self.windows.append((step, metrics))
+
+
+def one_device():
+    return tf.distribute.OneDeviceStrategy("CPU:0")
+
+
+def counting_step(batch):
+    return {"train/total_loss": tf.cast(batch, tf.float32)}
+
+
+def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8, on_save=None):
+    strategy, saved, recorder = one_device(), [], Recorder()
+    data = tf.data.Dataset.range(start, 10_000)
+
+    def save(at):
+        saved.append(at)
+        if on_save:
+            on_save(at)
+
+    done = run_loop(
+        train=build_train_function(strategy, step),
+        iterator=iter(strategy.experimental_distribute_dataset(data)),
+        durations=Durations(total, 0, every, per_epoch),
+        start_step=start,
+        batch_size=4,
+        learning_rate=lambda s: 0.5 * s,
+        save=save,
+        observer=recorder,
+        stop=stop if stop is not None else StopRequest(),
+    )
+    return done, saved, recorder
+
+
+def test_exactly_the_scheduled_steps_whatever_the_interval():
+    assert loop(total=10, every=4)[:2] == (10, [4, 8, 10])
+    assert loop(total=8, every=4)[:2] == (8, [4, 8])
+    assert loop(total=3, every=100)[:2] == (3, [3])
+
+
+def test_a_resumed_loop_keeps_the_rhythm_of_the_uninterrupted_one():
+    assert loop(total=10, every=4, start=6)[:2] == (10, [8, 10])
+
+
+def test_windows_are_means_over_their_steps():
+    _, _, recorder = loop(total=5, per_epoch=8)  # summaries every 2 steps
+    assert [(step, metrics["train/total_loss"]) for step, metrics in recorder.windows] == [(2, 0.5), (4, 2.5), (5, 4.0)]
+    assert recorder.windows[-1][1]["learning_rate"] == 2.0
+
+
+def test_progress_ends_at_the_last_step():
+    _, _, recorder = loop(total=6)
+    steps = [p.step for p in recorder.progress]
+    assert steps == sorted(steps) and steps[-1] == recorder.progress[-1].total_steps == 6
+
+
+def test_a_request_to_stop_saves_where_it_is():
+    stop = StopRequest()
+    with stop.watch():
+        done, saved, _ = loop(total=100, every=4, stop=stop, on_save=lambda at: os.kill(os.getpid(), signal.SIGTERM))
+    assert stop.signal_name == "SIGTERM"
+    assert done == saved[-1] == 4
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_interrupt_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), StopRequest().watch():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint():
+    def step(batch):
+        return {"train/total_loss": tf.where(batch >= 6, float("nan"), 1.0)}
+
+    saved = []
+    with pytest.raises(DivergedError, match="last checkpoint is of step 4.*smaller --learning_rate"):
+        loop(total=10, every=4, step=step, on_save=saved.append)
+    assert saved == [4]

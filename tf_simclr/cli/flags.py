@@ -1,0 +1,104 @@
+"""Command-line flags, made from the config's fields; the only module that knows absl's flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from absl import flags
+
+from tf_simclr.errors import InputError
+
+# Flags of the authors' older recipes: accepted, without effect.
+IGNORED_FLAGS = ("train_summary_steps", "variable_schema")
+
+
+@dataclass(frozen=True)
+class ParsedFlags:
+    """A command line after parsing.
+
+    Attributes:
+        values: every flag's value.
+        given: names of the flags that were on the command line or in a --flagfile.
+        ignored: names of given flags that have no effect.
+    """
+
+    values: dict[str, Any]
+    given: frozenset[str]
+    ignored: tuple[str, ...]
+
+
+def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, group: str) -> None:
+    help_text, choices = field.metadata["help"], field.metadata["choices"]
+    options = {"flag_values": parser, "module_name": group}
+    kinds = set(typing.get_args(kind)) - {type(None)} or {kind}
+    if choices:
+        flags.DEFINE_enum(field.name, field.default, list(choices), help_text, **options)
+        return
+    define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }[kinds.pop()]
+    define(field.name, field.default, help_text, **options)
+
+
+def build_parser(groups: Sequence[type]) -> flags.FlagValues:
+    """A parser of the fields of some config dataclasses, apart from absl's global one."""
+    parser = flags.FlagValues()
+    for group in groups:
+        kinds = typing.get_type_hints(group)
+        for field in dataclasses.fields(group):
+            _define(parser, field, kinds[field.name], (group.__doc__ or group.__name__).splitlines()[0])
+    for name in IGNORED_FLAGS:
+        flags.DEFINE_string(
+            name, None, "Accepted for older recipes and ignored.", flag_values=parser, module_name="Ignored."
+        )
+    flags.DEFINE_string(
+        "flagfile", "", "File with one flag a line, inserted here.", flag_values=parser, module_name="absl."
+    )
+    return parser
+
+
+def help_text(usage: str, groups: Sequence[type]) -> str:
+    """What --help prints: the usage, then every flag by group."""
+    return f"{usage}\n{build_parser(groups).get_help()}"
+
+
+def parse(argv: Sequence[str], groups: Sequence[type]) -> ParsedFlags:
+    """Parses a command line without the program's name.
+
+    Raises:
+        InputError: an unknown flag, a value of the wrong kind, or words that are no flags.
+    """
+    parser = build_parser(groups)
+    try:
+        rest = parser(["tf_simclr", *argv])[1:]
+    except (flags.Error, OSError) as error:
+        raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from error
+    if rest:
+        raise InputError(f"flags are written --name=value. Received: {' '.join(rest)}. --help lists all flags")
+    given = frozenset(name for name in parser if parser[name].present)
+    values = {name: parser[name].value for name in parser if name not in (*IGNORED_FLAGS, "flagfile")}
+    return ParsedFlags(values, given, tuple(name for name in IGNORED_FLAGS if name in given))
+
+
+def fill_from_file(parsed: ParsedFlags, path: str, groups: Sequence[type]) -> ParsedFlags:
+    """Takes from a flag file the value of every flag that was not given.
+
+    Raises:
+        InputError: the file is missing or holds something wrong.
+    """
+    other = parse([f"--flagfile={path}"], groups)
+    taken = {name: other.values[name] for name in other.given - parsed.given if name in other.values}
+    return fill_from_values(parsed, taken)
+
+
+def fill_from_values(parsed: ParsedFlags, values: dict[str, Any]) -> ParsedFlags:
+    """Takes from `values` every flag that was not given; names that are no flags any more are left out."""
+    taken = {k: v for k, v in values.items() if k in parsed.values and k not in parsed.given}
+    return dataclasses.replace(parsed, values=parsed.values | taken)

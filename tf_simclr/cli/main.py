@@ -1,0 +1,56 @@
+"""Finds a task, parses its flags, and turns what a person can mend into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tf_simclr.errors import InputError
+
+# A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> exit code, and one line here.
+TASKS = {
+    "train": "tf_simclr.cli.train",
+}
+EXIT_BAD_INPUT = 2
+
+
+def say(line: str) -> None:
+    """Prints a line at once, also into a pipe."""
+    print(line, flush=True)
+
+
+def run_task(name: str, argv: Sequence[str]) -> int:
+    """Runs a task on a command line without the program's name; returns the exit code."""
+    # TensorFlow's own start-up lines would come before our first one; whoever wants them sets the variable.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    task = importlib.import_module(TASKS[name])
+    from tf_simclr.cli import flags
+
+    if {"--help", "-h", "--helpfull"} & set(argv):
+        say(flags.help_text(task.USAGE, task.FLAG_GROUPS))
+        return 0
+    try:
+        return task.main(flags.parse(argv, task.FLAG_GROUPS))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return EXIT_BAD_INPUT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m tf_simclr TASK [flags]`; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words and words[0] in TASKS:
+        return run_task(words[0], words[1:])
+    listed = "\n".join(f"  {name:10} {_purpose(name)}" for name in TASKS)
+    usage = f"usage: python -m tf_simclr TASK [flags]\n\ntasks (TASK --help lists a task's flags):\n{listed}"
+    if not words or words[0] in ("--help", "-h"):
+        say(usage)
+        return 0 if words else EXIT_BAD_INPUT
+    print(f"error: `TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _purpose(name: str) -> str:
+    return (importlib.import_module(TASKS[name]).__doc__ or "").splitlines()[0]

@@ -1,0 +1,109 @@
+"""The progress of a run: a live line on a terminal, plain lines now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from tf_simclr.train.loop import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+_SHOWN = (
+    ("train/contrast_loss", "contrast loss", ".3f"),
+    ("train/contrast_acc", "contrast acc", ".1%"),
+    ("train/supervised_loss", "label loss", ".3f"),
+    ("train/supervised_acc", "label acc", ".1%"),
+)
+
+
+def _time_left(seconds: float | None) -> str:
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def describe(progress: Progress) -> str:
+    """One line: step, speed, time left, losses and accuracies, learning rate."""
+    speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "first step traced"
+    metrics = [f"{label} {progress.metrics[tag]:{form}}" for tag, label, form in _SHOWN if tag in progress.metrics]
+    return " | ".join(
+        [
+            f"step {progress.step}/{progress.total_steps}",
+            speed,
+            f"{_time_left(progress.seconds_left)} left",
+            *metrics,
+            f"lr {progress.learning_rate:.4g}",
+        ]
+    )
+
+
+class PlainProgress:
+    """An Observer that prints a line every ten seconds, and the first and the last."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self._last = float("-inf")
+
+    def on_progress(self, progress: Progress) -> None:
+        """Prints the line when it is due."""
+        now = time.monotonic()
+        if progress.step == progress.total_steps or now - self._last >= SECONDS_BETWEEN_LINES:
+            self._say(describe(progress))
+            self._last = now
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """Windows go to the summaries."""
+
+    def close(self) -> None:
+        """Nothing to put back."""
+
+
+class LiveProgress:
+    """An Observer that keeps one line of the terminal up to date."""
+
+    def __init__(self, console: Console):
+        self._bar = Bar(BarColumn(bar_width=20), TextColumn("{task.description}"), console=console)
+        self._bar.start()
+        self._task = self._bar.add_task("tracing the graph ...", total=None)
+
+    def on_progress(self, progress: Progress) -> None:
+        """Redraws the line."""
+        self._bar.update(
+            self._task, total=progress.total_steps, completed=progress.step, description=describe(progress)
+        )
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """Windows go to the summaries."""
+
+    def close(self) -> None:
+        """Leaves the last state of the line on the terminal."""
+        self._bar.stop()
+
+
+def build_progress(say: Callable[[str], None]) -> PlainProgress | LiveProgress:
+    """The display for where standard output goes."""
+    console = Console()
+    return LiveProgress(console) if console.is_terminal else PlainProgress(say)
+
+
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: object):
+        self._observers = observers
+
+    def on_progress(self, progress: Progress) -> None:
+        """Passed on to each."""
+        for observer in self._observers:
+            observer.on_progress(progress)  # type: ignore[attr-defined]
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """Passed on to each."""
+        for observer in self._observers:
+            observer.on_window(step, metrics)  # type: ignore[attr-defined]

@@ -1,0 +1,121 @@
+"""What differs between Keras 2 (TensorFlow 2.15) and Keras 3 (TensorFlow 2.16 and later), and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+KERAS_3: bool = hasattr(tf.keras, "ops")
+
+
+def raw_variable(variable: Any) -> tf.Variable:
+    """The tf.Variable (or distributed variable) behind a Keras variable; a tf.Variable is returned as it is."""
+    if KERAS_3 and isinstance(variable, tf.keras.Variable):
+        return variable.value
+    return variable
+
+
+def leaf_name(variable: Any) -> str:
+    """The last part of a variable's name, "kernel" or "gamma", without the ":0" of Keras 2."""
+    return variable.name.split("/")[-1].split(":")[0]
+
+
+def variable_path(variable: Any) -> str:
+    """The full name of a variable, "block_group1_block1_norm1/gamma", alike on both stacks for named layers."""
+    path = getattr(variable, "path", None) or variable.name
+    return path.split(":")[0]
+
+
+def add_float32_weight(
+    layer: tf.keras.layers.Layer,
+    *,
+    name: str,
+    shape: tuple[int, ...],
+    initializer: Any,
+    trainable: bool = True,
+    averaged_over_replicas: bool = False,
+) -> Any:
+    """Adds a weight that stays float32 under every mixed-precision policy.
+
+    Args:
+        layer: the layer that owns the weight.
+        name: leaf name.
+        shape: static shape.
+        initializer: Keras initializer or its identifier.
+        trainable: whether the optimizer sees it.
+        averaged_over_replicas: an assignment inside a replica is averaged over replicas (moving statistics).
+
+    Returns:
+        the Keras variable, read as float32 inside `call` whatever the compute dtype.
+    """
+    differing: dict[str, Any] = {"autocast": False} if KERAS_3 else {"experimental_autocast": False}
+    if averaged_over_replicas:
+        differing["aggregation"] = "mean" if KERAS_3 else tf.VariableAggregation.MEAN
+        if not KERAS_3:
+            differing["synchronization"] = tf.VariableSynchronization.ON_READ
+    return layer.add_weight(
+        name=name,
+        shape=shape,
+        initializer=initializer,
+        trainable=trainable,
+        dtype="float32",
+        **differing,
+    )
+
+
+class SlottedOptimizer(tf.keras.optimizers.Optimizer):
+    """A Keras optimizer of ours with one slot a variable, written once for both stacks.
+
+    A subclass implements `update_variable`; the differing hooks of the two base classes end here.
+
+    Args:
+        learning_rate: float or LearningRateSchedule.
+        name: name of the optimizer.
+        slot_name: name of the slot's variables.
+    """
+
+    def __init__(self, learning_rate: Any, name: str, slot_name: str):
+        if KERAS_3:
+            super().__init__(learning_rate=learning_rate, name=name)
+        else:
+            super().__init__(name=name)
+            self._learning_rate = self._build_learning_rate(learning_rate)
+        self._slot_name = slot_name
+        self.slots: list[Any] = []
+
+    def build(self, variables: Any) -> None:
+        """Creates the slots, one a variable, zeros of its shape; a second call does nothing."""
+        super().build(variables)
+        if self.slots:
+            return
+        name_argument = "name" if KERAS_3 else "variable_name"
+        self.slots = [self.add_variable_from_reference(v, **{name_argument: self._slot_name}) for v in variables]
+        self._built = True
+
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any = None) -> None:
+        """Keras's hook: one variable's update."""
+        if KERAS_3:
+            index = self._get_variable_index(variable)
+        else:
+            index = self._index_dict[self._var_key(variable)]
+            learning_rate = self.learning_rate
+        rate = tf.cast(learning_rate, variable.dtype)
+        self.update_variable(tf.cast(gradient, variable.dtype), variable, self.slots[index], index, rate)
+
+    def update_variable(
+        self, gradient: tf.Tensor, variable: Any, slot: Any, index: int, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates `variable` and `slot` in place; `index` is the variable's place in the list given to `build`."""
+        raise NotImplementedError
+
+
+def optimizer_slots(optimizer: Any) -> dict[str, list[Any]]:
+    """The optimizer's slots by name, each a list in the order of the variables it was built with."""
+    if isinstance(optimizer, SlottedOptimizer):
+        return {optimizer._slot_name: optimizer.slots}
+    if isinstance(optimizer, tf.keras.optimizers.SGD):
+        return {"momentum": list(optimizer.momentums)}
+    if isinstance(optimizer, tf.keras.optimizers.Adam):
+        return {"first_moment": list(optimizer._momentums), "second_moment": list(optimizer._velocities)}
+    raise TypeError(f"unknown optimizer: {type(optimizer).__name__}")

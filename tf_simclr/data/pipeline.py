@@ -1,0 +1,236 @@
+"""From a source to batches: shuffled views for training, every picture once for evaluation.
+
+Everything random is a function of (seed, epoch, example, view), so that the batches are the same whatever the
+parallelism, on however many processes they are spread, and wherever training is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.views import (
+    ViewPolicy,
+    apply_batch,
+    apply_crop,
+    draw_view,
+    make_view,
+)
+from tf_simclr.errors import InputError, require_range
+from tf_simclr.ops.draws import MAX_VIEWS, example_key
+from tf_simclr.ops.image import center_crop, resize
+
+EVAL_CROP = 0.875
+# Nothing here is Python control flow over tensors, and AutoGraph would look through it all at every start.
+_plain = tf.autograph.experimental.do_not_convert
+_SHUFFLE_STREAM = 0x5EED
+_NO_END = 2**62
+# Beyond this side, weight matrices over a batch cost more than slicing image by image.
+_BATCHED_CROP_MAX_SIDE = 64
+
+Batch = dict[str, Any]
+Stage = Callable[[Batch], Batch]
+
+
+def train_batches(
+    source: ImageSource,
+    *,
+    policy: ViewPolicy,
+    batch_size: int,
+    num_views: int = 2,
+    seed: int,
+    start_step: int = 0,
+    shard: tuple[int, int] = (1, 0),
+    cache: bool = False,
+    parallelism: int | None = None,
+) -> tf.data.Dataset:
+    """Endless batches of views. Batches run across the ends of epochs: every step has exactly `batch_size` examples.
+
+    Args:
+        source: the pictures.
+        policy: the family of augmentations.
+        batch_size: examples in a batch of this process; the global batch is shard[0] times that.
+        num_views: views of every example.
+        seed: the order of the examples and every augmentation depend on it.
+        start_step: number of steps already done: the batches go on exactly where an uninterrupted run would be.
+        shard: (number of processes, number of this one): this process takes every shard[0]-th example.
+        cache: hold the encoded pictures in memory (before augmentation).
+        parallelism: pictures worked on at a time; None leaves it to tf.data. It never changes the batches.
+
+    Returns:
+        a dataset of {"views": num_views tensors float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch],
+        "index": int64 [batch], "epoch": int64 [batch]}, with static shapes.
+
+    Raises:
+        InputError: the global batch is larger than the data, or a number is out of range.
+    """
+    require_range("num_views", num_views, at_least=1, at_most=MAX_VIEWS)
+    require_range("start_step", start_step, at_least=0)
+    _require_shard(shard)
+    global_batch = batch_size * shard[0]
+    _require_batch(source, global_batch)
+    if cache and source.load is not None:
+        source = source.load()
+    calls = parallelism or tf.data.AUTOTUNE
+    small = source.image_shape is not None and max(source.image_shape) <= _BATCHED_CROP_MAX_SIDE
+    stages = _crop_batches if small else _crop_one_by_one
+    prepare, finish = stages(source, policy, seed, num_views)
+    records = _endless_records(source, seed, start_step * global_batch)
+    batches = (
+        records.shard(*shard)
+        .map(_plain(prepare), num_parallel_calls=calls)
+        .batch(batch_size, drop_remainder=True)
+        .map(_plain(finish), num_parallel_calls=calls)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return batches.with_options(_options())
+
+
+def eval_batches(
+    source: ImageSource,
+    *,
+    image_size: int,
+    batch_size: int,
+    central_crop: bool,
+    shard: tuple[int, int] = (1, 0),
+    cache: bool = False,
+    parallelism: int | None = None,
+) -> tf.data.Dataset:
+    """One pass over a split in its canonical order, every example exactly once (SimCLR, Appendix B.6).
+
+    Every process gets the same number of batches of the same size; what is missing is filled up with black pictures
+    whose mask is 0.
+
+    Args:
+        source: the pictures.
+        image_size: side s of the result.
+        batch_size: examples in a batch of this process.
+        central_crop: keep the central 87.5% of the picture's shorter side, a square; otherwise the whole picture is
+            resized to a square.
+        shard: (number of processes, number of this one).
+        cache: hold the encoded pictures in memory.
+        parallelism: pictures worked on at a time; None leaves it to tf.data.
+
+    Returns:
+        a finite dataset of {"image": float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch] (-1 in the filling),
+        "mask": float32 [batch]}, with static shapes.
+
+    Raises:
+        InputError: a number is out of range.
+    """
+    require_range("batch_size", batch_size, at_least=1)
+    require_range("image_size", image_size, at_least=1)
+    _require_shard(shard)
+    if cache and source.load is not None:
+        source = source.load()
+    shape = (image_size, image_size)
+
+    def prepare(record: Batch) -> Batch:
+        image = source.decode(record["data"])
+        image = center_crop(image, shape, EVAL_CROP) if central_crop else resize(image, shape)
+        image = tf.ensure_shape(image, [*shape, 3])
+        return {"image": image, "label": record["label"], "mask": tf.ones([])}
+
+    workers, worker = shard
+    own = len(range(worker, source.num_examples, workers))
+    most = -(-source.num_examples // workers)
+    filling = -(-most // batch_size) * batch_size - own
+    nothing = {
+        "image": tf.zeros([*shape, 3]),
+        "label": tf.constant(-1, tf.int64),
+        "mask": tf.zeros([]),
+    }
+    batches = (
+        source.records(None)
+        .shard(workers, worker)
+        .map(_plain(prepare), num_parallel_calls=parallelism or tf.data.AUTOTUNE)
+        .concatenate(tf.data.Dataset.from_tensors(nothing).repeat(filling))
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return batches.with_options(_options())
+
+
+def _require_shard(shard: tuple[int, int]) -> None:
+    workers, worker = shard
+    if not 0 <= worker < workers:
+        raise InputError(
+            "`shard` must be (number of processes, number of this one), the second below the first. "
+            f"Received: shard={shard}"
+        )
+
+
+def _require_batch(source: ImageSource, global_batch: int) -> None:
+    require_range("batch_size", global_batch, at_least=1)
+    if global_batch > source.num_examples:
+        raise InputError(
+            f"The batch must not be larger than the data: {source.split!r} of {source.name} has "
+            f"{source.num_examples} pictures. Received: a global batch of {global_batch}. Choose a smaller "
+            "--train_batch_size or more pictures"
+        )
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The shards are made here, on examples; a strategy must not cut them up a second time.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return options
+
+
+def _endless_records(source: ImageSource, seed: int, position: int) -> tf.data.Dataset:
+    """The global stream of records, epoch after epoch, each in an order of its own, from `position` on."""
+    first_epoch, skipped = divmod(position, source.num_examples)
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        key = tf.random.experimental.stateless_fold_in(tf.constant([seed, _SHUFFLE_STREAM], tf.int64), epoch)
+        bits = tf.random.stateless_uniform([], key, minval=0, maxval=2**62, dtype=tf.int64, alg="philox")
+        return source.records(bits).map(_plain(lambda record: record | {"epoch": epoch}))
+
+    return tf.data.Dataset.range(first_epoch, _NO_END).flat_map(_plain(one_epoch)).skip(skipped)
+
+
+def _crop_batches(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
+    """For small pictures of one size: everything but decoding is done for a whole batch at once."""
+
+    def prepare(record: Batch) -> Batch:
+        image = tf.ensure_shape(source.decode(record["data"]), source.image_shape)
+        return _identity_of(record) | {"image": image}
+
+    def finish(batch: Batch) -> Batch:
+        keys = _keys(seed, batch, num_views)  # [b, v, 2]
+        images = tf.repeat(batch["image"][:, tf.newaxis], num_views, axis=1)  # [b, v, h, w, 3]
+        views = make_view(policy, images, keys)
+        return _identity_of(batch) | {"views": tuple(tf.unstack(views, axis=1))}
+
+    return prepare, finish
+
+
+def _crop_one_by_one(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
+    """For pictures of many sizes, or large ones: cropped to one size first, then treated as a batch."""
+
+    def prepare(record: Batch) -> Batch:
+        image = source.decode(record["data"])
+        drawn = draw_view(policy, _keys(seed, record, num_views), tf.shape(image))
+        boxes = tf.unstack(drawn["box"])
+        crops = tf.stack([apply_crop(policy, image, {"box": box}) for box in boxes])
+        return _identity_of(record) | {"crops": crops, "draws": drawn}
+
+    def finish(batch: Batch) -> Batch:
+        views = apply_batch(policy, batch["crops"], batch["draws"])  # [b, v, s, s, 3]
+        return _identity_of(batch) | {"views": tuple(tf.unstack(views, axis=1))}
+
+    return prepare, finish
+
+
+def _keys(seed: int, record: Batch, num_views: int) -> tf.Tensor:
+    """int64 [..., num_views, 2]: the keys of all views of one record or of a batch of them."""
+    epoch, index = (record[field][..., tf.newaxis] for field in ("epoch", "index"))
+    return example_key(seed, epoch, index, tf.range(num_views))
+
+
+def _identity_of(record: Batch) -> Batch:
+    return {field: record[field] for field in ("index", "label", "epoch")}

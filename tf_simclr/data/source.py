@@ -1,0 +1,183 @@
+"""What a data set is to the rest of the library (ImageSource), and the decoding of one picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tf_simclr.errors import InputError
+
+CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
+UNLABELLED = -1
+
+Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSource:
+    """One split of a data set.
+
+    Attributes:
+        name: name of the data set, for messages and results.
+        split: name of the split, as the user wrote it.
+        num_examples: number of pictures, >= 1.
+        num_classes: 0 when the split has no labels.
+        class_names: `num_classes` names, in the order of the labels.
+        image_shape: (height, width, 3) when every picture has that size, else None.
+        records: shuffle seed (int64 scalar, tensor or number) -> one pass over the split as a tf.data.Dataset of
+            {"index": int64, "label": int64 (-1 without a label), "data": what `decode` takes}, in an order that
+            depends on the seed and on nothing else. None is the canonical order.
+        decode: "data" of one record -> float32 [height, width, 3] in [0, 1].
+        notes: lines that a person should see: what was left out, how the split was made.
+        load: returns the same split with its encoded pictures held in memory; None when they already are.
+    """
+
+    name: str
+    split: str
+    num_examples: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int] | None
+    records: Records
+    decode: Callable[[tf.Tensor], tf.Tensor]
+    notes: tuple[str, ...] = ()
+    load: Callable[[], ImageSource] | None = None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the split has classes."""
+        return self.num_classes > 0
+
+
+def records_from_table(index: tf.Tensor, label: tf.Tensor, data: tf.Tensor) -> Records:
+    """The records of a table that lies in memory: a full, seeded permutation of its rows for every pass.
+
+    Args:
+        index: int64 [n], the identity of each example, which its augmentations depend on.
+        label: int64 [n], -1 without a label.
+        data: [n, ...], any dtype; row i is what `decode` takes.
+
+    Returns:
+        a function that fulfils ImageSource.records.
+    """
+    with tf.init_scope():
+        table = {
+            "index": tf.convert_to_tensor(index, tf.int64),
+            "label": tf.convert_to_tensor(label, tf.int64),
+            "data": tf.convert_to_tensor(data),
+        }
+    num_rows = int(table["index"].shape[0])
+
+    def records(seed: tf.Tensor | None) -> tf.data.Dataset:
+        rows = tf.range(num_rows, dtype=tf.int64)
+        if seed is not None:
+            key = tf.stack([tf.cast(seed, tf.int64), tf.zeros([], tf.int64)])
+            rows = tf.random.experimental.stateless_shuffle(rows, key, alg="philox")
+        # Rows are gathered one by one: a permuted copy of the table would double its memory.
+        return tf.data.Dataset.from_tensor_slices(rows).map(
+            lambda row: {field: tf.gather(values, row) for field, values in table.items()}
+        )
+
+    return records
+
+
+def decode_picture(content: tf.Tensor) -> tf.Tensor:
+    """Decodes one jpeg, png, gif (its first frame), bmp or, from TensorFlow 2.20 on, webp picture.
+
+    Grey becomes RGB by repetition; transparent parts are composited on white (the alpha of a bmp is ignored, because
+    that byte is often unused and 0). A 16-bit png keeps its 16 bits: the result is value / 65535. CMYK jpegs are
+    converted to RGB. The orientation that EXIF may ask for is NOT applied.
+
+    Args:
+        content: string scalar, the bytes of the file; the format is recognised from them.
+
+    Returns:
+        float32 [height, width, 3] in [0, 1].
+    """
+
+    def general() -> tf.Tensor:
+        return tf.io.decode_image(content, channels=0, dtype=tf.float32, expand_animations=False)
+
+    def webp() -> tf.Tensor:
+        # The op behind decode_image accepts webp only as uint8.
+        pixels = tf.io.decode_image(content, channels=0, dtype=tf.uint8, expand_animations=False)
+        return tf.cast(pixels, tf.float32) / 255.0
+
+    if CAN_READ_WEBP:
+        is_webp = tf.equal(tf.strings.substr(content, 0, 4), b"RIFF")
+        pixels = tf.cond(is_webp, webp, general)
+    else:
+        pixels = general()
+    is_bmp = tf.equal(tf.strings.substr(content, 0, 2), b"BM")
+    return _composite_on_white(pixels, ignore_alpha=is_bmp)
+
+
+def _composite_on_white(pixels: tf.Tensor, ignore_alpha: tf.Tensor) -> tf.Tensor:
+    """[h, w, 1 | 2 | 3 | 4] (grey or RGB, the even ones with alpha last) -> RGB [h, w, 3]."""
+    num_channels = tf.shape(pixels)[-1]
+    num_alpha = 1 - num_channels % 2
+    colour = pixels[..., : num_channels - num_alpha] * tf.ones([1, 1, 3])
+    transparent = tf.logical_and(num_alpha > 0, tf.logical_not(ignore_alpha))
+    alpha = tf.where(transparent, pixels[..., -1:], 1.0)
+    return tf.ensure_shape(colour * alpha + (1.0 - alpha), [None, None, 3])
+
+
+def decode_named(content: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
+    """`decode_picture` whose error, when the file is damaged, names the file.
+
+    TensorFlow's own decoding errors do not say which of a million files is damaged. A data set of one element that
+    ignores errors turns the failure into an absent element, and an absent element into an error with the path in it.
+
+    Args:
+        content: string scalar, the bytes of the file.
+        path: string scalar, for the message.
+
+    Returns:
+        float32 [height, width, 3] in [0, 1].
+    """
+    absent = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3]))
+    attempt = tf.data.Dataset.from_tensors(content).map(decode_picture).ignore_errors()
+    image = attempt.concatenate(absent).take(1).get_single_element()
+    decoded = tf.debugging.Assert(tf.size(image) > 0, ["This picture is damaged, remove or replace it:", path])
+    with tf.control_dependencies([decoded] if decoded is not None else []):
+        return tf.identity(image)
+
+
+def parse_split(split: str, num_examples: Callable[[str], int]) -> tuple[str, int, int]:
+    """Reads "train", "train[:2000]", "train[100:]", "train[:10%]" or "train[10%:50%]".
+
+    Args:
+        split: what the user wrote.
+        num_examples: name of a split -> its size; raises InputError for an unknown name.
+
+    Returns:
+        the name, and the first and last (exclusive) position.
+
+    Raises:
+        InputError: the text cannot be read, or the slice is empty.
+    """
+    bound = r"(\d+%?)?"
+    match = re.fullmatch(rf"([^\[\]]+?)(?:\[{bound}:{bound}\])?", split)
+    if match is None:
+        raise InputError(
+            f"A split must be NAME, NAME[FROM:TO] or NAME[FROM%:TO%], as in train[:2000]. Received: split={split!r}"
+        )
+    name, start_text, stop_text = match.groups()
+    total = num_examples(name)
+
+    def position(text: str | None, default: int) -> int:
+        if text is None:
+            return default
+        value = round(int(text[:-1]) * total / 100) if text.endswith("%") else int(text)
+        return min(value, total)
+
+    start, stop = position(start_text, 0), position(stop_text, total)
+    if start >= stop:
+        raise InputError(
+            f"The split holds no picture: choose a slice within the {total} pictures of {name!r}. "
+            f"Received: split={split!r}"
+        )
+    return name, start, stop

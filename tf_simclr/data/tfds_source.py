@@ -1,0 +1,219 @@
+"""Data sets of TensorFlow Datasets (TFDS), read with their pictures still encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.data.source import (
+    UNLABELLED,
+    ImageSource,
+    Records,
+    decode_named,
+    records_from_table,
+)
+from tf_simclr.errors import InputError
+
+MEMORY_BUDGET = 2 << 30
+SHUFFLE_BUFFER = 50_000
+_MAX_INDEX = 2**36  # what the key of an augmentation has room for
+
+
+def load_tfds(
+    name: str,
+    *,
+    data_dir: str | None,
+    train_split: str,
+    eval_split: str | None,
+    built_in: Sequence[str] = (),
+    memory_budget: int = MEMORY_BUDGET,
+    shuffle_buffer: int = SHUFFLE_BUFFER,
+) -> tuple[ImageSource, ImageSource | None]:
+    """Opens a data set of TFDS, which is downloaded and prepared first when it is not there yet.
+
+    Args:
+        name: "cifar10", "name/config" or "name:version".
+        data_dir: where TFDS keeps its data; None for its default, ~/tensorflow_datasets.
+        train_split: a split of TFDS, slices included: "train", "train[:10%]", "train+validation".
+        eval_split: likewise; None for none.
+        built_in: names of the other kinds of data set, for the message about an unknown name.
+        memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
+        shuffle_buffer: pictures in the shuffle buffer of a larger split, whose files are shuffled besides.
+
+    Returns:
+        the training source, and the evaluation source or None.
+
+    Raises:
+        InputError: TFDS is missing, or the name, a split or the pictures in it cannot be used.
+    """
+    tfds = _import_tfds(name, built_in)
+    builder = _builder(tfds, name, data_dir, built_in)
+    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer)
+    train = reader.source(train_split)
+    return train, None if eval_split is None else reader.source(eval_split)
+
+
+def _import_tfds(name: str, built_in: Sequence[str]) -> Any:
+    """TFDS takes seconds to import, so only those who use it pay for it."""
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise InputError(
+            f"TensorFlow Datasets is needed for this data set (pip install tensorflow-datasets); built in are: "
+            f"{', '.join(built_in)}. Received: dataset={name!r} ({error})"
+        ) from error
+    return tensorflow_datasets
+
+
+def _builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[str]) -> Any:
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        known = [*built_in, *tfds.list_builders()]
+        bare = name.split("/")[0].split(":")[0]
+        near = difflib.get_close_matches(bare, known, n=3)
+        hint = f"; did you mean {' or '.join(near)}" if near else ""
+        raise InputError(
+            f"There is no such data set. Built in are: {', '.join(built_in)}; any other name is looked up in "
+            f"TensorFlow Datasets{hint}. Received: dataset={name!r}"
+        ) from error
+    except (ValueError, AssertionError, RuntimeError, ImportError) as error:
+        raise InputError(
+            f"TensorFlow Datasets cannot open this data set: {_one_line(error)} Received: dataset={name!r}"
+        ) from error
+    if not builder.info.splits:
+        _prepare(tfds, builder, name)
+    return builder
+
+
+def _prepare(tfds: Any, builder: Any, name: str) -> None:
+    logging.getLogger(__name__).warning("%s is not in %s yet: downloading and preparing it", name, builder.data_path)
+    try:
+        builder.download_and_prepare()
+    except (OSError, AssertionError, ImportError, tfds.download.DownloadError) as error:
+        raise InputError(
+            f"{name} is not in {builder.data_path} and cannot be prepared: {_one_line(error)} Mend that, "
+            f"or prepare it elsewhere and pass --data_dir. Received: dataset={name!r}"
+        ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (text if len(text) < 300 else text[:297] + "...").rstrip(".") + "."
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """Makes sources of the splits of one prepared builder."""
+
+    tfds: Any
+    builder: Any
+    name: str
+    memory_budget: int
+    shuffle_buffer: int
+
+    def source(self, split: str) -> ImageSource:
+        """One split, or slice of it, as a source."""
+        num_examples = self._num_examples(split)
+        image_key, label_key = self._keys()
+        classes = tuple(self.builder.info.features[label_key].names) if label_key else ()
+        notes = () if label_key else (f"{self.name} has no class labels: pretraining only",)
+        height, width, _ = self.builder.info.features[image_key].shape
+        source = ImageSource(
+            name=self.name,
+            split=split,
+            num_examples=num_examples,
+            num_classes=len(classes),
+            class_names=classes,
+            image_shape=(height, width, 3) if height and width else None,
+            records=self._streamed(split, image_key, label_key, num_examples),
+            decode=lambda pair: decode_named(pair[0], pair[1]),
+            notes=notes,
+        )
+        total = max(1, sum(info.num_examples for info in self.builder.info.splits.values()))
+        size = self.builder.info.dataset_size * num_examples // total
+
+        def load() -> ImageSource:
+            table = source.records(None).batch(num_examples).get_single_element()
+            records = records_from_table(table["index"], table["label"], table["data"])
+            return dataclasses.replace(source, records=records, load=None)
+
+        if size <= self.memory_budget:
+            return load()
+        note = (
+            f"{self.name} {split} ({size / 1e9:.1f} GB) is shuffled by files and then in a buffer of "
+            f"{min(self.shuffle_buffer, num_examples)} pictures, not as a whole"
+        )
+        return dataclasses.replace(source, load=load, notes=(*notes, note))
+
+    def _num_examples(self, split: str) -> int:
+        splits = self.builder.info.splits
+        try:
+            number = splits[split].num_examples
+        except (KeyError, ValueError, AssertionError) as error:
+            raise InputError(
+                f"{self.name} has the splits: {', '.join(splits)}, and slices of them such as train[:10%]. Choose "
+                f"with --train_split and --eval_split. Received: split={split!r}"
+            ) from error
+        if number < 1:
+            raise InputError(f"The split holds no picture: choose a larger slice. Received: split={split!r}")
+        return number
+
+    def _keys(self) -> tuple[str, str | None]:
+        """The names of the picture and of the label (None without one) among the features."""
+        features, supervised = self.builder.info.features, self.builder.info.supervised_keys or ()
+        kinds = self.tfds.features
+        images = [k for k in ("image", *supervised, *features) if _is_a(features, k, kinds.Image)]
+        labels = [k for k in ("label", *supervised) if _is_a(features, k, kinds.ClassLabel)]
+        usable = [k for k in images if np.dtype(features[k].np_dtype) in (np.uint8, np.uint16)]
+        if not usable:
+            raise InputError(
+                f"This data set has no pictures of 8 or 16 bits among its features: {', '.join(features)}. Choose "
+                f"another. Received: dataset={self.name!r}"
+            )
+        return usable[0], labels[0] if labels else None
+
+    def _streamed(self, split: str, image_key: str, label_key: str | None, num_examples: int) -> Records:
+        """Records read from the files: in file order, or with shuffled files and a shuffle buffer."""
+        wanted = {image_key: True} | ({label_key: True} if label_key else {})
+        decoders = self.tfds.decode.PartialDecoding(wanted, decoders={image_key: self.tfds.decode.SkipDecoding()})
+
+        def standard(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            identity = example["tfds_id"]
+            return {
+                "index": tf.strings.to_hash_bucket_fast(identity, _MAX_INDEX),
+                "label": tf.cast(example[label_key] if label_key else UNLABELLED, tf.int64),
+                "data": tf.stack([example[image_key], identity]),
+            }
+
+        def records(seed: tf.Tensor | None) -> tf.data.Dataset:
+            options = {} if seed is None else {"shuffle_seed": seed}
+            dataset = self.builder.as_dataset(
+                split=split,
+                shuffle_files=seed is not None,
+                decoders=decoders,
+                read_config=self.tfds.ReadConfig(
+                    add_tfds_id=True,
+                    try_autocache=False,
+                    shuffle_reshuffle_each_iteration=False,
+                    interleave_cycle_length=1 if seed is None else 16,
+                    enable_ordering_guard=False,
+                    **options,
+                ),
+            )
+            if seed is not None:
+                buffer = min(self.shuffle_buffer, num_examples)
+                dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
+            return dataset.map(standard)
+
+        return records
+
+
+def _is_a(features: Any, key: str, kind: type) -> bool:
+    return key in features and isinstance(features[key], kind)

@@ -1,0 +1,42 @@
+"""The one error class for what a person can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """Something the user passed (a flag, a file, a tensor's shape) cannot work.
+
+    The message is one line: what is wrong, what was received, what to do. The command line prints it without a
+    traceback and exits with a code other than 0.
+    """
+
+
+def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raises InputError, listing the choices, when `value` is not one of them."""
+    known = list(choices)
+    if value not in known:
+        listed = ", ".join(str(choice) for choice in known)
+        raise InputError(f"`{name}` must be one of: {listed}. Received: {name}={value!r}")
+
+
+def require_range(
+    name: str,
+    value: float,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> None:
+    """Raises InputError when a number leaves its range; bounds that are None are open."""
+    bounds = []
+    if above is not None:
+        bounds.append((value > above, f"> {above:g}"))
+    if at_least is not None:
+        bounds.append((value >= at_least, f">= {at_least:g}"))
+    if at_most is not None:
+        bounds.append((value <= at_most, f"<= {at_most:g}"))
+    if not all(holds for holds, _ in bounds):
+        wanted = " and ".join(text for _, text in bounds)
+        raise InputError(f"`{name}` must be {wanted}. Received: {name}={value}")

@@ -1,0 +1,36 @@
+"""Cross entropy with labels, and top-k counts."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Mean softmax cross entropy in nats.
+
+    Args:
+        logits: float [n, classes].
+        labels: int [n], each in [0, classes).
+
+    Returns:
+        float32 scalar.
+    """
+    per_example = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
+    return tf.reduce_mean(per_example)
+
+
+def top_k_hits(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:
+    """1.0 where the label's logit is among the k highest, as float32 [n].
+
+    A label that ties with others counts as a hit only where all the tied classes fit in the k places together, so that
+    a classifier that answers the same for every class is never called right. Logits that are NaN are misses.
+
+    Args:
+        logits: float [n, classes].
+        labels: int [n], each in [0, classes).
+        k: places; with k >= classes everything is a hit.
+    """
+    logits = tf.cast(logits, tf.float32)
+    own = tf.gather(logits, labels, axis=1, batch_dims=1)[:, tf.newaxis]
+    not_below = tf.logical_not(logits < own)  # the label itself counts one; every comparison with NaN is False
+    return tf.cast(tf.reduce_sum(tf.cast(not_below, tf.int32), axis=1) <= k, tf.float32)

@@ -1,0 +1,84 @@
+"""How one operator serves a single image, a batch, and a batch in which every image gets something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+# A branch sees the images of its case and their row numbers in the batch (to look up per-image parameters).
+Branch = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """Turns all leading dimensions into one batch dimension.
+
+    Args:
+        images: [..., h, w, c].
+
+    Returns:
+        images [b, h, w, c], and a function that gives a result [b, h', w', c'] the leading dimensions back.
+    """
+    images = tf.convert_to_tensor(images)
+    leading = tf.shape(images)[:-3]
+    static_leading = images.shape[:-3]
+
+    def restore(flat: tf.Tensor) -> tf.Tensor:
+        restored = tf.reshape(flat, tf.concat([leading, tf.shape(flat)[1:]], 0))
+        restored.set_shape(static_leading.concatenate(flat.shape[1:]))
+        return restored
+
+    if images.shape.rank == 4:
+        return images, lambda flat: flat
+    flat = tf.reshape(images, tf.concat([[-1], tf.shape(images)[-3:]], 0))
+    flat.set_shape([static_leading.num_elements(), *images.shape[-3:]])
+    return flat, restore
+
+
+def flatten_parameter(parameter: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Brings a scalar or per-image parameter [...] to one value an image, [b], of images [..., h, w, c]."""
+    parameter = tf.convert_to_tensor(parameter)
+    return tf.reshape(tf.broadcast_to(parameter, tf.shape(images)[:-3]), [-1])
+
+
+def per_image(parameter: tf.Tensor | float, images: tf.Tensor) -> tf.Tensor:
+    """Gives a scalar or per-image parameter [...] the shape [..., 1, 1, 1] in the images' dtype."""
+    parameter = tf.convert_to_tensor(parameter, images.dtype)
+    return parameter[..., tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
+    """Applies branch `case[i]` to image i, so that no image pays for an operator it does not get.
+
+    Args:
+        images: [b, h, w, c].
+        case: int32 [b], in [0, len(branches)).
+        branches: each maps (images [n, h, w, c], rows int32 [n]) to images of the same shape.
+
+    Returns:
+        images [b, h, w, c].
+    """
+    all_rows = tf.range(tf.shape(images)[0])
+    rows = tf.dynamic_partition(all_rows, case, len(branches))
+    parts = [_unless_empty(branch, tf.gather(images, mine), mine) for branch, mine in zip(branches, rows, strict=True)]
+    result = tf.reshape(tf.dynamic_stitch(rows, parts), tf.shape(images))
+    result.set_shape(images.shape)
+    return result
+
+
+def _unless_empty(branch: Branch, images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Skips a branch nobody takes: a single image takes one of many, and convolutions reject empty batches."""
+    if branch is unchanged:
+        return images
+    return tf.cond(tf.size(rows) > 0, lambda: branch(images, rows), lambda: images)
+
+
+def unchanged(images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """The branch of images that an operator leaves alone."""
+    del rows
+    return images
+
+
+def where_chosen(images: tf.Tensor, chosen: tf.Tensor, branch: Branch) -> tf.Tensor:
+    """Applies `branch` to the images with `chosen` (bool [b]) only; exact: the others stay bit for bit."""
+    return by_case(images, tf.cast(chosen, tf.int32), [unchanged, branch])

@@ -1,0 +1,133 @@
+"""Colour distortion: each operator exact given its parameters and followed by a clip to [0, 1].
+
+Images are float32 RGB [..., h, w, 3] in [0, 1]; parameters are scalars or one value an image [...].
+Source: SimCLR, Appendix A.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclr.errors import require_choice
+from tf_simclr.ops.batching import (
+    by_case,
+    flatten_batch,
+    flatten_parameter,
+    per_image,
+    unchanged,
+    where_chosen,
+)
+from tf_simclr.ops.image import clip
+
+BRIGHTNESS_IMPLS = ("simclrv1", "simclrv2")
+JITTER_OPS = ("brightness", "contrast", "saturation", "hue")  # what the numbers in an order mean
+_LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601 as tf.image.rgb_to_grayscale rounds it
+_TINY = 1e-12  # below any chroma that float32 colours can have, so it only stands in for zero
+
+Parameter = tf.Tensor | float
+
+
+def brightness(images: tf.Tensor, amount: Parameter, impl: str = "simclrv1") -> tf.Tensor:
+    """Adds `amount` ("simclrv1", the paper) or multiplies by it ("simclrv2")."""
+    require_choice("impl", impl, BRIGHTNESS_IMPLS)
+    amount = per_image(amount, images)
+    return clip(images + amount if impl == "simclrv1" else images * amount)
+
+
+def contrast(images: tf.Tensor, factor: Parameter) -> tf.Tensor:
+    """Multiplies the distance of every channel from its mean over the image by `factor` >= 0."""
+    factor = per_image(factor, images)
+    mean = tf.reduce_mean(images, axis=[-3, -2], keepdims=True)
+    return clip(images * factor + mean * (1.0 - factor))
+
+
+def saturation(images: tf.Tensor, factor: Parameter) -> tf.Tensor:
+    """Multiplies the saturation of HSV by `factor` >= 0, at most to 1.
+
+    With hue and value fixed every channel c is v - (v - c) * s'/s, so there is no need to go to HSV and back; s' <= 1
+    bounds the ratio by 1/s = v / chroma.
+    """
+    channels = tf.unstack(images, axis=-1)
+    value, chroma = _value_and_chroma(channels)
+    bound = value / tf.maximum(chroma, _TINY)
+    ratio = tf.minimum(per_image(factor, images)[..., 0], bound)
+    return clip(tf.stack([value - (value - channel) * ratio for channel in channels], axis=-1))
+
+
+def hue(images: tf.Tensor, delta: Parameter) -> tf.Tensor:
+    """Turns the hue of HSV by `delta` of the full circle (any real number); value and saturation stay.
+
+    In sixths of the circle, a channel whose own hue lies at p is v - chroma * clip(min(k, 4 - k), 0, 1) with
+    k = (hue + 5 - p) mod 6: one formula for the six sectors, so nothing has to branch.
+    """
+    red, green, blue = channels = tf.unstack(images, axis=-1)
+    value, chroma = _value_and_chroma(channels)
+    red_leads, green_leads = red >= value, green >= value
+    along = tf.where(red_leads, green - blue, tf.where(green_leads, blue - red, red - green))
+    sector = tf.where(red_leads, 0.0, tf.where(green_leads, 2.0, 4.0))
+    turned = along / tf.maximum(chroma, _TINY) + sector + 6.0 * per_image(delta, images)[..., 0]
+    result = []
+    for start in (5.0, 3.0, 1.0):  # red, green, blue
+        k = turned + start
+        k -= 6.0 * tf.floor(k * (1.0 / 6.0))  # tf.math.floormod takes ten times as long
+        result.append(value - chroma * clip(tf.minimum(k, 4.0 - k)))
+    return clip(tf.stack(result, axis=-1))
+
+
+def to_grayscale(images: tf.Tensor, chosen: tf.Tensor | bool = True) -> tf.Tensor:
+    """Replaces the three channels of the `chosen` images (bool scalar or [...]) by their luma."""
+    flat, restore = flatten_batch(images)
+    grey_of_all_three = tf.constant([[weight] * 3 for weight in _LUMA], images.dtype)
+    return restore(
+        where_chosen(
+            flat,
+            flatten_parameter(chosen, images),
+            lambda part, _: clip(tf.einsum("bhwc,cd->bhwd", part, grey_of_all_three)),
+        )
+    )
+
+
+def jitter(
+    images: tf.Tensor,
+    amounts: dict[str, Parameter],
+    order: tf.Tensor,
+    chosen: tf.Tensor | bool = True,
+    impl: str = "simclrv1",
+) -> tf.Tensor:
+    """Brightness, contrast, saturation and hue in an order of each image's own.
+
+    In each of four rounds the batch is split by the operator whose turn it is, so an image passes through every
+    operator once: four times cheaper than computing all of them in all rounds.
+
+    Args:
+        images: float32 [..., h, w, 3].
+        amounts: what each of JITTER_OPS takes, scalars or [...].
+        order: int32 [4] or [..., 4]: order[k] is the number in JITTER_OPS of the operator of round k.
+        chosen: bool scalar or [...]: which images are jittered at all.
+        impl: how brightness acts, one of BRIGHTNESS_IMPLS.
+
+    Returns:
+        float32 [..., h, w, 3] in [0, 1].
+    """
+    require_choice("impl", impl, BRIGHTNESS_IMPLS)
+    flat, restore = flatten_batch(images)
+    amounts = {op: flatten_parameter(amounts[op], images) for op in JITTER_OPS}
+    chosen = flatten_parameter(chosen, images)
+    branches = [
+        lambda part, rows: brightness(part, tf.gather(amounts["brightness"], rows), impl),
+        lambda part, rows: contrast(part, tf.gather(amounts["contrast"], rows)),
+        lambda part, rows: saturation(part, tf.gather(amounts["saturation"], rows)),
+        lambda part, rows: hue(part, tf.gather(amounts["hue"], rows)),
+        unchanged,
+    ]
+    for turn in tf.unstack(order, num=len(JITTER_OPS), axis=-1):
+        case = tf.where(chosen, flatten_parameter(turn, images), len(JITTER_OPS))
+        flat = by_case(flat, case, branches)
+    return restore(flat)
+
+
+def _value_and_chroma(channels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """HSV's value (the largest channel) and the distance to the smallest, without the channel axis."""
+    red, green, blue = channels
+    value = tf.maximum(tf.maximum(red, green), blue)
+    return value, value - tf.minimum(tf.minimum(red, green), blue)

@@ -1,0 +1,152 @@
+"""The draw halves of the augmentations: uniform numbers in [0, 1) become the parameters of operators.
+
+Every function maps numbers to parameters elementwise, so one image and a batch of images are drawn alike.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import tensorflow as tf
+
+from tf_simclr.errors import InputError, require_choice
+from tf_simclr.ops.color import BRIGHTNESS_IMPLS
+from tf_simclr.ops.philox import philox_uniforms
+
+MAX_VIEWS = 1 << 7
+MAX_EXAMPLES = 1 << 36  # and 2^20 epochs: the three fill the 63 bits of the second half of a key
+MIN_CROP_AREA = 0.08
+CROP_ASPECT_RATIOS = (3.0 / 4.0, 4.0 / 3.0)
+BLUR_SIGMAS = (0.1, 2.0)
+_ORDERS_OF_FOUR = tuple(itertools.permutations(range(4)))
+
+TensorLike = tf.Tensor | int | float
+
+
+def example_key(seed: TensorLike, epoch: TensorLike, index: TensorLike, view: int | tf.Tensor) -> tf.Tensor:
+    """The stateless key of one view of one example in one epoch; two different ones never share a key.
+
+    Philox scrambles both halves of a key, so the three counters are packed side by side and need no hash: no
+    collision is possible, and a whole batch of keys costs a few additions.
+
+    Args:
+        seed: integer, any 64-bit value.
+        epoch: integer or int tensor [...], below 2^20.
+        index: integer or int tensor [...], the example's number, below 2^36.
+        view: integer or int tensor [...], below 128.
+
+    Returns:
+        int64 [..., 2].
+
+    Raises:
+        InputError: for a Python `view` outside [0, 128).
+    """
+    if isinstance(view, int) and not 0 <= view < MAX_VIEWS:
+        raise InputError(f"`view` must be in [0, {MAX_VIEWS}). Received: view={view}")
+    seed, epoch, index, view = (tf.cast(x, tf.int64) for x in (seed, epoch, index, view))
+    counter = (epoch * MAX_EXAMPLES + index) * MAX_VIEWS + view
+    return tf.stack([tf.zeros_like(counter) + seed, counter], axis=-1)
+
+
+def uniforms(key: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
+    """Uniform numbers as `tf.random.stateless_uniform([n], key, alg="philox")` gives them, for one key or many.
+
+    Args:
+        key: int32 or int64 [..., 2].
+        n: how many numbers a key gives; a Python int for many keys.
+
+    Returns:
+        float32 [..., n] in [0, 1), the same with and without XLA, alone and in a batch.
+    """
+    key = tf.convert_to_tensor(key)
+    if key.shape.rank == 1:
+        return tf.random.stateless_uniform([n], key, alg="philox")
+    return philox_uniforms(key, n)
+
+
+def between(u: tf.Tensor, low: TensorLike, high: TensorLike) -> tf.Tensor:
+    """Moves numbers in [0, 1) to [low, high)."""
+    return low + u * (high - low)
+
+
+def happens(u: tf.Tensor, p: TensorLike) -> tf.Tensor:
+    """Bool [...]: an event of probability p, never for p = 0 and always for p = 1."""
+    return u < p
+
+
+def brightness_amount(u: tf.Tensor, max_delta: float, impl: str) -> tf.Tensor:
+    """What `color.brightness` takes: [-max_delta, max_delta) for "simclrv1", a `factor` for "simclrv2"."""
+    require_choice("impl", impl, BRIGHTNESS_IMPLS)
+    return between(u, -max_delta, max_delta) if impl == "simclrv1" else factor(u, max_delta)
+
+
+def factor(u: tf.Tensor, max_delta: float) -> tf.Tensor:
+    """A factor in [max(1 - max_delta, 0), 1 + max_delta): a negative one would invert the image."""
+    return between(u, max(1.0 - max_delta, 0.0), 1.0 + max_delta)
+
+
+def jitter_amounts(u: tf.Tensor, strength: float, impl: str = "simclrv1") -> dict[str, tf.Tensor]:
+    """What the four operators of colour jitter take at colour distortion of strength s.
+
+    Brightness, contrast and saturation change by up to 0.8s. The hue turns by up to 0.2s of the circle, and at most
+    by half of it either way, which already is every hue.
+
+    Source: SimCLR, Appendix A.
+
+    Args:
+        u: float32 [..., 4] in [0, 1).
+        strength: s >= 0.
+        impl: "simclrv1" for additive brightness (the paper), "simclrv2" for a factor.
+
+    Returns:
+        float32 [...] under each of `color.JITTER_OPS`.
+    """
+    turn = min(0.2 * strength, 0.5)
+    return {
+        "brightness": brightness_amount(u[..., 0], 0.8 * strength, impl),
+        "contrast": factor(u[..., 1], 0.8 * strength),
+        "saturation": factor(u[..., 2], 0.8 * strength),
+        "hue": between(u[..., 3], -turn, turn),
+    }
+
+
+def order_of_four(u: tf.Tensor) -> tf.Tensor:
+    """One of the 24 orders of four operators: int32 [..., 4]."""
+    orders = tf.constant(_ORDERS_OF_FOUR, tf.int32)
+    return tf.gather(orders, tf.cast(u * len(_ORDERS_OF_FOUR), tf.int32))
+
+
+def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
+    """A random box: area uniform in [0.08, 1] of the image, aspect ratio in [3/4, 4/3] of the image's own.
+
+    The aspect ratio is log-uniform, so that a ratio and its inverse are equally likely, over those ratios with which
+    the area fits: [max(3/4, area), min(4/3, 1/area)]. It always fits, hence there is no rejection and no fallback, and
+    the area stays uniform, which rejection sampling would skew towards small boxes. Sides are rounded to pixels,
+    at least one; the position is uniform over the pixels where the box fits.
+
+    Source: SimCLR, Appendix A.
+
+    Args:
+        u: float32 [..., 4] in [0, 1): area, aspect ratio, vertical and horizontal position.
+        height: the image's height, an integer or int tensor [...].
+        width: its width, alike.
+
+    Returns:
+        int32 [..., 4]: offset_y, offset_x, height, width, inside the image.
+    """
+    area = between(u[..., 0], MIN_CROP_AREA, 1.0)
+    low = tf.maximum(area, CROP_ASPECT_RATIOS[0])
+    high = tf.minimum(1.0 / area, CROP_ASPECT_RATIOS[1])
+    ratio = low * (high / low) ** u[..., 1]
+    box_height, offset_y = _side(tf.sqrt(area / ratio), u[..., 2], height)
+    box_width, offset_x = _side(tf.sqrt(area * ratio), u[..., 3], width)
+    return tf.stack([offset_y, offset_x, box_height, box_width], axis=-1)
+
+
+def _side(fraction: tf.Tensor, position: tf.Tensor, size: TensorLike) -> tuple[tf.Tensor, ...]:
+    """One side of a box in pixels and its offset."""
+    size = tf.cast(size, tf.float32)
+    side = tf.clip_by_value(tf.round(fraction * size), 1.0, size)
+    # The product can round up to the bound itself when the image is thousands of pixels wide.
+    offset = tf.minimum(tf.floor(position * (size - side + 1.0)), size - side)
+    return tf.cast(side, tf.int32), tf.cast(offset, tf.int32)

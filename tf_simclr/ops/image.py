@@ -1,0 +1,112 @@
+"""Where pixels go: crops, resizing and flips, exact and deterministic given their parameters.
+
+Images are float32 [..., h, w, c] in [0, 1] with any leading dimensions, and leave in [0, 1]: bicubic interpolation
+overshoots at edges and is clipped.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_simclr.errors import InputError, require_range
+from tf_simclr.ops.batching import flatten_batch, flatten_parameter, where_chosen
+from tf_simclr.ops.resample import bicubic_weights, resample
+
+Size = tuple[int, int]
+
+
+def clip(images: tf.Tensor) -> tf.Tensor:
+    """Clips to [0, 1]."""
+    return tf.clip_by_value(images, 0.0, 1.0)
+
+
+def to_rgb(image: tf.Tensor) -> tf.Tensor:
+    """Brings a picture as decoded to float32 RGB in [0, 1].
+
+    Args:
+        image: [..., h, w, 3] or grey [..., h, w, 1]; integers are scaled by their dtype's range, floats are taken to be
+            in [0, 1] already.
+
+    Returns:
+        float32 [..., h, w, 3].
+
+    Raises:
+        InputError: when the number of channels is known and is neither 1 nor 3.
+    """
+    image = tf.image.convert_image_dtype(image, tf.float32)
+    channels = image.shape[-1]
+    if channels not in (1, 3, None):
+        raise InputError(
+            f"Images must have 1 or 3 channels. Received: shape={image.shape}; drop or merge the others first"
+        )
+    return tf.image.grayscale_to_rgb(image) if channels == 1 else image
+
+
+def resize(images: tf.Tensor, size: Size) -> tf.Tensor:
+    """Bicubic resize to (height, width) without antialiasing, clipped to [0, 1]; the identity when sizes agree."""
+    if tuple(images.shape[-3:-1]) == tuple(size):
+        return images
+    flat, restore = flatten_batch(images)
+    return restore(clip(tf.image.resize(flat, size, method="bicubic")))
+
+
+def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor, size: Size) -> tf.Tensor:
+    """Cuts a box out of every image and resizes it.
+
+    A single image is sliced and resized, which for large pictures is far cheaper; a batch goes through two weight
+    matrices an image, which XLA can compile. The two differ by rounding only (2e-6).
+
+    Args:
+        images: float32 [..., h, w, c].
+        boxes: int32 [..., 4]: offset_y, offset_x, height, width in pixels, inside the image.
+        size: (height, width) wanted.
+
+    Returns:
+        float32 [..., height, width, c] in [0, 1].
+    """
+    height, width = size
+    if len(images.shape) == 3:
+        y, x, box_height, box_width = tf.unstack(boxes)
+        piece = images[y : y + box_height, x : x + box_width]
+        piece = tf.image.resize(piece, [height, width], method="bicubic")
+        return clip(tf.ensure_shape(piece, [height, width, images.shape[-1]]))
+    flat, restore = flatten_batch(images)
+    y, x, box_height, box_width = tf.unstack(tf.reshape(boxes, [-1, 4]), axis=-1)
+    rows = bicubic_weights(y, box_height, _side(flat, 1), height)
+    columns = bicubic_weights(x, box_width, _side(flat, 2), width)
+    return restore(clip(resample(flat, rows, columns)))
+
+
+def center_crop(images: tf.Tensor, size: Size, proportion: float = 0.875) -> tf.Tensor:
+    """Cuts the largest central box of the target's aspect ratio, scaled by `proportion`, and resizes it.
+
+    Source: SimCLR, Appendix B.6 (a 256 resize and a 224 centre crop keep 87.5% of the shorter side).
+
+    Args:
+        images: float32 [..., h, w, c].
+        size: (height, width) wanted.
+        proportion: kept share of the box's sides, in (0, 1].
+
+    Returns:
+        float32 [..., height, width, c] in [0, 1].
+    """
+    require_range("proportion", proportion, above=0.0, at_most=1.0)
+    h, w = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (-3, -2))
+    scale = proportion * tf.minimum(h / size[0], w / size[1])
+    box_height = tf.cast(tf.clip_by_value(tf.round(scale * size[0]), 1.0, h), tf.int32)
+    box_width = tf.cast(tf.clip_by_value(tf.round(scale * size[1]), 1.0, w), tf.int32)
+    # An odd margin leaves the extra pixel above and to the left, as in the reference code.
+    y = (tf.cast(h, tf.int32) - box_height + 1) // 2
+    x = (tf.cast(w, tf.int32) - box_width + 1) // 2
+    return resize(images[..., y : y + box_height, x : x + box_width, :], size)
+
+
+def flip_left_right(images: tf.Tensor, flip: tf.Tensor | bool = True) -> tf.Tensor:
+    """Mirrors those images [..., h, w, c] whose `flip` (bool scalar or [...]) is true."""
+    flat, restore = flatten_batch(images)
+    chosen = flatten_parameter(flip, images)
+    return restore(where_chosen(flat, chosen, lambda part, _: tf.reverse(part, [2])))
+
+
+def _side(images: tf.Tensor, axis: int) -> int | tf.Tensor:
+    return images.shape[axis] or tf.shape(images)[axis]

@@ -1,0 +1,244 @@
+"""From a config to the parts of a run: data, devices, model, optimizer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import compat
+from tf_simclr.config import Durations, ExperimentConfig, resolve_durations
+from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.views import ViewPolicy
+from tf_simclr.errors import InputError
+from tf_simclr.nn.model import SimCLRModel, build_model
+from tf_simclr.optim.build import build_optimizer
+from tf_simclr.optim.decay import kernels
+from tf_simclr.optim.schedules import WarmupCosine
+from tf_simclr.train import checkpoints
+from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
+from tf_simclr.train.strategy import per_replica_batch
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two splits of a run; `evaluation` is None without a labelled evaluation split."""
+
+    train: ImageSource
+    evaluation: ImageSource | None
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Everything a training loop needs.
+
+    Attributes:
+        model: the networks.
+        optimizer: built on what is trained.
+        schedule: step -> learning rate.
+        step: one step on a replica.
+        trained: the variables the optimizer was built with, in its order.
+        penalized: variables whose weight decay is part of the loss.
+    """
+
+    model: SimCLRModel
+    optimizer: tf.keras.optimizers.Optimizer
+    schedule: WarmupCosine
+    step: Step
+    trained: list[Any]
+    penalized: list[Any]
+
+    def named_state(self) -> dict[str, Any]:
+        """Path -> variable of all that a resumed run needs, the same on every stack."""
+        model = self.model.named_variables()
+        path_of = {id(variable): path for path, variable in model.items()}
+        trained = [path_of[id(v)] for v in self.trained]
+        slots = {
+            f"optimizer/{name}/{path}": slot
+            for name, values in compat.optimizer_slots(self.optimizer).items()
+            for path, slot in zip(trained, values, strict=True)
+        }
+        return {**model, "optimizer/iterations": self.optimizer.iterations, **slots}
+
+
+def build_data(config: ExperimentConfig) -> Data:
+    """Opens both splits and checks that they suit the run.
+
+    Raises:
+        InputError: anything wrong with the data, or labels that the run needs and the data has not.
+    """
+    data = config.data
+    train, evaluation = load_sources(
+        data.dataset,
+        data_dir=data.data_dir,
+        train_split=data.train_split,
+        # A folder without splits must hold out the same pictures whether they are evaluated now or later.
+        eval_split=data.eval_split if config.runtime.mode != "train" or data.dataset == "folder" else None,
+        seed=data.data_seed,
+    )
+    if config.train.train_mode == "finetune" and not train.labelled:
+        raise InputError(
+            f"`train_mode` must be pretrain for pictures without labels. Received: train_mode=finetune, "
+            f"dataset={train.name}. Sort the pictures into one folder a class, or pass --train_mode=pretrain"
+        )
+    if config.train.untrained_baseline and not train.labelled:
+        raise InputError(
+            f"`untrained_baseline` needs labels. Received: dataset={train.name} without any. Pass "
+            "--untrained_baseline=False"
+        )
+    return Data(train, evaluation)
+
+
+def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
+    """The model of a run; call inside the strategy's scope. `num_classes` 0 means no supervised head."""
+    model, train = config.model, config.train
+    finetune = train.train_mode == "finetune"
+    with_head = finetune or train.lineareval_while_pretraining
+    return build_model(
+        depth=model.resnet_depth,
+        width_multiplier=model.width_multiplier,
+        sk_ratio=model.sk_ratio,
+        se_ratio=model.se_ratio,
+        stem=model.stem_for(config.data.image_size),
+        proj_head_mode=model.proj_head_mode,
+        proj_out_dim=model.proj_out_dim,
+        num_proj_layers=model.num_proj_layers,
+        num_classes=num_classes if with_head else 0,
+        finetune=finetune,
+        # While pretraining, the online head always measures h.
+        ft_proj_selector=train.ft_proj_selector if finetune else 0,
+        fine_tune_after_block=train.fine_tune_after_block if finetune else -1,
+        zero_init_logits_layer=model.zero_init_logits_layer,
+        global_bn=model.global_bn,
+        batch_norm_decay=model.batch_norm_decay,
+    )
+
+
+def build_trainer(
+    config: ExperimentConfig, durations: Durations, num_classes: int, *, contrastive: bool = True
+) -> Trainer:
+    """Model, optimizer and step of a run; call inside the strategy's scope.
+
+    Args:
+        config: the experiment; its seed decides the initial weights.
+        durations: of the run.
+        num_classes: of the training data; 0 without labels.
+        contrastive: False trains only the linear head, on an encoder that stays untrained.
+    """
+    tf.keras.utils.set_random_seed(config.runtime.seed)
+    model = build_networks(config, num_classes)
+    trained = list((model if contrastive else model.supervised_head).trainable_variables)
+    head_kernels = kernels(model.supervised_head.layers) if model.supervised_head is not None else []
+    all_kernels = kernels(model.variable_layers().values())
+    adapted = _without(all_kernels, head_kernels)
+    # LARS decays by itself, but neither decays nor adapts the head: that one's decay is in the loss.
+    penalized = head_kernels if config.optimizer.optimizer == "lars" else all_kernels
+    schedule = WarmupCosine(
+        config.optimizer.peak_learning_rate(config.data.train_batch_size),
+        durations.warmup_steps,
+        durations.train_steps,
+    )
+    optimizer = build_optimizer(config.optimizer, schedule, trained, adapted)
+    if config.train.train_mode == "finetune":
+        step = build_finetune_step(model, optimizer, config, penalized)
+    else:
+        step = build_pretrain_step(model, optimizer, config, penalized, contrastive=contrastive)
+    return Trainer(model, optimizer, schedule, step, trained, penalized)
+
+
+def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
+    out = {id(v) for v in excluded}
+    return [v for v in variables if id(v) not in out]
+
+
+def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
+    """The augmentation of a training run, and how many views of each picture it takes."""
+    size = config.data.image_size
+    if config.train.train_mode == "finetune":
+        return ViewPolicy.crop_and_flip(size), 1
+    augmentation = config.augmentation
+    policy = ViewPolicy(
+        image_size=size,
+        color_jitter_strength=augmentation.color_jitter_strength,
+        color_jitter_impl=augmentation.color_jitter_impl,
+        blur=augmentation.use_blur,
+    )
+    return policy, 2
+
+
+def build_train_iterator(
+    config: ExperimentConfig, source: ImageSource, strategy: tf.distribute.Strategy, start_step: int
+) -> Any:
+    """A distributed iterator over training batches that stands at `start_step`."""
+    policy, num_views = view_policy(config)
+    share = per_replica_batch("train_batch_size", config.data.train_batch_size, strategy)
+
+    def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        # Replicas of this process take batches in turn: one global step is that many of them.
+        in_turn = context.num_replicas_in_sync // context.num_input_pipelines
+        return train_batches(
+            source,
+            policy=policy,
+            num_views=num_views,
+            batch_size=share,
+            seed=config.runtime.seed,
+            start_step=start_step * in_turn,
+            shard=(context.num_input_pipelines, context.input_pipeline_id),
+            cache=config.data.cache_dataset,
+        )
+
+    return iter(strategy.distribute_datasets_from_function(dataset_of))
+
+
+def load_pretrained(config: ExperimentConfig, model: SimCLRModel, say: Say) -> None:
+    """Starts fine-tuning from a checkpoint: the encoder, what is used of the projection head, a head that fits.
+
+    Args:
+        config: train.checkpoint names a prefix or a directory.
+        model: receives the values.
+        say: told what was loaded and what starts afresh.
+
+    Raises:
+        InputError: no checkpoint, or one of another architecture.
+    """
+    prefix = checkpoints.resolve(config.train.checkpoint)
+    stored = checkpoints.shapes_in(prefix)
+    named = model.named_variables()
+    encoder = _part(named, "encoder")
+    projection = _part(named, "projection_head")
+    supervised = _part(named, "supervised_head")
+    wanted, loaded = dict(encoder), ["encoder"]
+    if config.train.ft_proj_selector != 0 or _fits(projection, stored):
+        wanted |= projection
+        loaded += ["projection head"] * bool(projection)
+    checkpoints.check_matches(prefix, wanted, stored, exact_parts=["encoder"])
+    if config.model.zero_init_logits_layer:
+        fresh = "starts from zeros (--zero_init_logits_layer)"
+    elif _fits(supervised, stored):
+        wanted |= supervised
+        loaded.append("supervised head")
+        fresh = ""
+    else:
+        fresh = f"starts afresh: {_head_in(stored)}"
+    checkpoints.read_into(prefix, {k: compat.raw_variable(v) for k, v in wanted.items()})
+    say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
+
+
+def _head_in(stored: dict[str, tuple[int, ...]]) -> str:
+    kernel = stored.get("supervised_head/dense/kernel")
+    return f"the checkpoint's has {kernel[1]} classes and {kernel[0]} inputs" if kernel else "the checkpoint has none"
+
+
+def _part(named: dict[str, Any], part: str) -> dict[str, Any]:
+    return {path: v for path, v in named.items() if re.match(f"{part}/", path)}
+
+
+def _fits(variables: dict[str, Any], stored: dict[str, tuple[int, ...]]) -> bool:
+    return all(stored.get(path) == tuple(v.shape) for path, v in variables.items())

@@ -1,0 +1,206 @@
+"""Checkpoints: explicit variables under stable paths, written by TensorFlow, checked name by name when read.
+
+Object-based restoring skips in silence what Keras 3 does not track, and accepts another architecture as far as it
+happens to fit. Here a checkpoint is a flat dictionary path -> array, the same on both Keras versions and for any
+number of replicas; whatever does not match is named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import compat
+from tf_simclr.errors import InputError
+
+PREFIX = "ckpt"
+_KEY = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
+_SHOWN = 8
+
+
+class UnreadableError(InputError):
+    """A checkpoint's files are damaged or gone."""
+
+
+@contextlib.contextmanager
+def _reader_of(prefix: str) -> Iterator[Any]:
+    """TensorFlow's reader; whatever it meets in a damaged file becomes an UnreadableError."""
+    try:
+        yield tf.train.load_checkpoint(prefix)
+    except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
+        raise UnreadableError(
+            f"checkpoint {prefix} cannot be read: {' '.join(str(error).split()) or type(error).__name__}. Take another one, or restore "
+            "its files from a copy"
+        ) from error
+
+
+def _escape(path: str) -> str:
+    """How tf.train.Checkpoint writes a dictionary key."""
+    return _KEY.format(path.replace(".", "..").replace("/", ".S"))
+
+
+def _unescape(key: str) -> str | None:
+    head, tail = _KEY.split("{}")
+    if not (key.startswith(head) and key.endswith(tail)):
+        return None
+    return key[len(head) : -len(tail)].replace(".S", "/").replace("..", ".")
+
+
+def prefixes_in(directory: str) -> list[str]:
+    """The checkpoints in a directory, by step, whether or not TensorFlow's state file lists them."""
+    found = [name[: -len(".index")] for name in tf.io.gfile.glob(os.path.join(directory, f"{PREFIX}-*.index"))]
+    return sorted((prefix for prefix in found if prefix.rpartition("-")[2].isdigit()), key=step_of)
+
+
+def _listed_in_state(directory: str) -> list[str]:
+    state = tf.train.get_checkpoint_state(directory)
+    return list(state.all_model_checkpoint_paths) if state is not None else []
+
+
+def resolve(path: str) -> str:
+    """The prefix of a checkpoint from a prefix, or from a directory, whose newest one is taken.
+
+    Raises:
+        InputError: there is no checkpoint.
+    """
+    found = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
+    if not found:
+        raise InputError(
+            f"`checkpoint` must be a checkpoint prefix (such as DIR/{PREFIX}-1000) or a directory that holds one. "
+            f"Received: {path}, where none was found. Check the path"
+        )
+    return found[-1]
+
+
+def step_of(prefix: str) -> int:
+    """The training step in a checkpoint's file name.
+
+    Raises:
+        InputError: the name ends in no number.
+    """
+    number = os.path.basename(prefix).rpartition("-")[2]
+    if not number.isdigit():
+        raise InputError(f"a checkpoint's name must end in its step, as {PREFIX}-1000. Received: {prefix}. Rename it")
+    return int(number)
+
+
+def shapes_in(prefix: str) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of everything a checkpoint of ours holds.
+
+    Raises:
+        UnreadableError: the files are damaged or gone.
+        InputError: it holds no variables of ours, such as one written by another program.
+    """
+    with _reader_of(prefix) as reader:
+        stored = reader.get_variable_to_shape_map()
+    shapes = {path: tuple(shape) for key, shape in stored.items() if (path := _unescape(key)) is not None}
+    if not shapes:
+        raise InputError(
+            f"`checkpoint` must have been written by this program. Received: {prefix}, whose {len(stored)} variables "
+            "have other names. Convert it, or pass a checkpoint of ours"
+        )
+    return shapes
+
+
+def _listed(problems: list[str]) -> str:
+    more = len(problems) - _SHOWN
+    return "; ".join(problems[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def check_matches(
+    prefix: str, variables: Mapping[str, Any], stored: Mapping[str, tuple[int, ...]], exact_parts: Iterable[str] = ()
+) -> None:
+    """Compares a checkpoint with the variables that are to be read from it.
+
+    Args:
+        prefix: named in the error.
+        variables: path -> variable wanted.
+        stored: path -> shape held by the checkpoint.
+        exact_parts: first path components, such as "encoder", in which the checkpoint must hold nothing else either.
+
+    Raises:
+        InputError: variables that are missing, of another shape or left over, by name.
+    """
+    parts = set(exact_parts)
+    problems = [f"{path} is missing" for path in variables if path not in stored]
+    problems += [
+        f"{path} is {list(stored[path])} there and {list(variable.shape)} here"
+        for path, variable in variables.items()
+        if path in stored and tuple(variable.shape) != stored[path]
+    ]
+    problems += [
+        f"{path} has no place here" for path in sorted(stored) if path.split("/")[0] in parts and path not in variables
+    ]
+    if problems:
+        raise InputError(
+            f"checkpoint {prefix} does not fit this model: {_listed(problems)}. Pass the flags it was trained with "
+            "(--resnet_depth, --width_multiplier, --stem, --sk_ratio, --se_ratio, --proj_head_mode, ...) or another one"
+        )
+
+
+def read_into(prefix: str, variables: Mapping[str, Any]) -> None:
+    """Assigns a checkpoint's values to variables by path; call `check_matches` first.
+
+    Raises:
+        UnreadableError: the files are damaged or gone.
+    """
+    with _reader_of(prefix) as reader:
+        values = {path: reader.get_tensor(_escape(path)) for path in variables}
+    for path, variable in variables.items():  # only now: a file that breaks off half-way changes nothing
+        variable.assign(values[path])
+
+
+class CheckpointStore:
+    """The checkpoints of one run: named variables in, the newest `keep_max` files kept.
+
+    Args:
+        directory: where they are written.
+        variables: path -> variable, everything a resumed run needs; Keras or TensorFlow variables.
+        keep_max: newest ones to keep.
+    """
+
+    def __init__(self, directory: str, variables: Mapping[str, Any], keep_max: int):
+        self._variables = {path: compat.raw_variable(v) for path, v in variables.items()}
+        self._complete = _listed_in_state(directory)
+        self._found = prefixes_in(directory)
+        if {os.path.basename(p) for p in self._found} != {os.path.basename(p) for p in self._complete}:
+            # A kill between writing a checkpoint and listing it leaves one that would never be used, nor removed.
+            tf.compat.v1.train.update_checkpoint_state(directory, self._found[-1] if self._found else "", self._found)
+        self._manager = tf.train.CheckpointManager(
+            tf.train.Checkpoint(variables=dict(self._variables)),
+            directory,
+            max_to_keep=keep_max,
+            checkpoint_name=PREFIX,
+        )
+
+    def save(self, step: int) -> str:
+        """Writes a checkpoint of a step; returns its prefix."""
+        return self._manager.save(checkpoint_number=step)
+
+    def restore_latest(self, warn: Callable[[str], None]) -> int | None:
+        """Reads the newest checkpoint that can be read, and returns its step; None without any.
+
+        A file that a crash left damaged is passed over for the one before it, and `warn` says so.
+
+        Raises:
+            InputError: it belongs to another model, or checkpoints that were once complete cannot be read any more.
+        """
+        for prefix in reversed(self._found):
+            try:
+                check_matches(prefix, self._variables, shapes_in(prefix))
+                read_into(prefix, self._variables)
+            except UnreadableError as error:
+                warn(f"note: {error}; trying the one before it")
+                continue
+            return step_of(prefix)
+        if self._complete:
+            # Starting over would, after a few saves, delete what may only be out of reach for a moment.
+            raise InputError(
+                f"no checkpoint of the run can be read. Received: {', '.join(self._complete)}. Restore the files from a "
+                "copy, or pass another --model_dir"
+            )
+        return None

@@ -1,0 +1,186 @@
+"""The training loop: calls of a few steps each, checkpoints and summaries exactly where they are due."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from tf_simclr.config import Durations
+from tf_simclr.errors import InputError
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.step import Step
+
+SECONDS_PER_CALL = 0.5
+SUMMARIES_PER_EPOCH = 4
+
+
+class DivergedError(InputError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a call of the training function.
+
+    Attributes:
+        step: steps done.
+        total_steps: steps in all.
+        images_per_second: pictures (not views) per second in the last call; 0 for the call that also traced the graph.
+        seconds_left: estimate from the speed so far; None before there is one.
+        learning_rate: of the last step.
+        metrics: means over the last call, by summary tag.
+    """
+
+    step: int
+    total_steps: int
+    images_per_second: float
+    seconds_left: float | None
+    learning_rate: float
+    metrics: dict[str, float]
+
+
+class Observer(Protocol):
+    """What a loop tells the outside; every method is called between steps."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """After every call of the training function."""
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """At the end of a summary window, with means over it."""
+
+
+def build_train_function(
+    strategy: tf.distribute.Strategy, step: Step
+) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
+    """A compiled function (iterator, number of steps) -> metrics, averaged over replicas and steps."""
+
+    def one_step(iterator: Any) -> dict[str, tf.Tensor]:
+        per_replica = strategy.run(step, args=(next(iterator),))
+        return {k: strategy.reduce(tf.distribute.ReduceOp.MEAN, v, axis=None) for k, v in per_replica.items()}
+
+    @tf.function
+    def train(iterator: Any, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
+        totals = one_step(iterator)
+        for _ in tf.range(num_steps - 1):
+            metrics = one_step(iterator)
+            totals = {name: totals[name] + value for name, value in metrics.items()}
+        return {name: value / tf.cast(num_steps, tf.float32) for name, value in totals.items()}
+
+    return train
+
+
+class _Window:
+    """Means of metrics over the steps since the last summary."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._steps = 0
+
+    def add(self, metrics: dict[str, float], steps: int) -> None:
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * steps
+        self._steps += steps
+
+    def take(self) -> dict[str, float]:
+        means = {name: value / self._steps for name, value in self._sums.items()}
+        self._sums, self._steps = {}, 0
+        return means
+
+
+class _Clock:
+    """Speed, time left, and how many steps fit into one call."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._seconds_per_step: float | None = None
+        self._calls = 0
+
+    def steps_per_call(self) -> int:
+        """Steps that take about SECONDS_PER_CALL; one while the speed is unknown."""
+        return max(1, int(SECONDS_PER_CALL / self._seconds_per_step)) if self._seconds_per_step else 1
+
+    def add(self, seconds: float, steps: int) -> float:
+        """Records a call; returns pictures a second."""
+        self._calls += 1
+        if self._calls == 1:  # most of it was tracing
+            return 0.0
+        latest = seconds / steps
+        smooth = 0.8 if self._seconds_per_step else 0.0
+        self._seconds_per_step = smooth * (self._seconds_per_step or 0.0) + (1 - smooth) * latest
+        return self._batch_size / latest
+
+    def seconds_for(self, steps: int) -> float | None:
+        return self._seconds_per_step * steps if self._seconds_per_step else None
+
+
+def _next_multiple(step: int, every: int) -> int:
+    return (step // every + 1) * every
+
+
+def run_loop(
+    *,
+    train: Callable[[Any, tf.Tensor], dict[str, tf.Tensor]],
+    iterator: Any,
+    durations: Durations,
+    start_step: int,
+    batch_size: int,
+    learning_rate: Callable[[int], Any],
+    save: Callable[[int], None],
+    observer: Observer,
+    stop: StopRequest,
+) -> int:
+    """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
+
+    Args:
+        train: as made by `build_train_function`.
+        iterator: over batches, standing at start_step.
+        durations: how long, and how often to save.
+        start_step: steps already done.
+        batch_size: global, for the speed shown.
+        learning_rate: step -> rate, for the log.
+        save: writes a checkpoint of a step; called every checkpoint_steps, at the end and when asked to stop.
+        observer: receives progress and summaries.
+        stop: asked between calls.
+
+    Returns:
+        the number of steps done.
+
+    Raises:
+        DivergedError: the loss is not finite any more; the checkpoint before stays as it is.
+    """
+    step, saved, total = start_step, start_step, durations.train_steps
+    window, clock = _Window(), _Clock(batch_size)
+    summary_every = max(1, durations.steps_per_epoch // SUMMARIES_PER_EPOCH)
+    while step < total and not stop:
+        boundary = min(total, _next_multiple(step, durations.checkpoint_steps), _next_multiple(step, summary_every))
+        steps = min(clock.steps_per_call(), boundary - step)
+        began = time.perf_counter()
+        metrics = {k: float(v) for k, v in train(iterator, tf.constant(steps, tf.int32)).items()}
+        speed = clock.add(time.perf_counter() - began, steps)
+        step += steps
+        _check_finite(metrics, step, saved)
+        window.add(metrics, steps)
+        rate = float(learning_rate(step - 1))
+        observer.on_progress(Progress(step, total, speed, clock.seconds_for(total - step), rate, metrics))
+        if step % summary_every == 0 or step == total:
+            observer.on_window(step, window.take() | {"learning_rate": rate})
+        if step % durations.checkpoint_steps == 0 or step == total:
+            save(step)
+            saved = step
+    if step > saved:
+        save(step)
+    return step
+
+
+def _check_finite(metrics: dict[str, float], step: int, saved: int) -> None:
+    bad = [name for name, value in metrics.items() if not math.isfinite(value)]
+    if bad:
+        raise DivergedError(
+            f"training diverged by step {step}: {', '.join(bad)} is not finite. The last checkpoint is of step {saved}. "
+            "Pass a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"
+        )

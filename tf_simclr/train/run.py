@@ -1,0 +1,85 @@
+"""Trains a run in its model directory, from scratch, from a checkpoint, or from where it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tf_simclr.config import Durations, ExperimentConfig
+from tf_simclr.data.source import ImageSource
+from tf_simclr.train.build import (
+    Say,
+    Trainer,
+    build_train_iterator,
+    build_trainer,
+    load_pretrained,
+)
+from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observer, build_train_function, run_loop
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training run ended."""
+
+    trainer: Trainer
+    step: int
+    finished: bool
+
+
+def train(
+    config: ExperimentConfig,
+    durations: Durations,
+    source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    *,
+    directory: str,
+    observer: Observer,
+    say: Say,
+    stop: StopRequest,
+    contrastive: bool = True,
+) -> Outcome:
+    """Trains to exactly `durations.train_steps`, saving into `directory` and going on from what it finds there.
+
+    Args:
+        config: the experiment.
+        durations: its lengths in steps.
+        source: training split.
+        strategy: devices.
+        directory: of the checkpoints.
+        observer: receives progress and summaries.
+        say: receives lines for the person who waits.
+        stop: asked between calls.
+        contrastive: False trains only the linear head on the untrained encoder.
+
+    Returns:
+        the trained model, the step it reached, and whether that was the last.
+
+    Raises:
+        InputError: a checkpoint that does not fit, or a run that diverged.
+    """
+    with strategy.scope():
+        trainer = build_trainer(config, durations, source.num_classes, contrastive=contrastive)
+    store = CheckpointStore(directory, trainer.named_state(), config.checkpoint.keep_checkpoint_max)
+    start = store.restore_latest(say)
+    if start is not None:
+        say(f"resuming from step {start} in {directory}")
+    elif config.train.train_mode == "finetune" and config.train.checkpoint:
+        load_pretrained(config, trainer.model, say)
+    step = start or 0
+    if step < durations.train_steps:
+        say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
+        step = run_loop(
+            train=build_train_function(strategy, trainer.step),
+            iterator=build_train_iterator(config, source, strategy, step),
+            durations=durations,
+            start_step=step,
+            batch_size=config.data.train_batch_size,
+            learning_rate=trainer.schedule,
+            save=store.save,
+            observer=observer,
+            stop=stop,
+        )
+    return Outcome(trainer, step, finished=step >= durations.train_steps)

@@ -1,0 +1,127 @@
+"""One training step, as it runs on a replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.losses.nt_xent import nt_xent
+from tf_simclr.losses.supervised import cross_entropy, top_k_hits
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.ops import collectives
+from tf_simclr.optim.decay import l2_penalty
+
+Metrics = dict[str, tf.Tensor]
+Step = Callable[[dict[str, Any]], Metrics]
+
+
+def apply_loss(
+    tape: tf.GradientTape,
+    loss: tf.Tensor,
+    variables: list[Any],
+    optimizer: tf.keras.optimizers.Optimizer,
+) -> None:
+    """Updates the variables by a replica's loss, already divided by the number of replicas.
+
+    The optimizer SUMS the replicas' gradients, and a replica's loss is a mean over its own share only; so the sum is
+    the gradient of the global mean exactly when each share is divided by the number of shares.
+    """
+    gradients = tape.gradient(loss, variables)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
+def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
+    """Loss and top-1 accuracy of logits [n, classes] against labels [n], as summary tags."""
+    return {
+        "train/supervised_loss": cross_entropy(logits, labels),
+        "train/supervised_acc": tf.reduce_mean(top_k_hits(logits, labels, 1)),
+    }
+
+
+def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig) -> Metrics:
+    """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags."""
+    z_a, z_b = tf.split(projections, 2, axis=0)
+    output = nt_xent(z_a, z_b, temperature=config.loss.temperature, hidden_norm=config.loss.hidden_norm)
+    return {
+        "train/contrast_loss": output.loss,
+        "train/contrast_acc": output.accuracy,
+        "train/contrast_entropy": output.entropy,
+    }
+
+
+def build_pretrain_step(
+    model: SimCLRModel,
+    optimizer: tf.keras.optimizers.Optimizer,
+    config: ExperimentConfig,
+    penalized: list[Any],
+    *,
+    contrastive: bool = True,
+) -> Step:
+    """Contrastive pretraining with the online linear head (SimCLR, Algorithm 1 and Appendix B.6).
+
+    Args:
+        model: encoder, projection head, and a supervised head where there are labels.
+        optimizer: built on the variables that are trained.
+        config: the experiment.
+        penalized: variables whose weight decay is part of the loss.
+        contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
+
+    Returns:
+        step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
+    """
+    trained = model if contrastive else model.supervised_head
+    variables = list(trained.trainable_variables)
+
+    def step(batch: dict[str, Any]) -> Metrics:
+        metrics: Metrics = {}
+        with tf.GradientTape() as tape:
+            images = tf.concat(batch["views"], axis=0)  # [2n, s, s, 3]
+            h = model.encoder(images, training=True)["final_avg_pool"]
+            if contrastive:
+                metrics |= contrastive_terms(model.projection_head(h, training=True)["proj_head_output"], config)
+            if model.supervised_head is not None:
+                # Behind the stop, labels never reach the encoder: the head only measures it.
+                logits = model.supervised_head(tf.stop_gradient(h), training=True)
+                metrics |= supervised_terms(logits, tf.concat([batch["label"]] * 2, axis=0))
+            metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
+            losses = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
+            metrics["train/total_loss"] = tf.add_n([metrics[name] for name in losses if name in metrics])
+            scaled = metrics["train/total_loss"] / collectives.replica_count()
+        apply_loss(tape, scaled, variables, optimizer)
+        return metrics
+
+    return step
+
+
+def build_finetune_step(
+    model: SimCLRModel, optimizer: tf.keras.optimizers.Optimizer, config: ExperimentConfig, penalized: list[Any]
+) -> Step:
+    """Supervised training: fine-tuning a pretrained encoder, or a baseline from scratch (SimCLR, Appendix B.5).
+
+    Frozen layers run in inference mode by themselves: `trainable=False` is what freezes them.
+
+    Args:
+        model: encoder and supervised head, perhaps with layers of the projection head between.
+        optimizer: built on model.trainable_variables.
+        config: the experiment.
+        penalized: variables whose weight decay is part of the loss.
+
+    Returns:
+        step(batch) -> metrics; batch["views"] is one float32 [n, s, s, 3], batch["label"] is int64 [n].
+    """
+    variables = list(model.trainable_variables)
+
+    def step(batch: dict[str, Any]) -> Metrics:
+        with tf.GradientTape() as tape:
+            logits = model.endpoints(batch["views"][0], training=True)["logits_sup"]
+            metrics = supervised_terms(logits, batch["label"])
+            metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
+            metrics["train/total_loss"] = metrics["train/supervised_loss"] + metrics["train/weight_decay"]
+            scaled = metrics["train/total_loss"] / collectives.replica_count()
+        apply_loss(tape, scaled, variables, optimizer)
+        return metrics
+
+    return step
