@@ -245,6 +245,13 @@ class RuntimeConfig:
     gcp_project: str | None = option(None, "Project of the TPU.")
     master: str | None = option(None, "Address of the TPU's master; --tpu_name is the usual way.")
 
+    @property
+    def directory(self) -> str:
+        """The run's directory, once it has one."""
+        if self.model_dir is None:
+            raise InputError("`model_dir` must name the run's directory. Received: None. Pass --model_dir=DIR")
+        return self.model_dir
+
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_choice("mode", self.mode, ("train", "eval", "train_then_eval"))
@@ -305,7 +312,7 @@ def build_config(values: dict[str, Any]) -> ExperimentConfig:
     remaining = dict(values)
     built = {}
     for field in dataclasses.fields(ExperimentConfig):
-        part_type = type(field.default)
+        part_type: Any = type(field.default)
         names = [f.name for f in dataclasses.fields(part_type) if f.name in remaining]
         built[field.name] = part_type(**{name: remaining.pop(name) for name in names})
     if remaining:

@@ -235,6 +235,16 @@ def test_unlabelled_pictures_pretrain(tmp_path, tiny_flags, capsys):
     assert not any("supervised" in name for name in shapes_in(str(tmp_path / "run" / "ckpt-4")))
 
 
+def test_a_picture_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):
+    write_pictures(tmp_path / "pictures", 18)
+    damaged = tmp_path / "pictures" / "7.png"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    flags = [*tiny_flags, "--dataset=folder", f"--data_dir={damaged.parent}", f"--model_dir={tmp_path / 'run'}"]
+    assert run_task("train", flags) == 2
+    error = capsys.readouterr().err
+    assert str(damaged) in error and error.count("\n") == 1
+
+
 def subprocess_run(flags):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
@@ -280,6 +290,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
     [
         (["--dataset=no_such_dataset"], "no_such_dataset"),
         (["--train_batch_size=49"], "at most the 48 pictures"),
+        (["--use_tpu"], "`use_tpu` asks for a TPU"),
         (["--temperature=0"], "`temperature` must be > 0"),
         (["--resnet_depth=19"], "18, 34, 50, 101, 152, 200"),
         (["--train_mode=finetune", "--checkpoint=/nowhere"], "/nowhere"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr.losses.supervised import cross_entropy, top_k_hits
+from tf_simclr.losses.supervised import accuracy, cross_entropy, top_k_hits
 
 
 def test_cross_entropy_by_hand():
@@ -20,6 +20,14 @@ def test_cross_entropy_equals_numpy():
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = -np.log(p[np.arange(9), labels]).mean()
     assert float(cross_entropy(tf.constant(logits), tf.constant(labels))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_examples_without_a_label_count_nothing():
+    logits = tf.constant([[0.0, math.log(3.0)], [5.0, 1.0], [0.0, 0.0]])
+    labels = tf.constant([1, -1, -1])
+    assert float(cross_entropy(logits, labels)) == pytest.approx(math.log(4 / 3))
+    assert float(accuracy(logits, labels)) == 1.0
+    assert float(cross_entropy(logits, -tf.ones(3, tf.int32))) == 0.0
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 9])

@@ -56,7 +56,7 @@ def test_update_equals_numpy_over_steps(nesterov, classic, adapt, wd):
 @pytest.mark.parametrize(
     "nesterov,classic,expected",
     [
-        # w = (3, 4), ||w|| = 5; g = (0, 1) and wd = 0.5 give g' = (1.5, 3), ||g'||^2 = 11.25; v = (1, 1), m = 0.5, lr = 2
+        # w = (3, 4), ||w|| = 5; g = (0, 1), wd = 1/2 give g' = (1.5, 3), ||g'||^2 = 11.25; v = (1, 1), m = 1/2, lr = 2
         # trust = 0.1 * 5 / sqrt(11.25) = 0.149071198; lr * trust * g' = (0.447213595, 0.894427191)
         (False, True, (3 - 0.947213595, 4 - 1.394427191)),
         (True, True, (3 - 0.920820393, 4 - 1.591640787)),

@@ -95,6 +95,6 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint():
         return {"train/total_loss": tf.where(batch >= 6, float("nan"), 1.0)}
 
     saved = []
-    with pytest.raises(DivergedError, match="last checkpoint is of step 4.*smaller --learning_rate"):
+    with pytest.raises(DivergedError, match=r"last checkpoint is of step 4.*smaller --learning_rate"):
         loop(total=10, every=4, step=step, on_save=saved.append)
     assert saved == [4]

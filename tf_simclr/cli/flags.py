@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,18 +33,18 @@ class ParsedFlags:
 
 def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, group: str) -> None:
     help_text, choices = field.metadata["help"], field.metadata["choices"]
-    options = {"flag_values": parser, "module_name": group}
+    options: dict[str, Any] = {"flag_values": parser, "module_name": group}
     kinds = set(typing.get_args(kind)) - {type(None)} or {kind}
     if choices:
-        flags.DEFINE_enum(field.name, field.default, list(choices), help_text, **options)
+        flags.DEFINE_enum(field.name, str(field.default), list(choices), help_text, **options)
         return
-    define = {
+    define: dict[Any, Callable[..., Any]] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
-    }[kinds.pop()]
-    define(field.name, field.default, help_text, **options)
+    }
+    define[kinds.pop()](field.name, field.default, help_text, **options)
 
 
 def build_parser(groups: Sequence[type]) -> flags.FlagValues:

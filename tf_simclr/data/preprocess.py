@@ -9,6 +9,7 @@ the paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -21,7 +22,7 @@ from tf_simclr.data.views import (
 from tf_simclr.ops import blur, color, draws
 from tf_simclr.ops import image as image_ops
 
-Seed = tf.Tensor | Sequence[int] | None
+Seed: TypeAlias = "tf.Tensor | Sequence[int] | None"
 
 EVAL_CROP_PROPORTION = 0.875
 

@@ -76,10 +76,10 @@ def _colours(draws: Array) -> Array:
 
 def _pattern(u: Array, v: Array, draws: Array) -> Array:
     """A texture in [0, 1] over coordinates [n, h, w]: plain, gradient, stripes, checks or waves, one a picture."""
-    kind = (draws[:, 0] * 5).astype(int)
+    kind: Array = (draws[:, 0] * 5).astype(int)
     angle = (2 * np.pi * draws[:, 1])[:, None, None]
     phase = (2 * np.pi * draws[:, 2:5])[:, :, None, None]
-    frequency = (5 + 7 * draws[:, 5])[:, None, None]
+    frequency: Array = (5 + 7 * draws[:, 5])[:, None, None]
     mixed = np.zeros_like(u)
     for number in range(1, 5):
         chosen = np.flatnonzero(kind == number)
@@ -144,7 +144,7 @@ def render_shapes(seed: int, split: str, start: int, stop: int, side: int = SIDE
     pictures = np.arange(start, stop)
     # One sheet of grain is cut at a place of its own for every picture: far cheaper than new noise for each.
     noise = np.random.default_rng(abs(seed)).standard_normal((4 * side, 4 * side, 3), np.float32)
-    images = np.empty((stop - start, side, side, 3), np.uint8)
+    images: Array = np.empty((stop - start, side, side, 3), np.uint8)
     for first in range(0, stop - start, _CHUNK):
         part = slice(first, first + _CHUNK)
         draws = _uniforms(seed, split, pictures[part], stream=0)

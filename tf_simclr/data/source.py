@@ -12,6 +12,7 @@ from tf_simclr.errors import InputError
 
 CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
 UNLABELLED = -1
+DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
 
 Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
 
@@ -141,7 +142,7 @@ def decode_named(content: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
     absent = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3]))
     attempt = tf.data.Dataset.from_tensors(content).map(decode_picture).ignore_errors()
     image = attempt.concatenate(absent).take(1).get_single_element()
-    decoded = tf.debugging.Assert(tf.size(image) > 0, ["This picture is damaged, remove or replace it:", path])
+    decoded = tf.debugging.Assert(tf.size(image) > 0, [DAMAGED_PICTURE, path])
     with tf.control_dependencies([decoded] if decoded is not None else []):
         return tf.identity(image)
 

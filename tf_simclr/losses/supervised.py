@@ -6,17 +6,27 @@ import tensorflow as tf
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Mean softmax cross entropy in nats.
+    """Mean softmax cross entropy in nats over the examples that have a label.
 
     Args:
         logits: float [n, classes].
-        labels: int [n], each in [0, classes).
+        labels: int [n], each in [0, classes), or -1 for an example without a label.
 
     Returns:
-        float32 scalar.
+        float32 scalar; 0 where no example has a label.
     """
-    per_example = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, tf.cast(logits, tf.float32))
-    return tf.reduce_mean(per_example)
+    per_example = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(labels, 0), tf.cast(logits, tf.float32))
+    return _mean_over_labelled(per_example, labels)
+
+
+def accuracy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Top-1 accuracy over the examples that have a label, float32 scalar in [0, 1]; arguments as `cross_entropy`."""
+    return _mean_over_labelled(top_k_hits(logits, tf.maximum(labels, 0), 1), labels)
+
+
+def _mean_over_labelled(values: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    labelled = tf.cast(labels >= 0, tf.float32)
+    return tf.reduce_sum(values * labelled) / tf.maximum(tf.reduce_sum(labelled), 1.0)
 
 
 def top_k_hits(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:

@@ -66,6 +66,16 @@ class SimCLRModel:
             found["logits_sup"] = self.supervised_head(self.supervised_features(found), training=training)
         return found
 
+    def require_projection_head(self) -> tf.keras.Model:
+        """The projection head.
+
+        Raises:
+            InputError: there is none, so that nothing can be contrasted.
+        """
+        if self.projection_head is None:
+            raise InputError("`model` must have a projection head. Received: None. Build it with build_projection_head")
+        return self.projection_head
+
     def supervised_features(self, endpoints: dict[str, tf.Tensor]) -> tf.Tensor:
         """The endpoint [b, c] that the supervised head reads."""
         if self.projection_head is None:

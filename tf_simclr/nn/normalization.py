@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.errors import InputError, require_range
+from tf_simclr.ops import collectives
 
 FUSED_DTYPES = (tf.float32, tf.bfloat16, tf.float16)
 
@@ -52,12 +53,6 @@ def frozen_statistics() -> Iterator[None]:
 def statistics_are_frozen() -> bool:
     """Whether the caller is inside `frozen_statistics`."""
     return _frozen_everywhere.depth + _frozen_in_replica.depth > 0
-
-
-def _many_replicas() -> tf.distribute.ReplicaContext | None:
-    """The replica context where several replicas share a batch, else None (also in cross-replica context)."""
-    context = tf.distribute.get_replica_context()
-    return context if context is not None and context.num_replicas_in_sync > 1 else None
 
 
 def _moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -211,7 +206,7 @@ class BatchNorm(tf.keras.layers.Layer):
         if not (training and self.trainable):
             apply = _fused_inference if fusible else self._normalize_in_float32
             return apply(inputs, moving_mean, moving_variance, *affine, self.epsilon)
-        replicas = _many_replicas() if self.global_moments else None
+        replicas = collectives.replica_context() if self.global_moments else None
         if replicas is None and fusible:
             outputs, mean, variance = _fused_training(inputs, *affine, self.epsilon)
         else:

@@ -6,6 +6,8 @@ Source: SimCLR, Appendix A.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import tensorflow as tf
 
 from tf_simclr.errors import require_choice
@@ -24,7 +26,7 @@ JITTER_OPS = ("brightness", "contrast", "saturation", "hue")  # what the numbers
 _LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601 as tf.image.rgb_to_grayscale rounds it
 _TINY = 1e-12  # below any chroma that float32 colours can have, so it only stands in for zero
 
-Parameter = tf.Tensor | float
+Parameter: TypeAlias = "tf.Tensor | float"
 
 
 def brightness(images: tf.Tensor, amount: Parameter, impl: str = "simclrv1") -> tf.Tensor:

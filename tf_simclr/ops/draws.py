@@ -6,6 +6,7 @@ Every function maps numbers to parameters elementwise, so one image and a batch 
 from __future__ import annotations
 
 import itertools
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -20,7 +21,7 @@ CROP_ASPECT_RATIOS = (3.0 / 4.0, 4.0 / 3.0)
 BLUR_SIGMAS = (0.1, 2.0)
 _ORDERS_OF_FOUR = tuple(itertools.permutations(range(4)))
 
-TensorLike = tf.Tensor | int | float
+TensorLike: TypeAlias = "tf.Tensor | int | float"
 
 
 def example_key(seed: TensorLike, epoch: TensorLike, index: TensorLike, view: int | tf.Tensor) -> tf.Tensor:

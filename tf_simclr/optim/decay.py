@@ -7,8 +7,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr import compat
-
 
 def kernels(layers: Iterable[tf.keras.layers.Layer]) -> list[Any]:
     """The trainable kernels of dense layers and convolutions: all that ever decays.

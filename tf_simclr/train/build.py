@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import Durations, ExperimentConfig, resolve_durations
+from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
@@ -134,8 +134,9 @@ def build_trainer(
     """
     tf.keras.utils.set_random_seed(config.runtime.seed)
     model = build_networks(config, num_classes)
-    trained = list((model if contrastive else model.supervised_head).trainable_variables)
-    head_kernels = kernels(model.supervised_head.layers) if model.supervised_head is not None else []
+    head = model.supervised_head
+    trained = list(model.trainable_variables if contrastive or head is None else head.trainable_variables)
+    head_kernels = kernels(head.layers) if head is not None else []
     all_kernels = kernels(model.variable_layers().values())
     adapted = _without(all_kernels, head_kernels)
     # LARS decays by itself, but neither decays nor adapts the head: that one's decay is in the loss.
@@ -208,7 +209,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, say: Say) -> N
     Raises:
         InputError: no checkpoint, or one of another architecture.
     """
-    prefix = checkpoints.resolve(config.train.checkpoint)
+    prefix = checkpoints.resolve(config.train.checkpoint or "")
     stored = checkpoints.shapes_in(prefix)
     named = model.named_variables()
     encoder = _part(named, "encoder")

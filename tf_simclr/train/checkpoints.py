@@ -32,9 +32,9 @@ def _reader_of(prefix: str) -> Iterator[Any]:
     try:
         yield tf.train.load_checkpoint(prefix)
     except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(
-            f"checkpoint {prefix} cannot be read: {' '.join(str(error).split()) or type(error).__name__}. Take another one, or restore "
-            "its files from a copy"
+            f"checkpoint {prefix} cannot be read: {reason}. Take another one, or restore its files from a copy"
         ) from error
 
 
@@ -200,7 +200,7 @@ class CheckpointStore:
         if self._complete:
             # Starting over would, after a few saves, delete what may only be out of reach for a moment.
             raise InputError(
-                f"no checkpoint of the run can be read. Received: {', '.join(self._complete)}. Restore the files from a "
-                "copy, or pass another --model_dir"
+                f"no checkpoint of the run can be read. Received: {', '.join(self._complete)}. Restore the files from "
+                "a copy, or pass another --model_dir"
             )
         return None

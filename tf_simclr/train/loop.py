@@ -130,7 +130,7 @@ def run_loop(
     start_step: int,
     batch_size: int,
     learning_rate: Callable[[int], Any],
-    save: Callable[[int], None],
+    save: Callable[[int], object],
     observer: Observer,
     stop: StopRequest,
 ) -> int:
@@ -181,6 +181,6 @@ def _check_finite(metrics: dict[str, float], step: int, saved: int) -> None:
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         raise DivergedError(
-            f"training diverged by step {step}: {', '.join(bad)} is not finite. The last checkpoint is of step {saved}. "
-            "Pass a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"
+            f"training diverged by step {step}: {', '.join(bad)} is not finite. The last checkpoint is of step {saved}."
+            " Pass a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"
         )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.losses.nt_xent import nt_xent
-from tf_simclr.losses.supervised import cross_entropy, top_k_hits
+from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops import collectives
 from tf_simclr.optim.decay import l2_penalty
@@ -34,10 +34,10 @@ def apply_loss(
 
 
 def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
-    """Loss and top-1 accuracy of logits [n, classes] against labels [n], as summary tags."""
+    """Loss and top-1 accuracy of logits [n, classes] against labels [n], as summary tags; -1 is no label."""
     return {
         "train/supervised_loss": cross_entropy(logits, labels),
-        "train/supervised_acc": tf.reduce_mean(top_k_hits(logits, labels, 1)),
+        "train/supervised_acc": accuracy(logits, labels),
     }
 
 
@@ -72,8 +72,8 @@ def build_pretrain_step(
     Returns:
         step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
     """
-    trained = model if contrastive else model.supervised_head
-    variables = list(trained.trainable_variables)
+    head, project = model.supervised_head, model.require_projection_head()
+    variables = list(model.trainable_variables if contrastive or head is None else head.trainable_variables)
 
     def step(batch: dict[str, Any]) -> Metrics:
         metrics: Metrics = {}
@@ -81,10 +81,10 @@ def build_pretrain_step(
             images = tf.concat(batch["views"], axis=0)  # [2n, s, s, 3]
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
-                metrics |= contrastive_terms(model.projection_head(h, training=True)["proj_head_output"], config)
-            if model.supervised_head is not None:
+                metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config)
+            if head is not None:
                 # Behind the stop, labels never reach the encoder: the head only measures it.
-                logits = model.supervised_head(tf.stop_gradient(h), training=True)
+                logits = head(tf.stop_gradient(h), training=True)
                 metrics |= supervised_terms(logits, tf.concat([batch["label"]] * 2, axis=0))
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
             losses = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclr.config import RuntimeConfig
 from tf_simclr.errors import InputError
 
 
-def build_strategy() -> tuple[tf.distribute.Strategy, str]:
-    """The tf.distribute strategy for this machine, and a sentence that says which and why."""
+def build_strategy(runtime: RuntimeConfig) -> tuple[tf.distribute.Strategy, str]:
+    """The tf.distribute strategy for this machine, and a sentence that says which and why.
+
+    Raises:
+        InputError: a TPU is asked for.
+    """
+    asked = {"use_tpu": runtime.use_tpu, "tpu_name": runtime.tpu_name, "master": runtime.master}
+    for name, value in asked.items():
+        if value:
+            raise InputError(
+                f"`{name}` asks for a TPU, which this version does not train on. Received: {name}={value}. Leave it out: "
+                "one device, or all GPUs of the machine, are used"
+            )
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) > 1:
         return tf.distribute.MirroredStrategy(), f"MirroredStrategy over {len(gpus)} GPUs"

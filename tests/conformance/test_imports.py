@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "tf_simclr"
+# From top to bottom; modules on one line do not import each other.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"evaluate", "interop"},
+    {"train"},
+    {"data", "nn", "losses", "optim"},
+    {"ops"},
+    {"config", "compat"},
+    {"errors"},
+)
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(dotted):
+    return dotted.split(".")[1]
+
+
+def level(part):
+    return next(number for number, layer in enumerate(LAYERS) if part in layer)
+
+
+def imported(path):
+    """Every tf_simclr module that a file imports, at the top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_part(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_the_walk_sees_the_package():
+    assert len(MODULES) > 30
+    assert any(name.startswith("tf_simclr.ops") for name in imported(PACKAGE / "nn" / "normalization.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_only(path):
+    part = own_part(path)
+    if part == "__init__":
+        return
+    for name in imported(path):
+        if not name.startswith("tf_simclr.") or part_of(name) == "__version__":
+            continue
+        other = part_of(name)
+        assert other == part or level(other) > level(part), f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_absl_flags_stay_at_the_boundary(path):
+    uses = any(name.startswith(("absl.flags", "absl.app")) for name in imported(path))
+    assert not uses or path == PACKAGE / "cli" / "flags.py"
+
+
+def test_the_config_needs_no_tensorflow():
+    for name in ("config.py", "errors.py", "cli/flags.py", "cli/main.py", "cli/train.py"):
+        assert not any(module.startswith(("tensorflow", "keras")) for module in imported(PACKAGE / name))
+
+
+@pytest.mark.parametrize("facade", ["data_util.py", "lars_optimizer.py", "model_util.py"])
+def test_facades_only_re_export(facade):
+    body = ast.parse((PACKAGE.parent / facade).read_text()).body
+    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign)
+    assert all(isinstance(node, allowed) for node in body)

@@ -1,0 +1,145 @@
+"""A step on 1, 2, 3 and 4 replicas is the step of one replica with the whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr.compat import raw_variable
+from tf_simclr.config import Durations, build_config
+from tf_simclr.nn import heads
+from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.nn.normalization import BatchNorm
+from tf_simclr.train import build
+from tf_simclr.train.loop import build_train_function
+
+BATCH, SIZE = 12, 8
+DURATIONS = Durations(train_steps=10, warmup_steps=1, checkpoint_steps=10, steps_per_epoch=10)
+TOLERANCE = 1e-4
+
+
+def small_networks(config, num_classes):
+    """Two convolutions with enough values per channel that float32 noise stays far below the tolerance."""
+    style = BlockStyle(norm=lambda **options: BatchNorm(global_moments=config.model.global_bn, **options))
+    inputs = tf.keras.Input((None, None, 3), name="images")
+    x = norm_relu(conv(inputs, 6, 3, 1, "stem_conv", style), "stem", "", style)
+    x = norm_relu(conv(x, 8, 3, 2, "block_conv", style), "block", "", style)
+    h = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    encoder = tf.keras.Model(inputs, {"final_avg_pool": h}, name="encoder")
+    head = heads.build_projection_head(config.model.proj_head_mode, 8, 5, 2, style.norm)
+    return SimCLRModel(encoder, head, heads.build_supervised_head(8, num_classes))
+
+
+def make_batch():
+    rng = np.random.default_rng(0)
+    views = rng.uniform(size=(2, BATCH, SIZE, SIZE, 3)).astype(np.float32)
+    return {"views": tuple(views), "label": rng.integers(0, 3, BATCH)}
+
+
+def three_steps(strategy, config, monkeypatch):
+    """Losses of three steps and the state after them."""
+    monkeypatch.setattr(build, "build_networks", small_networks)
+    with strategy.scope():
+        trainer = build.build_trainer(config, DURATIONS, num_classes=3)
+    replicas = strategy.num_replicas_in_sync
+    data = _per_replica(tf.data.Dataset.from_tensors(make_batch()).repeat(), replicas, BATCH // replicas)
+    iterator = iter(strategy.distribute_datasets_from_function(lambda context: data))
+    train = build_train_function(strategy, trainer.step)
+    losses = [{k: float(v) for k, v in train(iterator, tf.constant(1)).items()} for _ in range(3)]
+    return losses, {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+
+
+def _per_replica(data, replicas, share):
+    """Cuts every global batch into the replicas' shares, one after the other."""
+
+    def cut(batch):
+        views = tuple(tf.reshape(v, [replicas, share, SIZE, SIZE, 3]) for v in batch["views"])
+        return tf.data.Dataset.from_tensor_slices(
+            {"views": views, "label": tf.reshape(batch["label"], [replicas, share])}
+        )
+
+    return data.flat_map(cut)
+
+
+def config_of(**values):
+    values = {"dataset": "shapes", "train_batch_size": BATCH, "learning_rate": 20.0, "temperature": 0.5} | values
+    return build_config(values)
+
+
+def worst(got, want):
+    """Largest difference of a whole state, each tensor relative to its own largest value."""
+    return max(np.abs(got[k] - want[k]).max() / max(np.abs(want[k]).max(), 1e-3) for k in want)
+
+
+@pytest.mark.parametrize("head", ["none", "linear", "nonlinear"])
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+def test_replicas_are_one_with_the_whole_batch(replicas, head, mirrored, monkeypatch):
+    config = config_of(proj_head_mode=head, weight_decay=1e-3)
+    want_losses, want = three_steps(mirrored(1), config, monkeypatch)
+    losses, state = three_steps(mirrored(replicas), config, monkeypatch)
+    for got_step, want_step in zip(losses, want_losses, strict=True):
+        assert got_step == pytest.approx(want_step, rel=TOLERANCE, abs=1e-5)
+    assert worst(state, want) < TOLERANCE
+
+
+def test_local_batch_norm_is_not_the_same(mirrored, monkeypatch):
+    """So that the test above can fail."""
+    config = config_of(global_bn=False)
+    _, want = three_steps(mirrored(1), config, monkeypatch)
+    _, state = three_steps(mirrored(2), config, monkeypatch)
+    assert worst(state, want) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_other_optimizers_agree_too(optimizer, mirrored, monkeypatch):
+    config = config_of(optimizer=optimizer, learning_rate=0.5 if optimizer == "momentum" else 0.01)
+    _, want = three_steps(mirrored(1), config, monkeypatch)
+    _, state = three_steps(mirrored(2), config, monkeypatch)
+    # Adam divides by the root of tiny second moments, which magnifies rounding.
+    assert worst(state, want) < (TOLERANCE if optimizer == "momentum" else 20 * TOLERANCE)
+
+
+def test_the_online_head_never_reaches_the_encoder(monkeypatch):
+    """The encoder of a run with labels and of one without move alike."""
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    _, with_head = three_steps(strategy, config_of(), monkeypatch)
+    monkeypatch.setattr(
+        "tf_simclr.train.step.supervised_terms",
+        lambda logits, labels: {"train/supervised_loss": tf.constant(0.0), "train/supervised_acc": tf.constant(0.0)},
+    )
+    _, without = three_steps(strategy, config_of(), monkeypatch)
+    encoder = [path for path in with_head if path.startswith(("encoder", "projection_head"))]
+    assert len(encoder) > 10
+    assert all(np.array_equal(with_head[path], without[path]) for path in encoder)
+
+
+def test_the_untrained_baseline_trains_the_head_alone(monkeypatch):
+    monkeypatch.setattr(build, "build_networks", small_networks)
+    trainer = build.build_trainer(config_of(warmup_epochs=0), DURATIONS, num_classes=3, contrastive=False)
+    before = {path: raw_variable(v).numpy() for path, v in trainer.model.named_variables().items()}
+    trainer.optimizer.iterations.assign(1)  # the rate of step 0 of a warm-up is 0
+    metrics = trainer.step({k: tf.nest.map_structure(tf.constant, v) for k, v in make_batch().items()})
+    assert "train/contrast_loss" not in metrics
+    moved = {
+        p for p, v in trainer.model.named_variables().items() if not np.array_equal(before[p], raw_variable(v).numpy())
+    }
+    statistics = {p for p in before if p.startswith("encoder") and "moving" in p}
+    assert moved == statistics | {"supervised_head/dense/kernel", "supervised_head/dense/bias"}
+
+
+def test_total_loss_is_the_sum_of_its_parts(monkeypatch):
+    losses, _ = three_steps(tf.distribute.OneDeviceStrategy("CPU:0"), config_of(weight_decay=0.1), monkeypatch)
+    for step in losses:
+        parts = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
+        assert step["train/total_loss"] == pytest.approx(sum(step[part] for part in parts), rel=1e-5)
+
+
+def test_the_loss_follows_the_temperature(monkeypatch):
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    first = [
+        three_steps(strategy, config_of(temperature=tau), monkeypatch)[0][0]["train/contrast_loss"]
+        for tau in (0.1, 1.0)
+    ]
+    assert first[0] != pytest.approx(first[1], rel=1e-2)
