@@ -18,8 +18,8 @@ def build_strategy(runtime: RuntimeConfig) -> tuple[tf.distribute.Strategy, str]
     for name, value in asked.items():
         if value:
             raise InputError(
-                f"`{name}` asks for a TPU, which this version does not train on. Received: {name}={value}. Leave it out: "
-                "one device, or all GPUs of the machine, are used"
+                f"`{name}` asks for a TPU, which this version does not train on. Received: {name}={value}. "
+                "Leave it out: one device, or all GPUs of the machine, are used"
             )
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) > 1:
