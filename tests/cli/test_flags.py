@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tf_simclr.cli import flags, train
+from tf_simclr.cli import completion, flags
 from tf_simclr.config import ExperimentConfig, build_config
 from tf_simclr.errors import InputError
 
-CONFIGS = Path(train.QUICKSTART).parent
-ALL = train.FLAG_GROUPS
+CONFIGS = Path(completion.QUICKSTART).parent
+ALL = completion.ALL_FLAG_GROUPS
 
 REFERENCE_DEFAULTS = {
     "learning_rate": 0.3, "learning_rate_scaling": "linear", "warmup_epochs": 10, "weight_decay": 1e-6,
@@ -90,34 +90,36 @@ def test_the_recipes_are_all_there():
 
 
 def test_without_a_dataset_the_quickstart_supplies_what_was_not_given():
-    parsed, origin = train.complete(flags.parse(["--temperature=0.25"], ALL))
-    quickstart = flags.parse([f"--flagfile={train.QUICKSTART}"], ALL)
+    parsed, origin = completion.complete(flags.parse(["--temperature=0.25"], ALL))
+    quickstart = flags.parse([f"--flagfile={completion.QUICKSTART}"], ALL)
     assert parsed.values == quickstart.values | {"temperature": 0.25}
     assert "configs/quickstart.cfg" in origin
 
 
 def test_without_a_dataset_a_run_directory_supplies_its_own_flags(tmp_path):
     (tmp_path / "flags.json").write_text(build_config({"dataset": "cifar10", "seed": 7}).to_json())
-    parsed, origin = train.complete(flags.parse([f"--model_dir={tmp_path}", "--mode=eval"], ALL))
+    parsed, origin = completion.complete(flags.parse([f"--model_dir={tmp_path}", "--mode=eval"], ALL))
     assert (parsed.values["dataset"], parsed.values["seed"], parsed.values["mode"]) == ("cifar10", 7, "eval")
     assert parsed.values["model_dir"] == str(tmp_path)
     assert str(tmp_path) in origin
 
 
 def test_a_directory_is_named_when_none_is_given():
-    config = train.with_model_dir(build_config({"dataset": "a/b:1.0"}))
+    config = completion.with_model_dir(build_config({"dataset": "a/b:1.0"}))
     assert config.runtime.model_dir.startswith("runs/a_b_1.0-")
 
 
 def test_eval_needs_a_directory():
     with pytest.raises(InputError, match="model_dir"):
-        train.with_model_dir(build_config({"dataset": "shapes", "mode": "eval"}))
+        completion.with_model_dir(build_config({"dataset": "shapes", "mode": "eval"}))
 
 
 def test_changed_flags_are_named():
     config = build_config({"dataset": "shapes", "temperature": 0.5})
     recorded = dataclasses.replace(config, loss=dataclasses.replace(config.loss, temperature=0.1)).to_flags()
-    assert train.changed_flags(config, recorded) == ["--temperature was 0.1 when this run was started and is 0.5 now"]
+    assert completion.changed_flags(config, recorded) == [
+        "--temperature was 0.1 when this run was started and is 0.5 now"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tf_simclr.cli.completion import FLAGS_FILE, changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import Observers, build_progress
-from tf_simclr.cli.train import FLAGS_FILE, changed_flags
 from tf_simclr.config import Durations, ExperimentConfig, resolve_durations
 from tf_simclr.data.source import DAMAGED_PICTURE, ImageSource
 from tf_simclr.errors import InputError

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import time
-from pathlib import Path
-
 import tf_simclr
-from tf_simclr import config as config_lib
 from tf_simclr.cli import flags
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
 from tf_simclr.cli.main import say
-from tf_simclr.config import ExperimentConfig, build_config
-from tf_simclr.errors import InputError
+from tf_simclr.config import build_config
 
 USAGE = """usage: python run.py --mode=train_then_eval [flags]
 
 Pretrains a ResNet by SimCLR (--train_mode=pretrain) or trains it with labels (--train_mode=finetune), evaluates its
 linear head, and leaves checkpoints, TensorBoard curves, result.json and a SavedModel in --model_dir. Without
 --dataset, configs/quickstart.cfg supplies every flag that is not given. Recipes: --flagfile=configs/NAME.cfg."""
-
-FLAG_GROUPS = tuple(type(field.default) for field in dataclasses.fields(ExperimentConfig))
-QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
-FLAGS_FILE = "flags.json"
+FLAG_GROUPS = ALL_FLAG_GROUPS
 
 
 def main(parsed: flags.ParsedFlags) -> int:
@@ -36,55 +26,3 @@ def main(parsed: flags.ParsedFlags) -> int:
     from tf_simclr.cli import session  # imports TensorFlow, which takes seconds: not before the first line
 
     return session.run(config)
-
-
-def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
-    """Fills in the flags of a run without --dataset, from its own directory or from the quickstart; says which.
-
-    Raises:
-        InputError: the quickstart file is not beside the package.
-    """
-    if parsed.values["dataset"]:
-        return parsed, f"dataset {parsed.values['dataset']}"
-    model_dir = parsed.values["model_dir"]
-    recorded = Path(model_dir, FLAGS_FILE) if model_dir else None
-    if recorded is not None and recorded.is_file():
-        values = json.loads(recorded.read_text())
-        keep_own = ("mode", "model_dir")
-        values = {name: value for name, value in values.items() if name not in keep_own}
-        return flags.fill_from_values(parsed, values), f"no --dataset given: flags not given come from {recorded}"
-    if not QUICKSTART.is_file():
-        raise InputError(
-            f"`dataset` is empty and {QUICKSTART} is not there to supply one. Received: no --dataset. Pass "
-            "--dataset=shapes, or another, with its flags"
-        )
-    filled = flags.fill_from_file(parsed, str(QUICKSTART), FLAG_GROUPS)
-    return filled, "no --dataset given: flags not given come from configs/quickstart.cfg"
-
-
-def with_model_dir(config: ExperimentConfig) -> ExperimentConfig:
-    """The config with a model_dir: the given one, or a new one named after data and time.
-
-    Raises:
-        InputError: --mode=eval without one.
-    """
-    if config.runtime.model_dir:
-        return config
-    if config.runtime.mode == "eval":
-        raise InputError(
-            "`model_dir` must name the run to evaluate with --mode=eval. Received: none. Pass --model_dir=DIR"
-        )
-    name = f"{config.data.dataset.replace('/', '_').replace(':', '_')}-{time.strftime('%Y%m%d-%H%M%S')}"
-    runtime = dataclasses.replace(config.runtime, model_dir=os.path.join("runs", name))
-    return dataclasses.replace(config, runtime=runtime)
-
-
-def changed_flags(config: config_lib.ExperimentConfig, recorded: dict[str, object]) -> list[str]:
-    """Lines that name the flags whose value differs from the one a run was started with."""
-    now = config.to_flags()
-    harmless = ("mode", "model_dir", "eval_timeout", "eval_name")
-    return [
-        f"--{name} was {recorded[name]} when this run was started and is {value} now"
-        for name, value in now.items()
-        if name in recorded and recorded[name] != value and name not in harmless
-    ]
