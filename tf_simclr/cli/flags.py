@@ -53,13 +53,13 @@ def build_parser(groups: Sequence[type]) -> flags.FlagValues:
     for group in groups:
         kinds = typing.get_type_hints(group)
         for field in dataclasses.fields(group):
-            _define(parser, field, kinds[field.name], (group.__doc__ or group.__name__).splitlines()[0])
+            _define(parser, field, kinds[field.name], (group.__doc__ or group.__name__).splitlines()[0].rstrip("."))
     for name in IGNORED_FLAGS:
         flags.DEFINE_string(
-            name, None, "Accepted for older recipes and ignored.", flag_values=parser, module_name="Ignored."
+            name, None, "Accepted for older recipes and ignored.", flag_values=parser, module_name="Ignored"
         )
     flags.DEFINE_string(
-        "flagfile", "", "File with one flag a line, inserted here.", flag_values=parser, module_name="absl."
+        "flagfile", "", "File with one flag a line, inserted here.", flag_values=parser, module_name="Flag files"
     )
     return parser
 
