@@ -12,12 +12,8 @@ from rich.progress import Progress as Bar
 from tf_simclr.train.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
-_SHOWN = (
-    ("train/contrast_loss", "contrast loss", ".3f"),
-    ("train/contrast_acc", "contrast acc", ".1%"),
-    ("train/supervised_loss", "label loss", ".3f"),
-    ("train/supervised_acc", "label acc", ".1%"),
-)
+_CONTRASTIVE = (("train/contrast_loss", "loss", ".3f"), ("train/contrast_acc", "contrast acc", ".1%"))
+_LABELS = (("train/supervised_loss", "label loss", ".3f"), ("train/supervised_acc", "label acc", ".1%"))
 
 
 def _time_left(seconds: float | None) -> str:
@@ -29,16 +25,19 @@ def _time_left(seconds: float | None) -> str:
 
 
 def describe(progress: Progress) -> str:
-    """One line: step, speed, time left, losses and accuracies, learning rate."""
-    speed = f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "first step traced"
-    metrics = [f"{label} {progress.metrics[tag]:{form}}" for tag, label, form in _SHOWN if tag in progress.metrics]
+    """One line; what a narrow terminal cuts off comes last."""
+    shown = [
+        [f"{label} {progress.metrics[tag]:{form}}" for tag, label, form in group if tag in progress.metrics]
+        for group in (_CONTRASTIVE, _LABELS)
+    ]
     return " | ".join(
         [
             f"step {progress.step}/{progress.total_steps}",
-            speed,
+            f"{progress.images_per_second:,.0f} images/s" if progress.images_per_second else "first step traced",
             f"{_time_left(progress.seconds_left)} left",
-            *metrics,
+            *shown[0],
             f"lr {progress.learning_rate:.4g}",
+            *shown[1],
         ]
     )
 
@@ -68,7 +67,7 @@ class LiveProgress:
     """An Observer that keeps one line of the terminal up to date."""
 
     def __init__(self, console: Console):
-        self._bar = Bar(BarColumn(bar_width=20), TextColumn("{task.description}"), console=console)
+        self._bar = Bar(BarColumn(bar_width=10), TextColumn("{task.description}"), console=console)
         self._bar.start()
         self._task = self._bar.add_task("tracing the graph ...", total=None)
 
