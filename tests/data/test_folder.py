@@ -225,11 +225,19 @@ def test_a_class_may_be_called_train(tmp_path):
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
     make_classes(tmp_path / "elsewhere", {"a": 2})
-    make_classes(tmp_path / "data", {"b": 2})
-    (tmp_path / "data" / "a").symlink_to(tmp_path / "elsewhere" / "a")
-    (tmp_path / "data" / "b" / "loop").symlink_to(tmp_path / "data" / "b")
+    make_classes(tmp_path / "data" / "train", {"b": 2})
+    (tmp_path / "data" / "train" / "a").symlink_to(tmp_path / "elsewhere" / "a")
+    (tmp_path / "data" / "train" / "b" / "loop").symlink_to(tmp_path / "data" / "train" / "b")
     source, _ = load_sources("folder", data_dir=str(tmp_path / "data"), eval_split=None)
     assert source.num_examples == 4
+
+
+def test_what_is_held_out_is_held_out_also_when_nothing_is_evaluated(tmp_path):
+    make_classes(tmp_path, {"a": 20, "b": 20})
+    now, held = load_sources("folder", data_dir=str(tmp_path), eval_split=None)
+    later, _ = load_sources("folder", data_dir=str(tmp_path))
+    assert (now.num_examples, held.num_examples, held.split) == (36, 4, "held-out")
+    assert order(now) == order(later)
 
 
 def test_what_is_left_out_is_said(tmp_path):

@@ -32,6 +32,7 @@ from tf_simclr.data.source import (
 from tf_simclr.errors import InputError, require_range
 
 HOLD_OUT = 0.1
+HELD_OUT_SPLIT = "held-out"
 _SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
 _SLICE_SEED = 20020509
 
@@ -57,12 +58,12 @@ def load_folder(
     Args:
         data_dir: the folder.
         train_split: name of the split to train on, or a slice of it ("train[:10%]", cut from a fixed random order).
-        eval_split: name of the split to evaluate on; None for none. In DIR/CLASS/... it names the hold-out.
+        eval_split: name of the split to evaluate on; None for none. In DIR/CLASS/... it only names the hold-out.
         seed: the hold-out depends on it, and on nothing else.
         hold_out: share of each class that is held out in DIR/CLASS/..., in (0, 0.9]; at least one picture.
 
     Returns:
-        the training source, and the evaluation source or None (no labels, or no `eval_split`).
+        the training source, and the evaluation source or None (no labels, or a folder with splits and no `eval_split`).
 
     Raises:
         InputError: no such folder, no picture, no such split, a class without a readable picture, a picture in a
@@ -80,8 +81,8 @@ def load_folder(
     pictures, classes, notes = _read_split(root)
     if not classes:
         return _source(root, train_split, pictures, (), notes), None
-    if eval_split is None:
-        return _source(root, train_split, pictures, classes, notes), None
+    # Also where nothing is evaluated now: a later evaluation must find pictures that were not trained on.
+    eval_split = eval_split or HELD_OUT_SPLIT
     kept, held = _hold_out(pictures, len(classes), seed, hold_out)
     if not held:
         raise InputError(

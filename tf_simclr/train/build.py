@@ -79,8 +79,7 @@ def build_data(config: ExperimentConfig) -> Data:
         data.dataset,
         data_dir=data.data_dir,
         train_split=data.train_split,
-        # A folder without splits must hold out the same pictures whether they are evaluated now or later.
-        eval_split=data.eval_split if config.runtime.mode != "train" or data.dataset == "folder" else None,
+        eval_split=data.eval_split if config.runtime.mode != "train" else None,
         seed=data.data_seed,
     )
     if config.train.train_mode == "finetune" and not train.labelled:
