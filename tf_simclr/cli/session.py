@@ -83,7 +83,7 @@ def named_pictures() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(re.escape(DAMAGED_PICTURE) + r"\W*([^\]\n]+)", str(error))
+        found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
         if found is None:
             raise
         raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The run goes on from its last checkpoint") from error
