@@ -14,6 +14,7 @@ from tf_simclr.cli import flags
 from tf_simclr.cli.main import say
 from tf_simclr.config import ExperimentConfig, build_config
 from tf_simclr.errors import InputError
+from tf_simclr.train.choice import choose
 
 USAGE = """usage: python run.py --mode=train_then_eval [flags]
 
@@ -24,18 +25,23 @@ linear head, and leaves checkpoints, TensorBoard curves, result.json and a Saved
 FLAG_GROUPS = tuple(type(field.default) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
 FLAGS_FILE = "flags.json"
+# About the machine and not the run: another machine may go on with it, or evaluate it.
+DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")
 
 
 def main(parsed: flags.ParsedFlags) -> int:
     """Runs the task; returns the exit code."""
     parsed, origin = complete(parsed)
-    config = with_model_dir(build_config(parsed.values))
-    say(f"tf_simclr {tf_simclr.__version__}: {origin}; results in {config.runtime.model_dir}")
-    for name in parsed.ignored:
-        say(f"note: --{name} is accepted for older recipes and has no effect")
-    from tf_simclr.cli import session  # imports TensorFlow, which takes seconds: not before the first line
+    config = build_config(parsed.values)
+    worker = choose(config.runtime, os.environ).worker
+    config = with_model_dir(config, shared=worker.count > 1)
+    if worker.chief:
+        say(f"tf_simclr {tf_simclr.__version__}: {origin}; results in {config.runtime.model_dir}")
+        for name in parsed.ignored:
+            say(f"note: --{name} is accepted for older recipes and has no effect")
+    from tf_simclr.cli import launch  # imports TensorFlow, which takes seconds: not before the first line
 
-    return session.run(config)
+    return launch.run(config)
 
 
 def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
@@ -50,7 +56,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     recorded = Path(model_dir, FLAGS_FILE) if model_dir else None
     if recorded is not None and recorded.is_file():
         values = json.loads(recorded.read_text())
-        keep_own = ("mode", "model_dir")
+        keep_own = ("mode", "model_dir", *DEVICE_FLAGS)
         values = {name: value for name, value in values.items() if name not in keep_own}
         return flags.fill_from_values(parsed, values), f"no --dataset given: flags not given come from {recorded}"
     if not QUICKSTART.is_file():
@@ -62,14 +68,23 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     return filled, "no --dataset given: flags not given come from configs/quickstart.cfg"
 
 
-def with_model_dir(config: ExperimentConfig) -> ExperimentConfig:
+def with_model_dir(config: ExperimentConfig, *, shared: bool = False) -> ExperimentConfig:
     """The config with a model_dir: the given one, or a new one named after data and time.
 
+    Args:
+        config: as given.
+        shared: whether several workers must have the same one.
+
     Raises:
-        InputError: --mode=eval without one.
+        InputError: --mode=eval, or several workers, without one.
     """
     if config.runtime.model_dir:
         return config
+    if shared:
+        raise InputError(
+            "`model_dir` must name one directory that all workers share. Received: none. Pass the same "
+            "--model_dir=DIR to each"
+        )
     if config.runtime.mode == "eval":
         raise InputError(
             "`model_dir` must name the run to evaluate with --mode=eval. Received: none. Pass --model_dir=DIR"
