@@ -15,6 +15,7 @@ from typing import Any
 from tf_simclr.errors import InputError, require_choice, require_range
 
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
+PRECISIONS = ("float32", "bfloat16", "float16")
 CIFAR_STEM_MAX_SIZE = 32
 
 
@@ -172,6 +173,11 @@ class TrainConfig:
     )
     train_epochs: float = option(100.0, "Epochs to train.")
     train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.")
+    micro_batch_size: int = option(
+        0,
+        "pretrain: pictures of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
+        "batch, at the price of a second forward pass; batch norm takes the moments of each micro-batch.",
+    )
     lineareval_while_pretraining: bool = option(
         True, "Train a linear classifier on h beside pretraining, behind a stop_gradient."
     )
@@ -197,6 +203,13 @@ class TrainConfig:
         require_choice("train_mode", self.train_mode, ("pretrain", "finetune"))
         require_range("train_epochs", self.train_epochs, above=0)
         require_range("train_steps", self.train_steps, at_least=0)
+        require_range("micro_batch_size", self.micro_batch_size, at_least=0)
+        if self.micro_batch_size and self.train_mode != "pretrain":
+            raise InputError(
+                "`micro_batch_size` must be 0 when fine-tuning: labels need no large batch. Received: "
+                f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
+                "--train_batch_size"
+            )
         require_choice("fine_tune_after_block", self.fine_tune_after_block, (-1, 0, 1, 2, 3, 4))
         require_range("ft_proj_selector", self.ft_proj_selector, at_least=-1)
 
@@ -239,10 +252,27 @@ class RuntimeConfig:
     mode: str = option("train", "What run.py does.", ("train", "eval", "train_then_eval"))
     model_dir: str | None = option(None, "Directory of the run; omitted: runs/<dataset>-<date>-<time>.")
     seed: int = option(0, "Seed of weights, shuffling and every augmentation.")
+    precision: str = option(
+        "float32",
+        "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, batch-norm "
+        "statistics, loss and optimiser are float32 always.",
+        PRECISIONS,
+    )
+    jit_compile: bool = option(False, "Compile the whole training step with XLA; one device only.")
+    strategy: str = option(
+        "auto",
+        "Devices: one_device, mirrored (all GPUs of the machine, or all logical CPUs), multi_worker (TF_CONFIG), tpu, "
+        "or auto: tpu with --use_tpu or --tpu_name, multi_worker where TF_CONFIG names a cluster, mirrored with 2 or "
+        "more GPUs, otherwise one device.",
+        ("auto", "one_device", "mirrored", "multi_worker", "tpu"),
+    )
+    cpu_devices: int = option(
+        0, "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone."
+    )
     use_tpu: bool = option(False, "Run on a TPU (our default is False; the authors' is True).")
     tpu_name: str | None = option(None, "Name of the TPU to use, or 'local' on a TPU VM.")
-    tpu_zone: str | None = option(None, "Zone of the TPU.")
-    gcp_project: str | None = option(None, "Project of the TPU.")
+    tpu_zone: str | None = option(None, "Zone of the TPU; omitted: the machine's own.")
+    gcp_project: str | None = option(None, "Project of the TPU; omitted: the machine's own.")
     master: str | None = option(None, "Address of the TPU's master; --tpu_name is the usual way.")
 
     @property
@@ -252,10 +282,24 @@ class RuntimeConfig:
             raise InputError("`model_dir` must name the run's directory. Received: None. Pass --model_dir=DIR")
         return self.model_dir
 
+    @property
+    def tpu_request(self) -> tuple[str, Any] | None:
+        """Name and value of the flag that asks for a TPU; None without one."""
+        asked = {"tpu_name": self.tpu_name, "master": self.master, "use_tpu": self.use_tpu}
+        return next(((name, value) for name, value in asked.items() if value), None)
+
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_choice("mode", self.mode, ("train", "eval", "train_then_eval"))
         require_range("seed", self.seed, at_least=0, at_most=2**31 - 1)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_choice("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
+        require_range("cpu_devices", self.cpu_devices, at_least=0)
+        if self.tpu_request is not None and self.strategy not in ("auto", "tpu"):
+            name, value = self.tpu_request
+            raise InputError(
+                f"`{name}` asks for a TPU. Received: {name}={value} with strategy={self.strategy}. Pass one of the two"
+            )
 
 
 @dataclass(frozen=True)
@@ -282,6 +326,12 @@ class ExperimentConfig:
             raise InputError(
                 f"`ft_proj_selector` must be at most {layers}, the layers of the {head} projection head. "
                 f"Received: ft_proj_selector={selector}. Pass a smaller one, or --num_proj_layers"
+            )
+        if self.train.micro_batch_size > self.data.train_batch_size:
+            raise InputError(
+                f"`micro_batch_size` must be at most the batch it divides. Received: micro_batch_size="
+                f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
+                "--micro_batch_size, or 0 for none"
             )
         if self.train.untrained_baseline and not self.train.lineareval_while_pretraining:
             raise InputError(

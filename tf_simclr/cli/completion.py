@@ -16,6 +16,8 @@ from tf_simclr.errors import InputError
 ALL_FLAG_GROUPS = tuple(type(field.default) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
 FLAGS_FILE = "flags.json"
+# About the machine and not the run: another machine may go on with it, or evaluate it.
+DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")
 
 
 def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
@@ -30,7 +32,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     recorded = Path(model_dir, FLAGS_FILE) if model_dir else None
     if recorded is not None and recorded.is_file():
         values = json.loads(recorded.read_text())
-        keep_own = ("mode", "model_dir")
+        keep_own = ("mode", "model_dir", *DEVICE_FLAGS)
         values = {name: value for name, value in values.items() if name not in keep_own}
         return flags.fill_from_values(parsed, values), f"no --dataset given: flags not given come from {recorded}"
     if not QUICKSTART.is_file():
@@ -42,14 +44,23 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     return filled, "no --dataset given: flags not given come from configs/quickstart.cfg"
 
 
-def with_model_dir(config: ExperimentConfig) -> ExperimentConfig:
+def with_model_dir(config: ExperimentConfig, *, shared: bool = False) -> ExperimentConfig:
     """The config with a model_dir: the given one, or a new one named after data and time.
 
+    Args:
+        config: as given.
+        shared: whether several workers must have the same one.
+
     Raises:
-        InputError: --mode=eval without one.
+        InputError: --mode=eval, or several workers, without one.
     """
     if config.runtime.model_dir:
         return config
+    if shared:
+        raise InputError(
+            "`model_dir` must name one directory that all workers share. Received: none. Pass the same "
+            "--model_dir=DIR to each"
+        )
     if config.runtime.mode == "eval":
         raise InputError(
             "`model_dir` must name the run to evaluate with --mode=eval. Received: none. Pass --model_dir=DIR"

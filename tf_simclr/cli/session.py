@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import FLAGS_FILE, changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import Observers, build_progress
-from tf_simclr.config import Durations, ExperimentConfig, resolve_durations
-from tf_simclr.data.source import DAMAGED_PICTURE, ImageSource
+from tf_simclr.config import Durations, ExperimentConfig
+from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier, require_comparable_classes
+from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.follow import follow_checkpoints
-from tf_simclr.evaluate.results import read_json, write_json, write_results
+from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.saved_model import export_step
-from tf_simclr.losses.nt_xent import chance_level
-from tf_simclr.train import checkpoints
-from tf_simclr.train.build import Data, build_data, build_trainer
+from tf_simclr.train.build import Data, Say, build_trainer
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.run import Outcome, train
-from tf_simclr.train.strategy import build_strategy, per_replica_batch
 from tf_simclr.train.summaries import SummaryWriter
+from tf_simclr.train.workers import Workers
 
 UNTRAINED_DIRECTORY = "untrained_baseline"
 SIGNAL_EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
@@ -35,13 +28,30 @@ SIGNAL_EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
 
 @dataclass(frozen=True)
 class Session:
-    """What every mode needs: the checked config and what was opened for it."""
+    """What every mode needs: the checked config and what was opened for it.
+
+    Attributes:
+        config: the experiment.
+        data: its splits.
+        durations: its lengths in steps.
+        strategy: its devices.
+        stop: whether somebody asked to stop.
+        workers: the processes that train together.
+        scratch: where a worker that is not the chief writes what only the chief keeps; None on the chief.
+    """
 
     config: ExperimentConfig
     data: Data
     durations: Durations
     strategy: tf.distribute.Strategy
     stop: StopRequest
+    workers: Workers
+    scratch: str | None = None
+
+    @property
+    def say(self) -> Say:
+        """Tells the person who waits; only the chief does."""
+        return say if self.scratch is None else lambda line: None
 
     @property
     def directory(self) -> str:
@@ -56,84 +66,6 @@ class Session:
         return source if has_head and self.data.train.labelled and source is not None and source.labelled else None
 
 
-def run(config: ExperimentConfig) -> int:
-    """Runs the mode of a config; returns the exit code.
-
-    Raises:
-        InputError: what a person can mend, before any long work starts.
-    """
-    began = time.monotonic()
-    strategy, chosen = build_strategy(config.runtime)
-    say(f"TensorFlow {tf.__version__} on {chosen}")
-    session = Session(config, data := build_data(config), check_run(config, data, strategy), strategy, StopRequest())
-    for line in describe(session):
-        say(line)
-    if config.runtime.mode == "eval":
-        return follow(session)
-    record_flags(config)
-    with session.stop.watch(), named_pictures():
-        code = train_mode(session)
-    say(f"{'stopped' if code else 'done'} after {time.monotonic() - began:.0f} s")
-    return code
-
-
-@contextlib.contextmanager
-def named_pictures() -> Iterator[None]:
-    """Turns the error of a picture that breaks off in the middle into one line with its path."""
-    try:
-        yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
-        if found is None:
-            raise
-        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The run goes on from its last checkpoint") from error
-
-
-def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy) -> Durations:
-    """Everything that can be known to fail before the work starts.
-
-    Raises:
-        InputError: with the flag to change.
-    """
-    durations = resolve_durations(config, data.train.num_examples)
-    per_replica_batch("train_batch_size", config.data.train_batch_size, strategy)
-    per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
-    if data.evaluation is not None and data.evaluation.labelled:
-        require_comparable_classes(data.train, data.evaluation)
-    if config.train.train_mode == "finetune" and config.train.checkpoint:
-        checkpoints.resolve(config.train.checkpoint)
-    return durations
-
-
-def describe(session: Session) -> list[str]:
-    """What the run is, in a few lines."""
-    config, data, durations = session.config, session.data, session.durations
-    sources = [data.train] + ([data.evaluation] if data.evaluation is not None else [])
-    lines = [f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)]
-    classes = f"{data.train.num_classes} classes" if data.train.labelled else "no labels"
-    lines.append(f"{data.train.name}: {data.train.num_examples} training pictures, {classes}")
-    if data.evaluation is not None:
-        lines.append(f"evaluation on {data.evaluation.num_examples} pictures of {data.evaluation.split}")
-    model, batch = config.model, config.data.train_batch_size
-    lines.append(
-        f"ResNet-{model.resnet_depth} x{model.width_multiplier:g}, {model.stem_for(config.data.image_size)} stem, "
-        f"{config.data.image_size} px, batch {batch}, {durations.train_steps} steps "
-        f"({durations.warmup_steps} of warm-up), peak learning rate {config.optimizer.peak_learning_rate(batch):.4g}"
-    )
-    if config.train.train_mode == "pretrain":
-        lines.append(f"contrastive loss at chance: ln(2 x {batch} - 1) = {chance_level(batch):.3f}")
-    return lines
-
-
-def record_flags(config: ExperimentConfig) -> None:
-    """Writes flags.json; where there is one already, names what changed since."""
-    tf.io.gfile.makedirs(config.runtime.directory)
-    path = os.path.join(config.runtime.directory, FLAGS_FILE)
-    for line in changed_flags(config, read_json(path) or {}):
-        say(f"note: {line}")
-    write_json(path, config.to_flags())
-
-
 def train_mode(session: Session) -> int:
     """Trains, evaluates where asked and possible, and exports; returns the exit code."""
     config = session.config
@@ -143,7 +75,7 @@ def train_mode(session: Session) -> int:
     if config.runtime.mode == "train_then_eval":
         source = session.eval_source
         if source is None:
-            say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
+            session.say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
         else:
             metrics = evaluate_classifier(config, outcome.trainer, source, session.strategy)
             if config.train.untrained_baseline and config.train.train_mode == "pretrain":
@@ -151,7 +83,7 @@ def train_mode(session: Session) -> int:
                 if floor is None:
                     return stopped(session, outcome)
                 metrics |= floor
-            report(config, outcome.step, metrics)
+            report(session, outcome.step, metrics)
     export(session, outcome)
     return 0
 
@@ -159,32 +91,44 @@ def train_mode(session: Session) -> int:
 def export(session: Session, outcome: Outcome) -> None:
     """Writes the SavedModel of a step."""
     keep = session.config.checkpoint.keep_hub_module_max
-    path = export_step(outcome.trainer.model, session.directory, outcome.step, keep)
-    say(f"SavedModel written to {path}")
+    path = export_step(outcome.trainer.model, session.scratch or session.directory, outcome.step, keep)
+    session.say(f"SavedModel written to {path}")
 
 
 def observed_train(session: Session, directory: str, *, contrastive: bool = True) -> Outcome:
     """Trains in a directory, with progress on the terminal and curves beside the checkpoints."""
+    if session.scratch is not None:
+        scratch = os.path.join(session.scratch, os.path.relpath(directory, session.directory))
+        return run_training(session, directory, Observers(), contrastive, scratch)
     progress = build_progress(say)
     try:
-        return train(
-            session.config,
-            session.durations,
-            session.data.train,
-            session.strategy,
-            directory=directory,
-            observer=Observers(progress, SummaryWriter(directory)),
-            say=say,
-            stop=session.stop,
-            contrastive=contrastive,
-        )
+        return run_training(session, directory, Observers(progress, SummaryWriter(directory)), contrastive, None)
     finally:
         progress.close()
 
 
+def run_training(
+    session: Session, directory: str, observer: Observers, contrastive: bool, scratch: str | None
+) -> Outcome:
+    """Calls the training of a session."""
+    return train(
+        session.config,
+        session.durations,
+        session.data.train,
+        session.strategy,
+        directory=directory,
+        observer=observer,
+        say=session.say,
+        stop=session.stop,
+        contrastive=contrastive,
+        workers=session.workers,
+        scratch=scratch,
+    )
+
+
 def untrained_baseline(session: Session, source: ImageSource) -> dict[str, float] | None:
     """Accuracy of the same linear head, trained as long, on the encoder as it was initialised; None if stopped."""
-    say("the same linear head on the untrained encoder:")
+    session.say("the same linear head on the untrained encoder:")
     directory = os.path.join(session.directory, UNTRAINED_DIRECTORY)
     outcome = observed_train(session, directory, contrastive=False)
     if not outcome.finished:
@@ -198,8 +142,11 @@ def untrained_tag(name: str) -> str:
     return name.replace("eval/", "untrained/")
 
 
-def report(config: ExperimentConfig, step: int, metrics: dict[str, float]) -> None:
+def report(session: Session, step: int, metrics: dict[str, float]) -> None:
     """Prints accuracies and writes result files and summaries."""
+    if session.scratch is not None:
+        return
+    config = session.config
     write_results(config.runtime.directory, step, metrics)
     directory = os.path.join(config.runtime.directory, config.evaluation.eval_name or "")
     SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
@@ -219,7 +166,7 @@ def report(config: ExperimentConfig, step: int, metrics: dict[str, float]) -> No
 def stopped(session: Session, outcome: Outcome) -> int:
     """Says where a run was stopped and how it goes on; returns the exit code of its signal."""
     name = session.stop.signal_name or "SIGTERM"
-    say(
+    session.say(
         f"{name} received: saved step {outcome.step} in {session.directory}; "
         "run the same command with this --model_dir to go on"
     )
@@ -248,6 +195,6 @@ def follow(session: Session) -> int:
         say=say,
     )
     for step in steps:
-        report(config, step, evaluate_classifier(config, trainer, source, session.strategy))
+        report(session, step, evaluate_classifier(config, trainer, source, session.strategy))
     export(session, Outcome(trainer, durations.train_steps, finished=True))
     return 0

@@ -8,7 +8,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_simclr.errors import require_range
+from tf_simclr.losses.row_blocks import mean_over_rows
 from tf_simclr.ops import collectives
+
+# Entries of the similarity matrix up to which one block is taken, because blocks gain no time there, and entries of a
+# block above that: 128 rows at 2N = 16,384 (docs/benchmarks.md).
+_PLAIN_ENTRIES = 2**24
+_BLOCK_ENTRIES = 2**21
 
 
 class ContrastiveOutput(NamedTuple):
@@ -36,6 +42,7 @@ def nt_xent(
     *,
     temperature: float = 0.1,
     hidden_norm: bool = True,
+    block_rows: int | None = None,
 ) -> ContrastiveOutput:
     """NT-Xent over the global batch, for the anchors of this replica.
 
@@ -47,25 +54,32 @@ def nt_xent(
         projections_b: float [n, d], second view of the same examples in the same order.
         temperature: tau > 0.
         hidden_norm: l2-normalise the projections, so that similarities are cosines.
+        block_rows: anchors whose similarities are held at once. A block of [block_rows, 2N] is all that is ever held of
+            the matrix [2n, 2N], for the gradient too; second derivatives are then not available. At least 2n: the
+            whole matrix at once. None: the whole matrix where it is small, else blocks.
 
     Returns:
         ContrastiveOutput, computed in float32.
 
     Raises:
-        InputError: temperature is not above 0.
+        InputError: temperature is not above 0, or block_rows is below 1.
     """
     require_range("temperature", temperature, above=0)
+    if block_rows is not None:
+        require_range("block_rows", block_rows, at_least=1)
     z_a, z_b = (_prepare(z, hidden_norm) for z in (projections_a, projections_b))  # [n, d]
     n = tf.shape(z_a)[0]
     all_a, all_b = collectives.gather_with_gradient(z_a), collectives.gather_with_gradient(z_b)
-    anchors = tf.concat([z_a, z_b], axis=0)  # [2n, d], n local
+    anchors = tf.concat([z_a, z_b], axis=0) / temperature  # [2n, d], n local; here the division is of n d numbers
     candidates = tf.concat([all_a, all_b], axis=0)  # [2N, d], N global
     global_n = tf.shape(all_a)[0]
     position = collectives.replica_id() * n + tf.range(n)  # of the local examples in the global batch
     own = tf.concat([position, position + global_n], axis=0)  # [2n]
     positive = tf.concat([position + global_n, position], axis=0)  # [2n]
-    logits = tf.matmul(anchors, candidates, transpose_b=True) / temperature  # [2n, 2N]
-    return _cross_entropy(logits, own, positive)
+    labels = tf.stack([own, positive], axis=1)  # [2n, 2]
+    if block_rows is None:
+        block_rows = _default_block_rows(anchors.shape[0], collectives.replica_count())
+    return ContrastiveOutput(*mean_over_rows(_row_values, anchors, candidates, labels, block_rows))
 
 
 def _prepare(projections: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
@@ -73,19 +87,34 @@ def _prepare(projections: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
     return tf.math.l2_normalize(z, axis=-1) if hidden_norm else z
 
 
-def _cross_entropy(logits: tf.Tensor, own: tf.Tensor, positive: tf.Tensor) -> ContrastiveOutput:
-    """Softmax cross entropy of float32 logits [2n, 2N] with the anchor's own column left out."""
-    columns = tf.range(tf.shape(logits)[1])[tf.newaxis, :]
-    itself = tf.equal(columns, own[:, tf.newaxis])
+def _default_block_rows(rows: int | None, replicas: int) -> int | None:
+    """Rows of a block, or None for all rows at once: where the matrix is small, or its shape not known in advance."""
+    if rows is None or rows * rows * replicas <= _PLAIN_ENTRIES:
+        return None
+    return max(1, _BLOCK_ENTRIES // (rows * replicas))
+
+
+def _row_values(anchors: tf.Tensor, candidates: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Loss, hit (1 or 0) and entropy of each anchor, with its own column left out of the softmax.
+
+    Args:
+        anchors: float32 [b, d], divided by the temperature.
+        candidates: float32 [2N, d].
+        labels: int32 [b, 2], the columns of the anchor itself and of its positive.
+    """
+    own, positive = labels[:, 0], labels[:, 1]
+    logits = tf.matmul(anchors, candidates, transpose_b=True)  # [b, 2N]
+    itself = tf.equal(tf.range(tf.shape(logits)[1]), own[:, tf.newaxis])
     # The most negative float, not an infinity and not a fixed 1e9: exp() of it is 0 in every float type, and the
     # gradient through tf.where stays 0 instead of becoming inf - inf.
     masked = tf.where(itself, logits.dtype.min, logits)
-    log_partition = tf.reduce_logsumexp(masked, axis=1)  # [2n]
-    positive_logit = tf.gather(logits, positive, axis=1, batch_dims=1)
-    loss = tf.reduce_mean(log_partition - positive_logit)
-    hits = tf.equal(tf.argmax(masked, axis=1, output_type=tf.int32), positive)
-    log_probability = tf.stop_gradient(masked - log_partition[:, tf.newaxis])
-    probability = tf.exp(log_probability)
-    # 0 * log 0 is 0 for the anchor itself.
-    entropy = -tf.reduce_sum(tf.where(itself, 0.0, probability * log_probability), axis=1)
-    return ContrastiveOutput(loss, tf.reduce_mean(tf.cast(hits, tf.float32)), tf.reduce_mean(entropy))
+    peak = tf.stop_gradient(tf.reduce_max(masked, axis=1, keepdims=True))
+    shifted = masked - peak
+    weight = tf.exp(shifted)  # softmax times total
+    total = tf.reduce_sum(weight, axis=1)  # [b]
+    loss = tf.math.log(total) + (peak[:, 0] - tf.gather(logits, positive, axis=1, batch_dims=1))
+    hit = tf.equal(tf.argmax(masked, axis=1, output_type=tf.int32), positive)
+    # -sum p log p with p = weight / total. Summed as p log p itself, XLA's entropy was off by 4e-4 (relative, CPU) at
+    # 2N = 8192, and this form's was not.
+    entropy = tf.math.log(total) - tf.reduce_sum(weight * shifted, axis=1) / total
+    return loss, tf.cast(hit, tf.float32), entropy

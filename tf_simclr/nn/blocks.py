@@ -136,7 +136,8 @@ def squeeze_excite(x: Any, filters: int, name: str, style: BlockStyle) -> Any:
     `filters` is the block's inner width, from which the authors of SimCLR derive the squeezed width.
     """
     channels = x.shape[-1]
-    gates = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool", dtype=style.dtype)(x)
+    # In float32: the sum over a large map leaves float16's range.
+    gates = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool", dtype="float32")(x)
     width = max(1, int(filters * style.se_ratio))
     gates = conv(gates, width, 1, 1, f"{name}_se_reduce", style, use_bias=True)
     gates = relu(gates, f"{name}_se_relu", style)

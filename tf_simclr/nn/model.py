@@ -57,14 +57,14 @@ class SimCLRModel:
 
         Returns:
             a dict of the encoder's endpoints, and of proj_head_input, proj_head_layer1.., proj_head_output and
-            logits_sup where those parts exist.
+            logits_sup where those parts exist; float32 whatever the policy of the layers.
         """
         found = dict(self.encoder(images, training=training))
         if self.projection_head is not None:
             found.update(self.projection_head(found["final_avg_pool"], training=training))
         if self.supervised_head is not None:
             found["logits_sup"] = self.supervised_head(self.supervised_features(found), training=training)
-        return found
+        return {name: tf.cast(value, tf.float32) for name, value in found.items()}
 
     def require_projection_head(self) -> tf.keras.Model:
         """The projection head.

@@ -21,7 +21,10 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train import checkpoints
+from tf_simclr.train.micro_batch import build_micro_batch_step
+from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
+from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import per_replica_batch
 
 Say = Callable[[str], None]
@@ -46,6 +49,7 @@ class Trainer:
         step: one step on a replica.
         trained: the variables the optimizer was built with, in its order.
         penalized: variables whose weight decay is part of the loss.
+        updater: applies gradients; holds the loss scale.
     """
 
     model: SimCLRModel
@@ -54,6 +58,7 @@ class Trainer:
     step: Step
     trained: list[Any]
     penalized: list[Any]
+    updater: Updater
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -65,7 +70,7 @@ class Trainer:
             for name, values in compat.optimizer_slots(self.optimizer).items()
             for path, slot in zip(trained, values, strict=True)
         }
-        return {**model, "optimizer/iterations": self.optimizer.iterations, **slots}
+        return {**model, "optimizer/iterations": self.optimizer.iterations, **slots, **self.updater.named_state()}
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -117,6 +122,7 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
         zero_init_logits_layer=model.zero_init_logits_layer,
         global_bn=model.global_bn,
         batch_norm_decay=model.batch_norm_decay,
+        dtype=POLICIES[config.runtime.precision],
     )
 
 
@@ -131,6 +137,8 @@ def build_trainer(
         num_classes: of the training data; 0 without labels.
         contrastive: False trains only the linear head, on an encoder that stays untrained.
     """
+    if config.runtime.mode != "eval":
+        check_step(config, tf.distribute.get_strategy())
     tf.keras.utils.set_random_seed(config.runtime.seed)
     model = build_networks(config, num_classes)
     head = model.supervised_head
@@ -146,11 +154,15 @@ def build_trainer(
         durations.train_steps,
     )
     optimizer = build_optimizer(config.optimizer, schedule, trained, adapted)
+    updater = Updater(optimizer, trained, dynamic_scale=config.runtime.precision == "float16")
     if config.train.train_mode == "finetune":
-        step = build_finetune_step(model, optimizer, config, penalized)
+        step = build_finetune_step(model, updater, config, penalized)
     else:
-        step = build_pretrain_step(model, optimizer, config, penalized, contrastive=contrastive)
-    return Trainer(model, optimizer, schedule, step, trained, penalized)
+        build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
+        step = build_step(model, updater, config, penalized, contrastive=contrastive)
+    if config.runtime.jit_compile:
+        step = tf.function(step, jit_compile=True)
+    return Trainer(model, optimizer, schedule, step, trained, penalized, updater)
 
 
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:

@@ -142,38 +142,64 @@ def check_matches(
         )
 
 
-def read_into(prefix: str, variables: Mapping[str, Any]) -> None:
-    """Assigns a checkpoint's values to variables by path; call `check_matches` first.
+def read_values(prefix: str, paths: Iterable[str]) -> dict[str, Any]:
+    """A checkpoint's arrays by path; call `check_matches` first.
 
     Raises:
         UnreadableError: the files are damaged or gone.
     """
     with _reader_of(prefix) as reader:
-        values = {path: reader.get_tensor(_escape(path)) for path in variables}
-    for path, variable in variables.items():  # only now: a file that breaks off half-way changes nothing
+        return {path: reader.get_tensor(_escape(path)) for path in paths}
+
+
+def read_into(prefix: str, variables: Mapping[str, Any]) -> None:
+    """Assigns a checkpoint's values to variables by path; call `check_matches` first.
+
+    Raises:
+        UnreadableError: the files are damaged or gone; no variable has changed then.
+    """
+    _assign(variables, read_values(prefix, variables))
+
+
+def _assign(variables: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for path, variable in variables.items():
         variable.assign(values[path])
 
 
 class CheckpointStore:
     """The checkpoints of one run: named variables in, the newest `keep_max` files kept.
 
+    With several workers each has a store of its own, and all of them save and restore together: reading a distributed
+    variable may need every worker. What stays is the chief's; the other workers read that and write elsewhere.
+
     Args:
-        directory: where they are written.
+        directory: where they are read, and written.
         variables: path -> variable, everything a resumed run needs; Keras or TensorFlow variables.
         keep_max: newest ones to keep.
+        scratch: where a worker that is not the chief writes instead; None on the chief.
+        from_chief: the chief's number, on every worker.
     """
 
-    def __init__(self, directory: str, variables: Mapping[str, Any], keep_max: int):
+    def __init__(
+        self,
+        directory: str,
+        variables: Mapping[str, Any],
+        keep_max: int,
+        *,
+        scratch: str | None = None,
+        from_chief: Callable[[int], int] = int,
+    ):
         self._variables = {path: compat.raw_variable(v) for path, v in variables.items()}
+        self._chief, self._from_chief, self._directory = scratch is None, from_chief, directory
         self._complete = _listed_in_state(directory)
         self._found = prefixes_in(directory)
-        if {os.path.basename(p) for p in self._found} != {os.path.basename(p) for p in self._complete}:
+        if self._chief and {os.path.basename(p) for p in self._found} != {os.path.basename(p) for p in self._complete}:
             # A kill between writing a checkpoint and listing it leaves one that would never be used, nor removed.
             tf.compat.v1.train.update_checkpoint_state(directory, self._found[-1] if self._found else "", self._found)
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(variables=dict(self._variables)),
-            directory,
-            max_to_keep=keep_max,
+            scratch or directory,
+            max_to_keep=1 if scratch else keep_max,
             checkpoint_name=PREFIX,
         )
 
@@ -189,18 +215,35 @@ class CheckpointStore:
         Raises:
             InputError: it belongs to another model, or checkpoints that were once complete cannot be read any more.
         """
+        step, values = self._newest_readable(warn) if self._chief else (-1, {})
+        step = self._from_chief(step)
+        if step < 0:
+            return None
+        _assign(self._variables, values if self._chief else self._read_as_the_chief(step))
+        return step
+
+    def _read_as_the_chief(self, step: int) -> dict[str, Any]:
+        """The values of the step the chief decided on: what another worker finds newest need not be the same."""
+        try:
+            return read_values(os.path.join(self._directory, f"{PREFIX}-{step}"), self._variables)
+        except UnreadableError as error:
+            raise InputError(
+                f"`model_dir` must be a directory that all workers share: the chief goes on from step {step}, which "
+                f"this worker cannot read. Received: {self._directory}. Use a network file system or gs://"
+            ) from error
+
+    def _newest_readable(self, warn: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
+        """Step and values of the newest checkpoint that fits and can be read to its end; -1 without any."""
         for prefix in reversed(self._found):
             try:
                 check_matches(prefix, self._variables, shapes_in(prefix))
-                read_into(prefix, self._variables)
+                return step_of(prefix), read_values(prefix, self._variables)
             except UnreadableError as error:
                 warn(f"note: {error}; trying the one before it")
-                continue
-            return step_of(prefix)
         if self._complete:
             # Starting over would, after a few saves, delete what may only be out of reach for a moment.
             raise InputError(
                 f"no checkpoint of the run can be read. Received: {', '.join(self._complete)}. Restore the files from "
                 "a copy, or pass another --model_dir"
             )
-        return None
+        return -1, {}

@@ -118,6 +118,10 @@ class _Clock:
         return self._seconds_per_step * steps if self._seconds_per_step else None
 
 
+def _alone(stopping: bool, steps: int) -> int:
+    return 0 if stopping else steps
+
+
 def _next_multiple(step: int, every: int) -> int:
     return (step // every + 1) * every
 
@@ -133,6 +137,7 @@ def run_loop(
     save: Callable[[int], object],
     observer: Observer,
     stop: StopRequest,
+    plan_call: Callable[[bool, int], int] = _alone,
 ) -> int:
     """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
 
@@ -146,6 +151,8 @@ def run_loop(
         save: writes a checkpoint of a step; called every checkpoint_steps, at the end and when asked to stop.
         observer: receives progress and summaries.
         stop: asked between calls.
+        plan_call: (whether to stop, steps that suit this process) -> steps of the next call, 0 to stop; several workers
+            agree here, since their calls must be of the same steps.
 
     Returns:
         the number of steps done.
@@ -156,9 +163,11 @@ def run_loop(
     step, saved, total = start_step, start_step, durations.train_steps
     window, clock = _Window(), _Clock(batch_size)
     summary_every = max(1, durations.steps_per_epoch // SUMMARIES_PER_EPOCH)
-    while step < total and not stop:
+    while step < total:
         boundary = min(total, _next_multiple(step, durations.checkpoint_steps), _next_multiple(step, summary_every))
-        steps = min(clock.steps_per_call(), boundary - step)
+        steps = plan_call(bool(stop), min(clock.steps_per_call(), boundary - step))
+        if not steps:
+            break
         began = time.perf_counter()
         metrics = {k: float(v) for k, v in train(iterator, tf.constant(steps, tf.int32)).items()}
         speed = clock.add(time.perf_counter() - began, steps)

@@ -18,6 +18,7 @@ from tf_simclr.train.build import (
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
+from tf_simclr.train.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def train(
     say: Say,
     stop: StopRequest,
     contrastive: bool = True,
+    workers: Workers,
+    scratch: str | None = None,
 ) -> Outcome:
     """Trains to exactly `durations.train_steps`, saving into `directory` and going on from what it finds there.
 
@@ -53,6 +56,8 @@ def train(
         say: receives lines for the person who waits.
         stop: asked between calls.
         contrastive: False trains only the linear head on the untrained encoder.
+        workers: that train together.
+        scratch: where a worker that is not the chief writes its checkpoints; None on the chief.
 
     Returns:
         the trained model, the step it reached, and whether that was the last.
@@ -62,7 +67,8 @@ def train(
     """
     with strategy.scope():
         trainer = build_trainer(config, durations, source.num_classes, contrastive=contrastive)
-    store = CheckpointStore(directory, trainer.named_state(), config.checkpoint.keep_checkpoint_max)
+    keep, state = config.checkpoint.keep_checkpoint_max, trainer.named_state()
+    store = CheckpointStore(directory, state, keep, scratch=scratch, from_chief=workers.from_chief)
     start = store.restore_latest(say)
     if start is not None:
         say(f"resuming from step {start} in {directory}")
@@ -81,5 +87,6 @@ def train(
             save=store.save,
             observer=observer,
             stop=stop,
+            plan_call=workers.plan_call,
         )
     return Outcome(trainer, step, finished=step >= durations.train_steps)

@@ -11,26 +11,13 @@ from tf_simclr.config import ExperimentConfig
 from tf_simclr.losses.nt_xent import nt_xent
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.ops import collectives
 from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.precision import Updater
 
 Metrics = dict[str, tf.Tensor]
 Step = Callable[[dict[str, Any]], Metrics]
 
-
-def apply_loss(
-    tape: tf.GradientTape,
-    loss: tf.Tensor,
-    variables: list[Any],
-    optimizer: tf.keras.optimizers.Optimizer,
-) -> None:
-    """Updates the variables by a replica's loss, already divided by the number of replicas.
-
-    The optimizer SUMS the replicas' gradients, and a replica's loss is a mean over its own share only; so the sum is
-    the gradient of the global mean exactly when each share is divided by the number of shares.
-    """
-    gradients = tape.gradient(loss, variables)
-    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+LOSSES = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
 
 
 def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
@@ -52,9 +39,14 @@ def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig) -> Metri
     }
 
 
+def with_total(metrics: Metrics) -> Metrics:
+    """The metrics and train/total_loss, the sum of the losses among them."""
+    return metrics | {"train/total_loss": tf.add_n([metrics[name] for name in LOSSES if name in metrics])}
+
+
 def build_pretrain_step(
     model: SimCLRModel,
-    optimizer: tf.keras.optimizers.Optimizer,
+    updater: Updater,
     config: ExperimentConfig,
     penalized: list[Any],
     *,
@@ -64,7 +56,7 @@ def build_pretrain_step(
 
     Args:
         model: encoder, projection head, and a supervised head where there are labels.
-        optimizer: built on the variables that are trained.
+        updater: of the variables that are trained.
         config: the experiment.
         penalized: variables whose weight decay is part of the loss.
         contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
@@ -73,7 +65,6 @@ def build_pretrain_step(
         step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
     """
     head, project = model.supervised_head, model.require_projection_head()
-    variables = list(model.trainable_variables if contrastive or head is None else head.trainable_variables)
 
     def step(batch: dict[str, Any]) -> Metrics:
         metrics: Metrics = {}
@@ -87,41 +78,37 @@ def build_pretrain_step(
                 logits = head(tf.stop_gradient(h), training=True)
                 metrics |= supervised_terms(logits, tf.concat([batch["label"]] * 2, axis=0))
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
-            losses = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
-            metrics["train/total_loss"] = tf.add_n([metrics[name] for name in losses if name in metrics])
-            scaled = metrics["train/total_loss"] / collectives.replica_count()
-        apply_loss(tape, scaled, variables, optimizer)
+            metrics = with_total(metrics)
+            scaled = updater.scaled(metrics["train/total_loss"])
+        updater.apply(tape.gradient(scaled, updater.variables))
         return metrics
 
     return step
 
 
-def build_finetune_step(
-    model: SimCLRModel, optimizer: tf.keras.optimizers.Optimizer, config: ExperimentConfig, penalized: list[Any]
-) -> Step:
+def build_finetune_step(model: SimCLRModel, updater: Updater, config: ExperimentConfig, penalized: list[Any]) -> Step:
     """Supervised training: fine-tuning a pretrained encoder, or a baseline from scratch (SimCLR, Appendix B.5).
 
     Frozen layers run in inference mode by themselves: `trainable=False` is what freezes them.
 
     Args:
         model: encoder and supervised head, perhaps with layers of the projection head between.
-        optimizer: built on model.trainable_variables.
+        updater: of model.trainable_variables.
         config: the experiment.
         penalized: variables whose weight decay is part of the loss.
 
     Returns:
         step(batch) -> metrics; batch["views"] is one float32 [n, s, s, 3], batch["label"] is int64 [n].
     """
-    variables = list(model.trainable_variables)
 
     def step(batch: dict[str, Any]) -> Metrics:
         with tf.GradientTape() as tape:
             logits = model.endpoints(batch["views"][0], training=True)["logits_sup"]
             metrics = supervised_terms(logits, batch["label"])
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
-            metrics["train/total_loss"] = metrics["train/supervised_loss"] + metrics["train/weight_decay"]
-            scaled = metrics["train/total_loss"] / collectives.replica_count()
-        apply_loss(tape, scaled, variables, optimizer)
+            metrics = with_total(metrics)
+            scaled = updater.scaled(metrics["train/total_loss"])
+        updater.apply(tape.gradient(scaled, updater.variables))
         return metrics
 
     return step

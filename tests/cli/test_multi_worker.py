@@ -1,0 +1,118 @@
+"""Two worker processes on one machine: the training of one process, and what happens when a worker dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 900  # far more than a healthy run takes; whoever needs longer hangs
+LAST = 16
+# Gentle enough that rounding, which differs with the order of sums, does not grow from step to step.
+GENTLE = ("--learning_rate=0.02", "--temperature=0.5", f"--train_steps={LAST}")
+
+
+def start(flags, log, tf_config=None):
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    if tf_config is not None:
+        environment["TF_CONFIG"] = json.dumps(tf_config)
+    command = [sys.executable, str(ROOT / "run.py"), *flags]
+    with open(log, "w") as file:
+        return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def free_addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
+def start_workers(flags, log):
+    cluster = {"worker": free_addresses(2)}
+    tasks = [{"type": "worker", "index": index} for index in range(2)]
+    return [start(flags, f"{log}{t['index']}", {"cluster": cluster, "task": t}) for t in tasks]
+
+
+def wait_for(path, processes):
+    deadline = time.monotonic() + SECONDS
+    while not path.exists():
+        assert all(p.poll() is None for p in processes), f"a worker ended before {path} was there"
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.005)
+
+
+def curve(directory, tag):
+    """Step -> every value that was written for it."""
+    found = {}
+    for file in Path(directory).glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                if value.tag == tag:
+                    found.setdefault(event.step, []).append(float(tf.make_ndarray(value.tensor)))
+    return found
+
+
+def weights(directory):
+    reader = tf.train.load_checkpoint(str(directory / f"ckpt-{LAST}"))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("variables/") and "optimizer" not in name
+    }
+
+
+@pytest.fixture
+def processes():
+    started = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, processes):
+    flags = [*tiny_flags, *GENTLE]
+    one, two = tmp_path / "one", tmp_path / "two"
+    whole = start([*flags, f"--model_dir={one}", "--strategy=mirrored", "--cpu_devices=2"], tmp_path / "whole.log")
+    workers = start_workers([*flags, f"--model_dir={two}"], tmp_path / "first")
+    processes += [whole, *workers]
+
+    wait_for(two / "ckpt-2.index", workers)
+    workers[1].send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    assert workers[0].wait(SECONDS) != 0
+    assert time.monotonic() - killed < 60
+    assert not (two / f"ckpt-{LAST}.index").exists()
+    assert "lost another worker" in (tmp_path / "first0").read_text()
+
+    again = start_workers([*flags, f"--model_dir={two}"], tmp_path / "second")
+    processes += again
+    assert [process.wait(SECONDS) for process in [*again, whole]] == [0, 0, 0]
+    output = (tmp_path / "second0").read_text()
+    assert "resuming from step" in output and "worker 0 of 2" in output
+    assert "resuming" not in (tmp_path / "second1").read_text()
+
+    want = curve(one, "train/contrast_loss")
+    got = curve(two, "train/contrast_loss")
+    assert list(range(1, LAST + 1)) == sorted(want) == sorted(got)
+    for step, values in got.items():
+        np.testing.assert_allclose(values, want[step][0], rtol=1e-4)
+    expected, final = weights(one), weights(two)
+    assert len(expected) > 100 and set(expected) == set(final)
+    for name, value in expected.items():
+        # Offsets started from zero and are still tiny: they are compared on the scale of the others.
+        np.testing.assert_allclose(final[name], value, rtol=1e-4, atol=1e-6, err_msg=name)

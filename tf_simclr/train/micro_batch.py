@@ -1,0 +1,180 @@
+"""The contrastive step on a batch whose activations do not fit into memory together.
+
+The loss needs all projections of a batch, but only their values: so every micro-batch is embedded without a tape, the
+loss of the whole batch is differentiated with respect to the projections alone, and each micro-batch is run once more,
+now with a tape, to carry its part of that gradient to the parameters (Gao et al. 2021, "gradient cache"). The sum is
+the gradient of the whole batch, with all its negatives, which accumulating the gradients of small batches is not. Only
+batch norm sees the difference: it takes the moments of each micro-batch, the same in both passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.nn.normalization import frozen_statistics
+from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.precision import Updater
+from tf_simclr.train.step import Metrics, Step, contrastive_terms, supervised_terms, with_total
+from tf_simclr.train.step_checks import REPLICATING
+
+Body = Callable[[Any, int, Any], Any]
+
+
+def describe_micro_batches(micro_batch_size: int, share: int) -> str:
+    """A line for the log: how a replica's share of the batch is cut, and what that means for batch norm."""
+    whole, rest = divmod(share, micro_batch_size)
+    remainder = f" and one of {rest}" if rest else ""
+    return (
+        f"{whole} micro-batches of {micro_batch_size} pictures{remainder} a step and replica; the loss is that of the "
+        "whole batch, batch norm takes the moments of each micro-batch"
+    )
+
+
+def fold(body: Body, state: Any, total: int, size: int) -> Any:
+    """Threads a state of tensors through body(start, count, state) for one micro-batch after the other.
+
+    One device loops inside the graph. Replicas take their turns written out one by one, since a replica cannot
+    communicate (batch norm, and assignments to its statistics) from inside a loop: their graph grows with the number
+    of micro-batches.
+
+    Args:
+        body: called with the first example, a number or an int32 scalar, and the number of examples, always a number.
+        state: tensors whose shapes stay.
+        total: examples in all.
+        size: examples in a micro-batch; what does not divide comes last.
+    """
+    whole = total // size
+    written_out = [(index * size, size) for index in range(whole)]
+    if not isinstance(tf.distribute.get_strategy(), REPLICATING):
+        written_out = []
+        _, state = tf.while_loop(
+            lambda index, _: index < whole,
+            lambda index, current: (index + 1, body(index * size, size, current)),
+            (tf.constant(0), state),
+            parallel_iterations=1,  # the next micro-batch must not start before this one's activations are free
+        )
+    if total % size:
+        written_out.append((whole * size, total % size))
+    for start, count in written_out:
+        with tf.control_dependencies(tf.nest.flatten(state)):
+            state = body(start, count, state)
+    return state
+
+
+@dataclass(frozen=True)
+class _MicroBatches:
+    """A model's two passes over the micro-batches of a replica's batch; attributes as `build_micro_batch_step`."""
+
+    model: SimCLRModel
+    updater: Updater
+    config: ExperimentConfig
+    penalized: list[Any]
+    contrastive: bool
+
+    def step(self, batch: dict[str, Any]) -> Metrics:
+        """One update of the parameters."""
+        metrics: Metrics = {}
+        z_gradient = None
+        if self.contrastive:
+            z = self.embed(batch)
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                metrics |= contrastive_terms(z, self.config)
+            z_gradient = tape.gradient(metrics["train/contrast_loss"], z)  # [2n, d]
+        with tf.GradientTape() as tape:
+            metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)
+            scaled = self.updater.scaled(metrics["train/weight_decay"])
+        variables = self.updater.variables
+        gradients = tape.gradient(scaled, variables)
+        gradients = [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
+        gradients, terms = self.backpropagate(batch, z_gradient, gradients)
+        self.updater.apply(gradients)
+        return with_total(metrics | terms)
+
+    def embed(self, batch: dict[str, Any]) -> tf.Tensor:
+        """First pass: projections float32 [2n, d] of a whole batch, first views before second views."""
+        project = self.model.require_projection_head()
+        total, width = batch["views"][0].shape[0], project.output["proj_head_output"].shape[-1]
+
+        def body(start: Any, count: int, z: tf.Tensor) -> tf.Tensor:
+            rows = start + tf.range(count)
+            with frozen_statistics():
+                h = self.model.encoder(_images(batch, rows), training=True)["final_avg_pool"]
+                part = project(h, training=True)["proj_head_output"]
+            return tf.tensor_scatter_nd_update(z, _both_views(rows, total)[:, tf.newaxis], part)
+
+        return fold(body, tf.zeros([2 * total, width]), total, self.config.train.micro_batch_size)
+
+    def backpropagate(
+        self, batch: dict[str, Any], z_gradient: tf.Tensor | None, gradients: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], Metrics]:
+        """Second pass: the gradients given plus those of all micro-batches, and the supervised terms of the batch."""
+        total = batch["views"][0].shape[0]
+
+        def body(start: Any, count: int, sums: Any) -> Any:
+            rows = start + tf.range(count)
+            own = None if z_gradient is None else tf.gather(z_gradient, _both_views(rows, total))
+            return tf.nest.map_structure(tf.add, sums, self.piece(batch, rows, own))
+
+        names = ("train/supervised_loss", "train/supervised_acc") if self.model.supervised_head is not None else ()
+        state = (gradients, dict.fromkeys(names, tf.constant(0.0)))
+        return fold(body, state, total, self.config.train.micro_batch_size)
+
+    def piece(
+        self, batch: dict[str, Any], rows: tf.Tensor, z_gradient: tf.Tensor | None
+    ) -> tuple[list[tf.Tensor], Metrics]:
+        """The part of one micro-batch, pictures `rows`, in the scaled gradients and in the supervised terms."""
+        terms: Metrics = {}
+        losses = []
+        with tf.GradientTape() as tape:
+            h = self.model.encoder(_images(batch, rows), training=True)["final_avg_pool"]
+            if z_gradient is not None:
+                z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
+                # Its gradient with respect to z is the loss's own.
+                losses.append(tf.reduce_sum(z * z_gradient))
+            if self.model.supervised_head is not None:
+                labels = tf.tile(tf.gather(batch["label"], rows), [2])
+                terms = supervised_terms(self.model.supervised_head(tf.stop_gradient(h), training=True), labels)
+                # Means over this micro-batch become its part of the means over the batch.
+                share = _labelled(labels) / tf.maximum(2.0 * _labelled(batch["label"]), 1.0)
+                terms = {name: value * share for name, value in terms.items()}
+                losses.append(terms["train/supervised_loss"])
+            scaled = self.updater.scaled(tf.add_n(losses))
+        return tape.gradient(scaled, self.updater.variables), terms
+
+
+def build_micro_batch_step(
+    model: SimCLRModel,
+    updater: Updater,
+    config: ExperimentConfig,
+    penalized: list[Any],
+    *,
+    contrastive: bool = True,
+) -> Step:
+    """The step of `build_pretrain_step` with only config.train.micro_batch_size pictures of a replica in flight.
+
+    Arguments and result are those of `build_pretrain_step`; the batch must have a static size. Moving statistics move
+    once a micro-batch. Beside the batch it holds the projections [2n, d] with their gradient, and a second set of
+    parameter gradients.
+    """
+    return _MicroBatches(model, updater, config, penalized, contrastive).step
+
+
+def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
+    """Both views of some pictures, [2 rows, s, s, 3]."""
+    return tf.concat([tf.gather(view, rows) for view in batch["views"]], axis=0)
+
+
+def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
+    """Where the two views of some pictures stand in [2 total, ...]."""
+    return tf.concat([rows, rows + total], axis=0)
+
+
+def _labelled(labels: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(labels >= 0, tf.float32))
