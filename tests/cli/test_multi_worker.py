@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 900  # far more than a healthy run takes; whoever needs longer hangs
+SECONDS = 300  # far more than a healthy run takes; whoever needs longer hangs
 LAST = 16
 # Gentle enough that rounding, which differs with the order of sums, does not grow from step to step.
 GENTLE = ("--learning_rate=0.02", "--temperature=0.5", f"--train_steps={LAST}")
@@ -114,5 +114,7 @@ def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, p
     expected, final = weights(one), weights(two)
     assert len(expected) > 100 and set(expected) == set(final)
     for name, value in expected.items():
-        # Offsets started from zero and are still tiny: they are compared on the scale of the others.
-        np.testing.assert_allclose(final[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(final[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+    # What the tolerance can be held against: scales that start from zero, last in their residual branch, have moved.
+    scales = [np.abs(value).max() for name, value in final.items() if "norm2.Sgamma" in name]
+    assert len(scales) == 8 and min(scales) > 1e-3
