@@ -1,6 +1,6 @@
 """Draws the picture of augmented views in the README: eight built-in pictures, each with eight random views.
 
-    python benchmarks/augmented_views.py --out=docs/augmented_views.png
+    PYTHONPATH=. python benchmarks/augmented_views.py --out=docs/augmented_views.png
 
 The first column is the picture, the others are views with the paper's colour distortion at strength 1, crop, flip and
 blur (SimCLR, Figure 4). Needs Pillow.

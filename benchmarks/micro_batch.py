@@ -1,7 +1,7 @@
 """Peak memory and time of a contrastive step with micro-batches, and what the plain step would need.
 
-    python benchmarks/micro_batch.py                                        # ResNet-18, 32 px, N = 4096, m = 128
-    python benchmarks/micro_batch.py --batch=256 --micro=32 --width=0.25    # a small one
+    PYTHONPATH=. python benchmarks/micro_batch.py  # ResNet-18, 32 px, N = 4096, m = 128
+    PYTHONPATH=. python benchmarks/micro_batch.py --batch=256 --micro=32 --width=0.25  # a small one
 
 Every measurement is a process of its own, whose peak resident memory the kernel reports. The plain step is measured at
 small batches only and extrapolated by the line through them.

@@ -1,6 +1,6 @@
 """Peak extra memory and time of NT-Xent, forward and backward: the whole similarity matrix against blocks of rows.
 
-    python benchmarks/nt_xent_memory.py --candidates=16384 --dim=128 --block_rows 128 256 512
+    PYTHONPATH=. python benchmarks/nt_xent_memory.py --candidates=16384 --dim=128 --block_rows 128 256 512
 
 Every measurement is a process of its own: a peak of resident memory never goes down again. The processes of one repeat
 follow each other, so that a busy spell of the machine meets all of them.

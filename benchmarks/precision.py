@@ -1,7 +1,7 @@
 """Time of a training step in float32 and in low precision, in turn in one process.
 
-    python benchmarks/precision.py                    # ResNet-18 x0.5, 32 px, batch 64
-    python benchmarks/precision.py --low=float16 --jit_compile
+    PYTHONPATH=. python benchmarks/precision.py  # ResNet-18 x0.5, 32 px, batch 64
+    PYTHONPATH=. python benchmarks/precision.py --low=float16 --jit_compile
 
 Prints medians over the repeats, the ratio and its spread: of each repeat's own pair of times, so that a machine which
 is busy for a while slows both alike.
