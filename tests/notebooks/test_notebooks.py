@@ -1,0 +1,176 @@
+"""Every notebook runs on the CPU with tiny settings, and what is committed shows its results."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+KERNEL = "the_interpreter_of_the_tests"
+PICTURES = ("image/png", "image/jpeg")
+MAX_BYTES = 400_000
+SECONDS_PER_CELL = 300
+# Directories of one machine, which mean nothing on another.
+LOCAL_PATH = re.compile(r"/(?:home|root|tmp|work|Users|var|mnt)/")
+
+TINY_PRETRAINING = (
+    "--train_split=train[:48]",
+    "--eval_split=test[:20]",
+    "--image_size=16",
+    "--width_multiplier=0.0625",
+    "--train_batch_size=16",
+    "--train_steps=3",
+)
+TINY = {
+    "pretrain_tpu": {
+        "TRAIN_SPLIT": "train[:48]",
+        "EVAL_SPLIT": "test[:20]",
+        "IMAGE_SIZE": 16,
+        "WIDTH_MULTIPLIER": 0.0625,
+        "BATCH_SIZE": 16,
+        "TRAIN_STEPS": 3,
+    },
+    "finetune": {
+        "PRETRAIN_FLAGS": list(TINY_PRETRAINING),
+        "LABELLED_SPLIT": "train[:40]",
+        "EVAL_SPLIT": "test[:22]",
+        "BATCH_SIZE": 10,
+        "EPOCHS": 2,
+    },
+    "load_and_inference": {
+        "PRETRAIN_FLAGS": list(TINY_PRETRAINING),
+        "GALLERY_SPLIT": "train[:40]",
+        "QUERY_SPLIT": "test[:20]",
+    },
+}
+
+
+def code_of(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_parameters(cell):
+    return "parameters" in cell.metadata.get("tags", [])
+
+
+def assigned_names(source):
+    names = set()
+    for statement in ast.parse(source).body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        names |= {target.id for target in targets}
+    return names
+
+
+def with_settings(notebook, settings):
+    """The notebook with a cell of other settings after its own; a setting it does not have is an error."""
+    [position] = [number for number, cell in enumerate(notebook.cells) if is_parameters(cell)]
+    unknown = set(settings) - assigned_names(notebook.cells[position].source)
+    assert not unknown, f"the notebook has no such settings: {sorted(unknown)}"
+    lines = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
+    notebook.cells.insert(position + 1, nbformat.v4.new_code_cell(lines))
+    return notebook
+
+
+def printed(notebook):
+    """All that the cells have printed."""
+    outputs = [output for cell in code_of(notebook) for output in cell.outputs]
+    return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+
+
+def count_pictures(notebook):
+    data = [output.get("data", {}) for cell in code_of(notebook) for output in cell.outputs]
+    return sum(any(kind in PICTURES for kind in kinds) for kinds in data)
+
+
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Runs a notebook to its end in a directory of its own, on the interpreter that runs the tests."""
+    kernel = tmp_path / "jupyter" / "kernels" / KERNEL
+    kernel.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": KERNEL, "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    directory = tmp_path / "work"
+    directory.mkdir()
+
+    def run(name, **settings):
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        with_settings(notebook, TINY[name] | settings)
+        where = {"metadata": {"path": str(directory)}}
+        NotebookClient(notebook, timeout=SECONDS_PER_CELL, kernel_name=KERNEL, resources=where).execute()
+        return notebook
+
+    run.directory = directory
+    return run
+
+
+def test_pretraining_goes_on_where_it_was_stopped(execute):
+    first = execute("pretrain_tpu", TRAIN_STEPS=3, UNTRAINED_BASELINE=False)
+    assert "training from step 0 to 3" in printed(first)
+    assert count_pictures(first) == 3
+    result = execute.directory / "runs" / "pretrain" / "result.json"
+    assert json.loads(result.read_text())["global_step"] == 3
+    second = execute("pretrain_tpu", TRAIN_STEPS=6)
+    assert "resuming from step 3 in runs/pretrain" in printed(second)
+    assert json.loads(result.read_text())["global_step"] == 6
+
+
+def test_fine_tuning_compares_every_start(execute):
+    notebook = execute("finetune")
+    rows = json.loads((execute.directory / "runs" / "finetune" / "comparison.json").read_text())
+    starts = {"from scratch", "pretrained", "pretrained, plain TensorFlow"}
+    assert {(row["start"], row["trained"]) for row in rows} == {
+        (start, trained) for start in starts for trained in ("linear head", "whole network")
+    }
+    # 22 pictures are held out, each counted once: black ones that fill up the last batch count nothing.
+    assert all(0 <= row["top_1"] <= 1 and (row["top_1"] * 22) % 1 == pytest.approx(0, abs=1e-4) for row in rows)
+    assert len(re.findall(r"^loaded encoder.* from runs/pretrain/ckpt-3", printed(notebook), re.M)) == 2
+    assert count_pictures(notebook) == 1
+
+
+def test_inference_loads_draws_and_searches(execute):
+    notebook = execute("load_and_inference")
+    text = printed(notebook)
+    assert re.search(r"final_avg_pool +\[1, 32\]", text)
+    assert "h of the gallery: (40, 32)  h of the queries: (20, 32)" in text
+    assert count_pictures(notebook) == 3
+
+
+def test_settings_that_a_notebook_does_not_have_are_an_error():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("A = 1\nB: int = 2")])
+    notebook.cells[0].metadata["tags"] = ["parameters"]
+    assert with_settings(notebook, {"B": 3}).cells[1].source == "B = 3"
+    with pytest.raises(AssertionError, match=r"no such settings: \['C'\]"):
+        with_settings(notebook, {"C": 3})
+
+
+def test_every_notebook_is_run_by_a_test():
+    assert {path.stem for path in NOTEBOOKS} == set(TINY)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_committed_shows_its_results(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < MAX_BYTES
+    outputs = [output for cell in code_of(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert count_pictures(notebook) >= 1
+    counts = [cell.execution_count for cell in code_of(notebook)]
+    assert counts == list(range(1, len(counts) + 1)), "run from top to bottom, in a new kernel"
+    assert sum(is_parameters(cell) for cell in notebook.cells) == 1
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = {kind: value for kind, value in output.get("data", {}).items() if kind not in PICTURES}
+            found = LOCAL_PATH.search(output.get("text", "") + json.dumps(data))
+            assert found is None, f"a path of one machine in the output: {found and found[0]}"
