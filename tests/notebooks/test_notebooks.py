@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -152,6 +153,16 @@ def test_settings_that_a_notebook_does_not_have_are_an_error():
     assert with_settings(notebook, {"B": 3}).cells[1].source == "B = 3"
     with pytest.raises(AssertionError, match=r"no such settings: \['C'\]"):
         with_settings(notebook, {"C": 3})
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_machine_without_the_code_is_told_what_to_fill_in(path, tmp_path):
+    setup = next(cell.source for cell in code_of(nbformat.read(path, as_version=4)) if "REPOSITORY = " in cell.source)
+    # Isolated and without site-packages: not even an installed copy of the library is found.
+    command = [sys.executable, "-I", "-S", "-c", setup]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "Fill in REPOSITORY above with the address you would give to `git clone`" in ended.stderr
 
 
 def test_every_notebook_is_run_by_a_test():
