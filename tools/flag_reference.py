@@ -38,7 +38,7 @@ INTRODUCTION = f"""# Flags
 
 Every flag of `run.py`, by concern. This page is made from the config by `{COMMAND}`; do not edit it.
 
-- Flags are written `--name=value`. A switch is also written `--name` (True) and `--noname` (False).
+- Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
 - `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
 - Without `--dataset`, flags that are not given come from `flags.json` in `--model_dir` when a run was started there,
   otherwise from [configs/quickstart.cfg](../configs/quickstart.cfg).
