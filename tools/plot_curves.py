@@ -35,7 +35,8 @@ def read_curves(model_dir: str) -> dict[str, Curve]:
     """
     points: dict[str, dict[int, float]] = {tag: {} for tag in PANELS}
     for path in sorted(tf.io.gfile.glob(os.path.join(model_dir, "events.*"))):
-        for event in tf.compat.v1.train.summary_iterator(path):
+        for record in tf.data.TFRecordDataset(path):
+            event = tf.compat.v1.Event.FromString(record.numpy())
             for value in event.summary.value:
                 if value.tag in points:
                     points[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
