@@ -6,7 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.errors import InputError
+
 KERAS_3: bool = hasattr(tf.keras, "ops")
+_optimizers = tf.keras.optimizers
+_WITH_TWO_MOMENTS = (_optimizers.Adam, _optimizers.Lamb) if KERAS_3 else (_optimizers.Adam,)
 
 
 def raw_variable(variable: Any) -> tf.Variable:
@@ -110,12 +114,44 @@ class SlottedOptimizer(tf.keras.optimizers.Optimizer):
         raise NotImplementedError
 
 
+def addons() -> Any:
+    """TensorFlow Addons, which exist for Keras 2 only.
+
+    Raises:
+        InputError: they are not installed.
+    """
+    try:
+        import tensorflow_addons
+    except ImportError as error:
+        raise InputError(
+            f"TensorFlow Addons are needed for this on TensorFlow {tf.__version__}. Received: {error}. Install "
+            "requirements-addons.txt"
+        ) from error
+    return tensorflow_addons
+
+
+def build_slots(optimizer: Any, variables: list[Any]) -> None:
+    """Creates an optimizer's slots: created lazily inside a tf.function they fail on several replicas."""
+    if _is_legacy(optimizer):
+        optimizer._create_all_weights(variables)
+    else:
+        optimizer.build(variables)
+
+
+def _is_legacy(optimizer: Any) -> bool:
+    """Whether it has the optimizer interface of before Keras 2.11, as TensorFlow Addons' do."""
+    return not KERAS_3 and isinstance(optimizer, tf.keras.optimizers.legacy.Optimizer)
+
+
 def optimizer_slots(optimizer: Any) -> dict[str, list[Any]]:
     """The optimizer's slots by name, each a list in the order of the variables it was built with."""
+    if _is_legacy(optimizer):
+        slots = optimizer.weights[1:]  # after the iterations: all first moments, then all second ones
+        return {"first_moment": slots[: len(slots) // 2], "second_moment": slots[len(slots) // 2 :]}
     if isinstance(optimizer, SlottedOptimizer):
         return {optimizer._slot_name: optimizer.slots}
     if isinstance(optimizer, tf.keras.optimizers.SGD):
         return {"momentum": list(optimizer.momentums)}
-    if isinstance(optimizer, tf.keras.optimizers.Adam):
+    if isinstance(optimizer, _WITH_TWO_MOMENTS):
         return {"first_moment": list(optimizer._momentums), "second_moment": list(optimizer._velocities)}
     raise TypeError(f"unknown optimizer: {type(optimizer).__name__}")

@@ -15,8 +15,16 @@ from typing import Any
 from tf_simclr.errors import InputError, require_choice, require_range
 
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
+OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
+# These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
+ADAPTIVE_OPTIMIZERS = ("lars", "lamb")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CIFAR_STEM_MAX_SIZE = 32
+
+
+def takes_central_crop(image_size: int) -> bool:
+    """Whether evaluation crops the central 87.5%: CIFAR-sized pictures are only resized."""
+    return image_size > CIFAR_STEM_MAX_SIZE
 
 
 def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -137,7 +145,11 @@ class LossConfig:
 class OptimizerConfig:
     """Optimiser and learning-rate schedule (SimCLR, Section 2.2 and Appendix B.1)."""
 
-    optimizer: str = option("lars", "lars, momentum (Nesterov SGD) or adam.", ("lars", "momentum", "adam"))
+    optimizer: str = option(
+        "lars",
+        "lars, lamb (on TensorFlow 2.15: from TensorFlow Addons), momentum (Nesterov SGD) or adam.",
+        OPTIMIZERS,
+    )
     learning_rate: float = option(0.3, "Base learning rate, before scaling with the batch size.")
     learning_rate_scaling: str = option(
         "linear", "linear: base x batch / 256; sqrt: base x sqrt(batch).", ("linear", "sqrt")
@@ -148,7 +160,7 @@ class OptimizerConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("optimizer", self.optimizer, ("lars", "momentum", "adam"))
+        require_choice("optimizer", self.optimizer, OPTIMIZERS)
         require_choice("learning_rate_scaling", self.learning_rate_scaling, ("linear", "sqrt"))
         require_range("learning_rate", self.learning_rate, above=0)
         require_range("warmup_epochs", self.warmup_epochs, at_least=0)
@@ -187,7 +199,8 @@ class TrainConfig:
         "as many steps, and print both accuracies.",
     )
     checkpoint: str | None = option(
-        None, "Checkpoint to fine-tune from: a prefix, or a directory whose newest one is taken."
+        None,
+        "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, or an exported SavedModel.",
     )
     fine_tune_after_block: int = option(
         -1,

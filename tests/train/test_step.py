@@ -6,30 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks import small_networks
 from tf_simclr.compat import raw_variable
 from tf_simclr.config import Durations, build_config
-from tf_simclr.nn import heads
-from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
-from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.train import build
 from tf_simclr.train.loop import build_train_function
 
 BATCH, SIZE = 12, 8
 DURATIONS = Durations(train_steps=10, warmup_steps=1, checkpoint_steps=10, steps_per_epoch=10)
 TOLERANCE = 1e-4
-
-
-def small_networks(config, num_classes):
-    """Two convolutions with enough values per channel that float32 noise stays far below the tolerance."""
-    style = BlockStyle(norm=lambda **options: BatchNorm(global_moments=config.model.global_bn, **options))
-    inputs = tf.keras.Input((None, None, 3), name="images")
-    x = norm_relu(conv(inputs, 6, 3, 1, "stem_conv", style), "stem", "", style)
-    x = norm_relu(conv(x, 8, 3, 2, "block_conv", style), "block", "", style)
-    h = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    encoder = tf.keras.Model(inputs, {"final_avg_pool": h}, name="encoder")
-    head = heads.build_projection_head(config.model.proj_head_mode, 8, 5, 2, style.norm)
-    return SimCLRModel(encoder, head, heads.build_supervised_head(8, num_classes))
 
 
 def make_batch():
@@ -92,12 +77,12 @@ def test_local_batch_norm_is_not_the_same(mirrored, monkeypatch):
     assert worst(state, want) > 10 * TOLERANCE
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+@pytest.mark.parametrize("optimizer", ["momentum", "adam", "lamb"])
 def test_other_optimizers_agree_too(optimizer, mirrored, monkeypatch):
     config = config_of(optimizer=optimizer, learning_rate=0.5 if optimizer == "momentum" else 0.01)
     _, want = three_steps(mirrored(1), config, monkeypatch)
     _, state = three_steps(mirrored(2), config, monkeypatch)
-    # Adam divides by the root of tiny second moments, which magnifies rounding.
+    # Adam and LAMB divide by the root of tiny second moments, which magnifies rounding.
     assert worst(state, want) < (TOLERANCE if optimizer == "momentum" else 20 * TOLERANCE)
 
 

@@ -15,6 +15,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.follow import follow_checkpoints
 from tf_simclr.evaluate.results import write_results
+from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.train.build import Data, Say, build_trainer
 from tf_simclr.train.interrupts import StopRequest
@@ -72,6 +73,7 @@ def train_mode(session: Session) -> int:
     outcome = observed_train(session, session.directory)
     if not outcome.finished:
         return stopped(session, outcome)
+    metrics: dict[str, float] = {}
     if config.runtime.mode == "train_then_eval":
         source = session.eval_source
         if source is None:
@@ -84,14 +86,23 @@ def train_mode(session: Session) -> int:
                     return stopped(session, outcome)
                 metrics |= floor
             report(session, outcome.step, metrics)
-    export(session, outcome)
+    export(session, outcome, metrics)
     return 0
 
 
-def export(session: Session, outcome: Outcome) -> None:
-    """Writes the SavedModel of a step."""
-    keep = session.config.checkpoint.keep_hub_module_max
-    path = export_step(outcome.trainer.model, session.scratch or session.directory, outcome.step, keep)
+def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> None:
+    """Writes the SavedModel of a step, with the metrics of its evaluation."""
+    config = session.config
+    card = ModelCard(
+        image_size=config.data.image_size,
+        step=outcome.step,
+        dataset=config.data.dataset,
+        class_names=session.data.train.class_names,
+        config=config.to_flags(),
+        metrics=metrics,
+    )
+    directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
+    path = export_step(outcome.trainer.model, directory, card, keep)
     session.say(f"SavedModel written to {path}")
 
 
@@ -194,7 +205,9 @@ def follow(session: Session) -> int:
         timeout=config.evaluation.eval_timeout,
         say=say,
     )
+    metrics: dict[str, float] = {}
     for step in steps:
-        report(session, step, evaluate_classifier(config, trainer, source, session.strategy))
-    export(session, Outcome(trainer, durations.train_steps, finished=True))
+        metrics = evaluate_classifier(config, trainer, source, session.strategy)
+        report(session, step, metrics)
+    export(session, Outcome(trainer, durations.train_steps, finished=True), metrics)
     return 0

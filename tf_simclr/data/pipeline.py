@@ -89,6 +89,22 @@ def train_batches(
     return batches.with_options(_options())
 
 
+def evaluation_view(image: tf.Tensor, image_size: int, central_crop: bool) -> tf.Tensor:
+    """What evaluation sees of a picture (SimCLR, Appendix B.6).
+
+    Args:
+        image: float32 [h, w, 3] in [0, 1].
+        image_size: side s of the result.
+        central_crop: keep the central 87.5% of the shorter side, a square; otherwise resize the whole picture.
+
+    Returns:
+        float32 [s, s, 3] in [0, 1].
+    """
+    shape = (image_size, image_size)
+    view = center_crop(image, shape, EVAL_CROP) if central_crop else resize(image, shape)
+    return tf.ensure_shape(view, [*shape, 3])
+
+
 def eval_batches(
     source: ImageSource,
     *,
@@ -126,12 +142,9 @@ def eval_batches(
     _require_shard(shard)
     if cache and source.load is not None:
         source = source.load()
-    shape = (image_size, image_size)
 
     def prepare(record: Batch) -> Batch:
-        image = source.decode(record["data"])
-        image = center_crop(image, shape, EVAL_CROP) if central_crop else resize(image, shape)
-        image = tf.ensure_shape(image, [*shape, 3])
+        image = evaluation_view(source.decode(record["data"]), image_size, central_crop)
         return {"image": image, "label": record["label"], "mask": tf.ones([])}
 
     workers, worker = shard
@@ -139,7 +152,7 @@ def eval_batches(
     most = -(-source.num_examples // workers)
     filling = -(-most // batch_size) * batch_size - own
     nothing = {
-        "image": tf.zeros([*shape, 3]),
+        "image": tf.zeros([image_size, image_size, 3]),
         "label": tf.constant(-1, tf.int64),
         "mask": tf.zeros([]),
     }

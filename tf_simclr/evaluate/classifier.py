@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import CIFAR_STEM_MAX_SIZE, ExperimentConfig
+from tf_simclr.config import ExperimentConfig, takes_central_crop
 from tf_simclr.data.pipeline import eval_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
@@ -75,7 +75,7 @@ def evaluate_classifier(
             source,
             image_size=config.data.image_size,
             batch_size=share * (context.num_replicas_in_sync // context.num_input_pipelines),
-            central_crop=config.data.image_size > CIFAR_STEM_MAX_SIZE,
+            central_crop=takes_central_crop(config.data.image_size),
             shard=(context.num_input_pipelines, context.input_pipeline_id),
         ).rebatch(share, drop_remainder=True)
 

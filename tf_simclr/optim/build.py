@@ -7,9 +7,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import OptimizerConfig
+from tf_simclr import compat
+from tf_simclr.config import OPTIMIZERS, OptimizerConfig
 from tf_simclr.errors import require_choice
 from tf_simclr.optim.decay import all_but
+from tf_simclr.optim.lamb import build_lamb
 from tf_simclr.optim.lars import LARSOptimizer
 from tf_simclr.optim.schedules import WarmupCosine
 
@@ -23,16 +25,16 @@ def build_optimizer(
         config: kind, momentum, weight decay.
         schedule: learning rate by step.
         trainable: the variables it will update.
-        decayed: those among them that LARS decays and adapts; momentum and adam decay through the loss instead.
+        decayed: those among them that LARS and LAMB decay and adapt; momentum and adam decay through the loss instead.
 
     Returns:
         a built Keras optimizer.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: an unknown kind, or lamb on Keras 2 without TensorFlow Addons.
     """
     kind = config.optimizer
-    require_choice("optimizer", kind, ("lars", "momentum", "adam"))
+    require_choice("optimizer", kind, OPTIMIZERS)
     optimizer: tf.keras.optimizers.Optimizer
     if kind == "lars":
         optimizer = LARSOptimizer(
@@ -41,9 +43,11 @@ def build_optimizer(
             weight_decay=config.weight_decay,
             exclude_from_weight_decay=all_but(decayed),
         )
+    elif kind == "lamb":
+        optimizer = build_lamb(schedule, config.weight_decay, trainable, all_but(decayed))
     elif kind == "momentum":
         optimizer = tf.keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=True)
     else:
         optimizer = tf.keras.optimizers.Adam(schedule)
-    optimizer.build(trainable)
+    compat.build_slots(optimizer, trainable)
     return optimizer

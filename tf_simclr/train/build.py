@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import Durations, ExperimentConfig
+from tf_simclr.config import ADAPTIVE_OPTIMIZERS, Durations, ExperimentConfig
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
@@ -146,8 +146,8 @@ def build_trainer(
     head_kernels = kernels(head.layers) if head is not None else []
     all_kernels = kernels(model.variable_layers().values())
     adapted = _without(all_kernels, head_kernels)
-    # LARS decays by itself, but neither decays nor adapts the head: that one's decay is in the loss.
-    penalized = head_kernels if config.optimizer.optimizer == "lars" else all_kernels
+    # LARS and LAMB decay by themselves, but neither decay nor adapt the head: that one's decay is in the loss.
+    penalized = head_kernels if config.optimizer.optimizer in ADAPTIVE_OPTIMIZERS else all_kernels
     schedule = WarmupCosine(
         config.optimizer.peak_learning_rate(config.data.train_batch_size),
         durations.warmup_steps,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,9 @@ from tf_simclr import compat
 from tf_simclr.errors import InputError
 
 PREFIX = "ckpt"
-_KEY = "variables/{}/.ATTRIBUTES/VARIABLE_VALUE"
+SAVED_MODEL_VALUES = os.path.join("variables", "variables")
+# What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
+_KEYS = ("variables/{}/.ATTRIBUTES/VARIABLE_VALUE", "named_variables/{}/.ATTRIBUTES/VARIABLE_VALUE")
 _SHOWN = 8
 
 
@@ -38,16 +41,18 @@ def _reader_of(prefix: str) -> Iterator[Any]:
         ) from error
 
 
-def _escape(path: str) -> str:
-    """How tf.train.Checkpoint writes a dictionary key."""
-    return _KEY.format(path.replace(".", "..").replace("/", ".S"))
+def _path_of(key: str) -> str | None:
+    """The path behind TensorFlow's name of a value, in which dictionary keys are escaped; None for another name."""
+    for pattern in _KEYS:
+        head, tail = pattern.split("{}")
+        if key.startswith(head) and key.endswith(tail):
+            return re.sub(r"\.([.S])", lambda found: "/" if found[1] == "S" else ".", key[len(head) : -len(tail)])
+    return None
 
 
-def _unescape(key: str) -> str | None:
-    head, tail = _KEY.split("{}")
-    if not (key.startswith(head) and key.endswith(tail)):
-        return None
-    return key[len(head) : -len(tail)].replace(".S", "/").replace("..", ".")
+def _key_of_each_path(reader: Any) -> dict[str, str]:
+    keys = reader.get_variable_to_shape_map()
+    return {path: key for key in keys if (path := _path_of(key)) is not None}
 
 
 def prefixes_in(directory: str) -> list[str]:
@@ -62,15 +67,20 @@ def _listed_in_state(directory: str) -> list[str]:
 
 
 def resolve(path: str) -> str:
-    """The prefix of a checkpoint from a prefix, or from a directory, whose newest one is taken.
+    """The prefix of a checkpoint from a prefix, from an exported SavedModel, or from a directory with checkpoints.
+
+    Of several in a directory the newest is taken. A SavedModel's values are stored as a checkpoint is.
 
     Raises:
         InputError: there is no checkpoint.
     """
+    if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
+        return os.path.join(path, SAVED_MODEL_VALUES)
     found = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
     if not found:
         raise InputError(
-            f"`checkpoint` must be a checkpoint prefix (such as DIR/{PREFIX}-1000) or a directory that holds one. "
+            f"`checkpoint` must be a checkpoint prefix (such as DIR/{PREFIX}-1000), a directory that holds one, or an "
+            "exported SavedModel (such as DIR/saved_model/1000). "
             f"Received: {path}, where none was found. Check the path"
         )
     return found[-1]
@@ -97,7 +107,7 @@ def shapes_in(prefix: str) -> dict[str, tuple[int, ...]]:
     """
     with _reader_of(prefix) as reader:
         stored = reader.get_variable_to_shape_map()
-    shapes = {path: tuple(shape) for key, shape in stored.items() if (path := _unescape(key)) is not None}
+        shapes = {path: tuple(stored[key]) for path, key in _key_of_each_path(reader).items()}
     if not shapes:
         raise InputError(
             f"`checkpoint` must have been written by this program. Received: {prefix}, whose {len(stored)} variables "
@@ -149,7 +159,8 @@ def read_values(prefix: str, paths: Iterable[str]) -> dict[str, Any]:
         UnreadableError: the files are damaged or gone.
     """
     with _reader_of(prefix) as reader:
-        return {path: reader.get_tensor(_escape(path)) for path in paths}
+        keys = _key_of_each_path(reader)
+        return {path: reader.get_tensor(keys[path]) for path in paths}
 
 
 def read_into(prefix: str, variables: Mapping[str, Any]) -> None:

@@ -1,0 +1,66 @@
+"""simclr.json: what a person or a program must know of an exported model and cannot read off its tensors."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import __version__
+from tf_simclr.config import takes_central_crop
+from tf_simclr.nn.model import SimCLRModel
+
+CARD_FILE = "simclr.json"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Where a model comes from and what pictures it wants.
+
+    Args:
+        image_size: side in pixels of the square pictures it was trained on.
+        step: training step.
+        dataset: name of the training data.
+        class_names: of the supervised head, in the order of its logits; empty without one.
+        config: every flag of the run.
+        metrics: results of its evaluation; empty before one.
+    """
+
+    image_size: int
+    step: int = 0
+    dataset: str = ""
+    class_names: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def central_crop(self) -> bool:
+        """Whether evaluation crops the central 87.5%."""
+        return takes_central_crop(self.image_size)
+
+    def describe(self, model: SimCLRModel) -> dict[str, Any]:
+        """The contents of simclr.json."""
+        head = model.supervised_head
+        return {
+            "format": 1,
+            "written_by": {"tf_simclr": __version__, "tensorflow": tf.__version__},
+            "step": self.step,
+            "dataset": self.dataset,
+            "image_size": self.image_size,
+            "channels": 3,
+            "value_range": [0, 1],
+            "central_crop": self.central_crop,
+            "num_classes": 0 if head is None else int(head.output.shape[-1]),
+            "class_names": list(self.class_names) if head is not None else [],
+            "feature_dim": int(model.encoder.output["final_avg_pool"].shape[-1]),
+            "config": self.config,
+            "metrics": self.metrics,
+        }
+
+    def write(self, model: SimCLRModel, directory: str) -> None:
+        """Writes simclr.json into the directory of an export."""
+        with tf.io.gfile.GFile(os.path.join(directory, CARD_FILE), "w") as file:
+            file.write(json.dumps(self.describe(model), indent=2) + "\n")

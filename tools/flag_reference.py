@@ -1,0 +1,114 @@
+"""Writes docs/flags.md, the reference of all flags of run.py, from the config's fields.
+
+python -m tools.flag_reference          writes the file
+python -m tools.flag_reference --check  only says whether it is up to date (exit code 1 when it is not)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS
+from tf_simclr.cli.flags import IGNORED_FLAGS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "flags.md"
+COMMAND = "python -m tools.flag_reference"
+
+# The flags that tf2/run.py of the authors' repository (github.com/google-research/simclr) defines.
+_AUTHORS = """
+batch_norm_decay cache_dataset checkpoint checkpoint_epochs checkpoint_steps color_jitter_strength data_dir dataset
+eval_batch_size eval_name eval_split eval_steps fine_tune_after_block ft_proj_selector gcp_project global_bn
+hidden_norm image_size keep_checkpoint_max keep_hub_module_max learning_rate learning_rate_scaling
+lineareval_while_pretraining master mode model_dir momentum num_proj_layers optimizer proj_head_mode proj_out_dim
+resnet_depth se_ratio sk_ratio temperature tpu_name tpu_zone train_batch_size train_epochs train_mode train_split
+train_steps use_blur use_tpu warmup_epochs weight_decay width_multiplier zero_init_logits_layer
+"""
+AUTHORS_FLAGS = frozenset(_AUTHORS.split())
+# Where a default of ours is not theirs.
+AUTHORS_DEFAULTS = {"dataset": "imagenet2012", "use_tpu": "True"}
+
+INTRODUCTION = f"""# Flags
+
+Every flag of `run.py`, by concern. This page is made from the config by `{COMMAND}`; do not edit it.
+
+- Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
+- `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
+- Without `--dataset`, flags that are not given come from `flags.json` in `--model_dir` when a run was started there,
+  otherwise from [configs/quickstart.cfg](../configs/quickstart.cfg).
+- An unknown flag, or a value that cannot work, ends the program with exit code 2 and one line that says what to do.
+- "From" says whose flag it is: the authors' `tf2/run.py` has a flag of that name, or it is ours. Where our default is
+  another than theirs, theirs stands in brackets.
+"""
+
+
+def described_type(kind: Any, choices: Sequence[str] | None) -> str:
+    """A field's type for a reader: its choices, or switch, integer, number, text."""
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    plain = (set(typing.get_args(kind)) - {type(None)} or {kind}).pop()
+    return {bool: "switch", int: "integer", float: "number", str: "text"}[plain]
+
+
+def described_default(name: str, default: Any) -> str:
+    """A default as it is written on the command line; the authors' one in brackets where it differs."""
+    shown = "none" if default is None else "empty" if default == "" else f"`{default}`"
+    return f"{shown} (`{AUTHORS_DEFAULTS[name]}`)" if name in AUTHORS_DEFAULTS else shown
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """One row of a Markdown table; a bar inside a cell would end it."""
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def section(group: type) -> Iterator[str]:
+    """Heading and table of one config dataclass."""
+    kinds = typing.get_type_hints(group)
+    title = (group.__doc__ or group.__name__).splitlines()[0].rstrip(".")
+    yield f"\n## {title}\n"
+    yield table_row(["flag", "value", "default", "from", "meaning"])
+    yield table_row(["---"] * 5)
+    for field in dataclasses.fields(group):
+        yield table_row(
+            [
+                f"`--{field.name}`",
+                described_type(kinds[field.name], field.metadata["choices"]),
+                described_default(field.name, field.default),
+                "authors" if field.name in AUTHORS_FLAGS else "ours",
+                field.metadata["help"],
+            ]
+        )
+
+
+def reference() -> str:
+    """The whole page."""
+    ignored = " and ".join(f"`--{name}`" for name in IGNORED_FLAGS)
+    lines = [INTRODUCTION.rstrip()]
+    for group in ALL_FLAG_GROUPS:
+        lines += section(group)
+    lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes or checks the page; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when the page is out of date")
+    if not parser.parse_args(argv).check:
+        PAGE.write_text(reference(), encoding="utf-8")
+        print(f"{PAGE.relative_to(ROOT)} written")
+        return 0
+    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == reference():
+        return 0
+    print(f"error: {PAGE.relative_to(ROOT)} is not what the flags are now. Run: {COMMAND}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
