@@ -145,6 +145,10 @@ def test_inference_loads_draws_and_searches(execute):
     assert re.search(r"final_avg_pool +\[1, 32\]", text)
     assert "h of the gallery: (40, 32)  h of the queries: (20, 32)" in text
     assert count_pictures(notebook) == 3
+    assert len(re.findall(r"^a file of \d+ bytes: \w+$", text, re.M)) == 5
+    # Files, feature vector and Keras model give the same features as the arrays did: up to rounding.
+    differences = re.findall(r"^h by \S+: differs by (\S+) at most", text, re.M)
+    assert len(differences) == 3 and all(float(difference) < 1e-4 for difference in differences)
 
 
 def test_settings_that_a_notebook_does_not_have_are_an_error():
