@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from tf_simclr.cli.progress import LiveProgress, PlainProgress, describe
+from tf_simclr.cli.progress import LiveProgress, PlainProgress, build_progress, describe
 from tf_simclr.train.loop import Progress
 
 METRICS = {
@@ -49,3 +49,9 @@ def test_the_live_line_ends_on_the_last_step():
     live.close()
     assert "tracing the graph" in output.getvalue()
     assert "step 100/100" in output.getvalue()
+
+
+def test_a_pipe_gets_plain_lines_whatever_the_colours(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert isinstance(build_progress(lambda line: None), PlainProgress)

@@ -137,3 +137,22 @@ def test_jitter_amounts(u, strength, impl):
 def test_unknown_brightness_lists_the_choices():
     with pytest.raises(InputError, match="simclrv1, simclrv2"):
         draws.jitter_amounts(tf.zeros([4]), 1.0, "v3")
+
+
+def test_cutout_boxes_are_of_one_size_around_every_pixel_alike(u):
+    y, x, height, width = draws.cutout_box(u[:, :2], 20, 33, fraction=0.4).numpy().T
+    assert set(height) == {8} and set(width) == {14}
+    rows, columns = np.bincount(y + 4, minlength=20), np.bincount(x + 7, minlength=33)
+    for counts in (rows, columns):
+        expected = N / len(counts)
+        assert np.all(np.abs(counts - expected) < 5 * np.sqrt(expected))
+
+
+def test_a_cutout_box_has_at_least_two_pixels():
+    assert draws.cutout_box(tf.constant([0.0, 0.99]), 4, 4, fraction=0.01).numpy().tolist() == [-1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.1])
+def test_cutout_needs_a_fraction(fraction):
+    with pytest.raises(InputError, match="fraction"):
+        draws.cutout_box(tf.constant([0.1, 0.1]), 4, 4, fraction=fraction)

@@ -146,3 +146,33 @@ def test_to_rgb():
     np.testing.assert_array_equal(image.to_rgb(tf.constant(floats)), floats)
     with pytest.raises(InputError, match="1 or 3 channels"):
         image.to_rgb(tf.zeros([2, 2, 4]))
+
+
+def naive_cutout(picture, box, fill):
+    covered = picture.copy()
+    y, x, height, width = box
+    for row, column in np.ndindex(picture.shape[:2]):
+        if y <= row < y + height and x <= column < x + width:
+            covered[row, column] = fill
+    return covered
+
+
+def test_cutout_against_loops_also_over_the_edge():
+    images = pictures(2, 3, 6, 9, 3)
+    boxes = RNG.integers([-3, -3, 1, 1], [6, 9, 8, 8], [2, 3, 4])
+    ours = image.cutout(tf.constant(images), tf.constant(boxes, tf.int32), fill=0.25)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_array_equal(ours[place], naive_cutout(images[place], boxes[place], 0.25))
+    one = image.cutout(tf.constant(images[0, 0]), tf.constant(boxes[0, 0], tf.int32))
+    np.testing.assert_array_equal(one, naive_cutout(images[0, 0], boxes[0, 0], 0.0))
+
+
+def test_cutout_by_hand():
+    ours = image.cutout(tf.ones([3, 4, 1]), tf.constant([1, 2, 5, 1]))
+    np.testing.assert_array_equal(ours[..., 0], [[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 0, 1]])
+
+
+def test_cutout_compiles_with_xla():
+    images, boxes = tf.constant(pictures(2, 6, 5, 3)), tf.constant([[0, 1, 2, 2], [4, 3, 4, 4]])
+    compiled = tf.function(image.cutout, jit_compile=True)
+    np.testing.assert_array_equal(compiled(images, boxes), image.cutout(images, boxes))

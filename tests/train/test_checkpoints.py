@@ -74,15 +74,20 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(tmp_path):
     assert float(fresh["encoder/a.b_1/gamma"][0]) == 1.0
 
 
-def test_a_checkpoint_that_was_not_listed_yet_is_used(tmp_path):
-    store = CheckpointStore(str(tmp_path), make(1), 5)
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_checkpoint_that_was_not_listed_yet_is_used(tmp_path, monkeypatch, relative):
+    monkeypatch.chdir(tmp_path)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    name = "run" if relative else str(directory)
+    store = CheckpointStore(name, make(1), 5)
     store.save(2)
-    listed = (tmp_path / "checkpoint").read_text()
+    listed = (directory / "checkpoint").read_text()
     store.save(4)
-    (tmp_path / "checkpoint").write_text(listed)
-    again = CheckpointStore(str(tmp_path), make(0), 5)
+    (directory / "checkpoint").write_text(listed)
+    again = CheckpointStore(name, make(0), 5)
     assert again.restore_latest(no_warning) == 4
-    assert tf.train.latest_checkpoint(str(tmp_path)).endswith("ckpt-4")
+    assert tf.train.latest_checkpoint(name).endswith("ckpt-4")
 
 
 def test_a_first_checkpoint_broken_off_by_a_kill_starts_over_untouched(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -87,8 +88,8 @@ class LiveProgress:
 
 def build_progress(say: Callable[[str], None]) -> PlainProgress | LiveProgress:
     """The display for where standard output goes."""
-    console = Console()
-    return LiveProgress(console) if console.is_terminal else PlainProgress(say)
+    # rich would take a pipe for a terminal where FORCE_COLOR is set, as it is below a Jupyter kernel.
+    return LiveProgress(Console()) if sys.stdout.isatty() else PlainProgress(say)
 
 
 class Observers:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.errors import InputError, require_choice
+from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.ops.color import BRIGHTNESS_IMPLS
 from tf_simclr.ops.philox import philox_uniforms
 
@@ -142,6 +142,30 @@ def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
     box_height, offset_y = _side(tf.sqrt(area / ratio), u[..., 2], height)
     box_width, offset_x = _side(tf.sqrt(area * ratio), u[..., 3], width)
     return tf.stack([offset_y, offset_x, box_height, box_width], axis=-1)
+
+
+def cutout_box(u: tf.Tensor, height: TensorLike, width: TensorLike, fraction: float = 0.5) -> tf.Tensor:
+    """A box of fixed size around a random pixel; it may reach over the edge, as in the paper of cutout.
+
+    Source: DeVries & Taylor 2017, Section 3.2.
+
+    Args:
+        u: float32 [..., 2] in [0, 1): the pixel's row and column.
+        height: the image's height, an integer or int tensor [...].
+        width: its width, alike.
+        fraction: of the image's sides that the box has, in (0, 1]; made even, so that the pixel is its middle.
+
+    Returns:
+        int32 [..., 4]: offset_y, offset_x, height, width.
+    """
+    require_range("fraction", fraction, above=0.0, at_most=1.0)
+    offsets, sides = [], []
+    for position, size in ((u[..., 0], height), (u[..., 1], width)):
+        size = tf.cast(size, tf.float32)
+        half = tf.maximum(tf.round(0.5 * fraction * size), 1.0)
+        offsets.append(tf.cast(tf.floor(position * size) - half, tf.int32))
+        sides.append(tf.cast(2.0 * half, tf.int32) + tf.zeros_like(offsets[-1]))
+    return tf.stack([*offsets, *sides], axis=-1)
 
 
 def _side(fraction: tf.Tensor, position: tf.Tensor, size: TensorLike) -> tuple[tf.Tensor, ...]:

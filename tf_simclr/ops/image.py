@@ -108,5 +108,26 @@ def flip_left_right(images: tf.Tensor, flip: tf.Tensor | bool = True) -> tf.Tens
     return restore(where_chosen(flat, chosen, lambda part, _: tf.reverse(part, [2])))
 
 
+def cutout(images: tf.Tensor, boxes: tf.Tensor, fill: float = 0.0) -> tf.Tensor:
+    """Covers a box of every image with one value (DeVries & Taylor 2017; an operator of SimCLR, Section 3).
+
+    Args:
+        images: float32 [..., h, w, c].
+        boxes: int32 [..., 4]: offset_y, offset_x, height, width in pixels; what lies outside the image covers nothing.
+        fill: the value, in [0, 1].
+
+    Returns:
+        float32 [..., h, w, c].
+    """
+    flat, restore = flatten_batch(images)
+    y, x, box_height, box_width = tf.unstack(tf.reshape(boxes, [-1, 4, 1]), axis=1)  # [b, 1] each
+    rows = tf.range(_side(flat, 1))[tf.newaxis]
+    columns = tf.range(_side(flat, 2))[tf.newaxis]
+    in_rows = (rows >= y) & (rows < y + box_height)  # [b, h]
+    in_columns = (columns >= x) & (columns < x + box_width)  # [b, w]
+    covered = in_rows[:, :, tf.newaxis, tf.newaxis] & in_columns[:, tf.newaxis, :, tf.newaxis]
+    return restore(tf.where(covered, fill, flat))
+
+
 def _side(images: tf.Tensor, axis: int) -> int | tf.Tensor:
     return images.shape[axis] or tf.shape(images)[axis]

@@ -206,7 +206,9 @@ class CheckpointStore:
         self._found = prefixes_in(directory)
         if self._chief and {os.path.basename(p) for p in self._found} != {os.path.basename(p) for p in self._complete}:
             # A kill between writing a checkpoint and listing it leaves one that would never be used, nor removed.
-            tf.compat.v1.train.update_checkpoint_state(directory, self._found[-1] if self._found else "", self._found)
+            newest = self._found[-1] if self._found else ""
+            # A copy: the call makes relative paths of its argument's.
+            tf.compat.v1.train.update_checkpoint_state(directory, newest, list(self._found))
         self._manager = tf.train.CheckpointManager(
             tf.train.Checkpoint(variables=dict(self._variables)),
             scratch or directory,
