@@ -2,6 +2,7 @@
 
 python -m tools.matrix                         everything: a fresh environment and the whole suite for each
 python -m tools.matrix --python 3.12 --stack oldest
+python -m tools.matrix --fast                  leaves out the tests marked whole_runs, more than half of the time
 python -m tools.matrix --write docs/install.md puts the table of all results so far between that page's matrix marks
 
 Results are kept in --results after each run, so that a stopped matrix goes on with what is missing; --again repeats.
@@ -66,8 +67,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
-def run_cell(interpreter: str, stack: Stack, version: str, workers: str) -> dict[str, object]:
-    """Builds a fresh environment, runs the suite in it, and returns a row of the table."""
+def run_cell(interpreter: str, stack: Stack, version: str, options: list[str]) -> dict[str, object]:
+    """Builds a fresh environment, runs the tests in it with pytest's `options`, and returns a row of the table."""
     with tempfile.TemporaryDirectory(prefix="matrix_") as scratch:
         python = f"{scratch}/env/bin/python"
         pins, report = Path(scratch, "pins.txt"), Path(scratch, "report.xml")
@@ -82,7 +83,7 @@ def run_cell(interpreter: str, stack: Stack, version: str, workers: str) -> dict
         except subprocess.CalledProcessError as error:
             return row | {"passed": 0, "failed": 0, "skipped": {}, "note": f"not installed: {error}"}
         began = time.monotonic()
-        subprocess.run([python, "-m", "pytest", "-n", workers, f"--junitxml={report}"], cwd=ROOT, check=False)
+        subprocess.run([python, "-m", "pytest", *options, f"--junitxml={report}"], cwd=ROOT, check=False)
         minutes = (time.monotonic() - began) / 60
         question = "import platform, tensorflow as tf; print(platform.python_version(), tf.__version__)"
         answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True).stdout.split()
@@ -109,17 +110,16 @@ def read_report(path: Path) -> dict[str, object]:
 def table(rows: list[dict[str, object]]) -> str:
     """The results as Markdown."""
     lines = [
-        "| Python | stack | TensorFlow | passed | failed | skipped, and why | minutes |",
-        "|---|---|---|---|---|---|---|",
+        "| Python | stack | TensorFlow | tests | passed | failed | skipped, and why | minutes |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda r: (_numbers(str(r["python"])), str(r["stack"]))):
         reasons = [f"{count}: {why}" for why, count in row["skipped"].items()]  # type: ignore[attr-defined]
-        notes = [str(row["note"])] if "note" in row else []
         failures = f" ({', '.join(row['failures'])})" if row.get("failures") else ""  # type: ignore[arg-type]
-        lines.append(
-            f"| {row['python']} | {row['stack']} | {row['tensorflow']} | {row['passed']} | {row['failed']}{failures} | "
-            f"{'; '.join(reasons + notes) or '0'} | {row.get('minutes', '')} |"
-        )
+        why_not = "; ".join([*reasons, *([str(row["note"])] if "note" in row else [])]) or "0"
+        cells = [row[name] for name in ("python", "stack", "tensorflow", "tests", "passed")]
+        cells += [f"{row['failed']}{failures}", why_not, row.get("minutes", "")]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -138,6 +138,7 @@ def main() -> int:
     parser.add_argument("--python", action="append", choices=PYTHONS, help="only this version; may be repeated")
     parser.add_argument("--stack", action="append", choices=[s.name for s in STACKS], help="only this one; repeatable")
     parser.add_argument("--workers", default="2", help="processes that pytest uses")
+    parser.add_argument("--fast", action="store_true", help="without the tests marked whole_runs")
     parser.add_argument("--results", type=Path, default=ROOT / "build" / "matrix.json")
     parser.add_argument("--again", action="store_true", help="run also what has a result already")
     parser.add_argument("--write", type=Path, help="page that receives the table; nothing is run")
@@ -146,13 +147,15 @@ def main() -> int:
     if words.write:
         write_into(words.write, table(list(rows.values())))
         return 0
+    tests = "without whole runs" if words.fast else "all"
+    options = ["-n", words.workers, *(["-m", "not whole_runs"] if words.fast else [])]
     for version, interpreter in find_interpreters().items():
         for stack in STACKS:
             key = f"{version} {stack.name}"
             wanted = version in (words.python or PYTHONS) and stack.name in (words.stack or [s.name for s in STACKS])
             if wanted and version in stack.pins and (words.again or key not in rows):
                 print(f"== Python {version}, {stack.name}", flush=True)
-                rows[key] = run_cell(interpreter, stack, version, words.workers)
+                rows[key] = {"tests": tests, **run_cell(interpreter, stack, version, options)}
                 words.results.parent.mkdir(parents=True, exist_ok=True)
                 words.results.write_text(json.dumps(rows, indent=2) + "\n")
     print(table(list(rows.values())))

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tf_simclr.cli.main import run_task
 from tf_simclr.train.checkpoints import shapes_in
 
+pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 ENDPOINTS = {"initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"} | {
     "final_avg_pool",
@@ -62,6 +63,9 @@ def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
     assert "untrained/label_top_1_accuracy" in result
     assert json.loads((pretrained / "flags.json").read_text())["train_steps"] == 4
     assert {p.name for p in pretrained.glob("*.index")} == {"ckpt-2.index", "ckpt-4.index"}
+    card = json.loads((pretrained / "saved_model" / "4" / "simclr.json").read_text())
+    assert card["metrics"] == {name: value for name, value in result.items() if name != "global_step"}
+    assert card["step"] == 4 and card["config"]["temperature"] == 0.1 and len(card["class_names"]) == 10
 
 
 def test_summaries_have_the_authors_tags(pretrained):
@@ -174,7 +178,9 @@ def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags):
 
 
 def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny_flags):
-    after = encoder_of(finetune(pretrained, tmp_path, tiny_flags, "--fine_tune_after_block=2"))
+    """Also: an export is as good a start as the checkpoint of its step."""
+    export = pretrained / "saved_model" / "4"
+    after = encoder_of(finetune(export, tmp_path, tiny_flags, "--fine_tune_after_block=2"))
     before = values_of(pretrained / "ckpt-4")
     for name, value in after.items():
         frozen = any(part in name for part in ("stem", "block_group1", "block_group2"))
@@ -250,7 +256,7 @@ def subprocess_run(flags):
     return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
 
 
-def wait_for(path, process, seconds=120):
+def wait_for(path, process, seconds=600):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{path} did not appear"
@@ -280,7 +286,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
     process = subprocess_run(flags)
     wait_for(tmp_path / "ckpt-5.index", process)
     process.send_signal(signal.SIGTERM)
-    output = process.communicate(timeout=60)[0].decode()
+    output = process.communicate(timeout=600)[0].decode()
     assert process.returncode == 143
     assert "SIGTERM received: saved step" in output
 

@@ -125,7 +125,13 @@ def run_block(block, checkout, env):
         pytest.fail(f"{block.place}: exit code {done.returncode}\n\n{block.text}\n---- output ----\n{done.stdout}")
 
 
-@pytest.mark.parametrize("page", [p for p, found in RUNNABLE_BLOCKS.items() if found], ids=lambda page: page.name)
+def pages_with_runnable_blocks():
+    """The README's are a smoke test; the others' whole runs take minutes."""
+    for page in (p for p, found in RUNNABLE_BLOCKS.items() if found):
+        yield pytest.param(page, marks=[] if page.name == "README.md" else pytest.mark.whole_runs, id=page.name)
+
+
+@pytest.mark.parametrize("page", pages_with_runnable_blocks())
 def test_runnable_blocks_run(page, tmp_path):
     checkout, env = copy_checkout(tmp_path / "checkout"), environment(tmp_path / "bin")
     for block in RUNNABLE_BLOCKS[page]:
