@@ -14,6 +14,9 @@ from typing import Any
 
 from tf_simclr.errors import InputError, require_choice, require_range
 
+# Beside a run's checkpoints, and inside an export: what later programs need to build the networks again.
+FLAGS_FILE = "flags.json"
+CARD_FILE = "simclr.json"
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
 # These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
@@ -359,6 +362,11 @@ class ExperimentConfig:
     def to_json(self) -> str:
         """The flat fields as JSON."""
         return json.dumps(self.to_flags(), indent=2, sort_keys=True) + "\n"
+
+
+def known_flags() -> set[str]:
+    """The names of all fields."""
+    return set(ExperimentConfig().to_flags())
 
 
 def parts(config: ExperimentConfig) -> list[Any]:

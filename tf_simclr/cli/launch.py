@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import FLAGS_FILE, changed_flags
+from tf_simclr.cli.completion import changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
-from tf_simclr.config import Durations, ExperimentConfig, resolve_durations
+from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, resolve_durations
 from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes

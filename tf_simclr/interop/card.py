@@ -10,10 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import __version__
-from tf_simclr.config import takes_central_crop
+from tf_simclr.config import CARD_FILE, takes_central_crop
 from tf_simclr.nn.model import SimCLRModel
-
-CARD_FILE = "simclr.json"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""Softmax regression by SGD against Keras's optimizer, against scikit-learn, and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.linear import LinearClassifier, _batches, train_linear
+from tf_simclr.optim.schedules import WarmupCosine
+
+
+def blobs(n=90, d=6, classes=3, seed=0, spread=1.5):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    centres = np.random.default_rng(99).normal(size=(classes, d))
+    return (centres[labels] + spread * rng.normal(size=(n, d))).astype(np.float32), labels
+
+
+def test_whole_batches_follow_keras_step_by_step():
+    features, labels = blobs()
+    steps = 12
+    ours = train_linear(features, labels, 3, epochs=steps, batch_size=90, learning_rate=1.0, weight_decay=0.01)
+    kernel, bias = tf.Variable(tf.zeros([6, 3])), tf.Variable(tf.zeros([3]))
+    # Rows change their order within a whole batch, and nothing else.
+    optimizer = tf.keras.optimizers.SGD(WarmupCosine(90 / 256, 0, steps), momentum=0.9, nesterov=True)
+    for _ in range(steps):
+        with tf.GradientTape() as tape:
+            logits = features @ kernel + bias
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses) + 0.01 * tf.nn.l2_loss(kernel)
+        optimizer.apply_gradients(zip(tape.gradient(loss, [kernel, bias]), [kernel, bias], strict=True))
+    np.testing.assert_allclose(ours.kernel, kernel, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours.bias, bias, rtol=1e-4, atol=1e-6)
+
+
+def test_one_step_by_hand():
+    # Zeros give 1/2 to both classes: the errors of the one picture are (-1/2, 1/2); rate 0.1 * 1 / 256 * 256 = 0.1,
+    # and Nesterov's first step is 1.9 of it.
+    ours = train_linear(np.array([[2.0, -1.0]]), np.array([0]), 2, epochs=1, batch_size=1, learning_rate=25.6)
+    np.testing.assert_allclose(ours.kernel, 0.19 * 0.5 * np.array([[2.0, -2.0], [-1.0, 1.0]]), rtol=1e-6)
+    np.testing.assert_allclose(ours.bias, 0.19 * 0.5 * np.array([1.0, -1.0]), rtol=1e-6)
+
+
+def test_it_finds_what_scikit_learn_finds():
+    features, labels = blobs(600)
+    held_out, truth = blobs(600, seed=1)
+    ours = train_linear(features, labels, 3, epochs=300, batch_size=100, weight_decay=0.01)
+    theirs = LogisticRegression(C=1 / (0.01 * 600), max_iter=1000).fit(features, labels)
+    assert np.mean(ours.logits(held_out).argmax(1) == truth) == pytest.approx(theirs.score(held_out, truth), abs=0.01)
+    probabilities = theirs.predict_proba(held_out)
+    logits = ours.logits(held_out)
+    ours_probabilities = np.exp(logits - logits.max(1, keepdims=True))
+    ours_probabilities /= ours_probabilities.sum(1, keepdims=True)
+    np.testing.assert_allclose(ours_probabilities, probabilities, atol=0.02)
+
+
+def test_every_picture_comes_once_an_epoch_whatever_the_batch(tmp_path):
+    """Weights of batches that do not divide the data are the same from memory and from a file, and by seed."""
+    features, labels = blobs(50)
+    path = tmp_path / "features.npy"
+    np.save(path, features)
+    calls = []
+    arguments = {"epochs": 3, "batch_size": 15}
+    first = train_linear(features, labels, 3, **arguments, on_step=lambda *call: calls.append(call))
+    mapped = train_linear(np.load(path, mmap_mode="r"), labels, 3, **arguments)
+    other = train_linear(features, labels, 3, **arguments, seed=1)
+    np.testing.assert_array_equal(first.kernel, mapped.kernel)
+    assert np.abs(first.kernel - other.kernel).max() > 0
+    assert [call[:2] for call in calls] == [(step, 10) for step in range(1, 11)]
+    assert calls[0][2] == pytest.approx(np.log(3)) and calls[-1][2] < calls[0][2]
+
+
+def test_the_order_is_one_permutation_an_epoch():
+    rows = np.concatenate(list(_batches(7, 3, 7, seed=0)))
+    assert sorted(rows) == sorted(list(range(7)) * 3)
+    alone = [tuple(batch) for batch in _batches(7, 7, 3, seed=0)]
+    assert set(alone) == {tuple(range(7))}
+
+
+def test_logits_of_nothing():
+    assert LinearClassifier(np.zeros((4, 3), np.float32), np.zeros(3, np.float32)).logits(np.zeros((0, 4))).shape == (
+        0,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.array([0, 3, 1])}, r"in \[0, 3\)"),
+        ({"labels": np.array([0, -1, 1])}, "from -1 to 1"),
+        ({"labels": np.array([0, 1])}, r"labels of shape \(2,\)"),
+        ({"features": np.zeros(3)}, r"must be \[n, d\]"),
+        ({"batch_size": 4}, "number of pictures, 3"),
+        ({"num_classes": 1}, "num_classes"),
+        ({"epochs": 0}, "epochs"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"weight_decay": -1}, "weight_decay"),
+        ({"features": np.full((3, 2), 1e30, np.float32), "learning_rate": 1e9}, "diverged"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_bad_input_is_named(change, message):
+    arguments = {"features": np.ones((3, 2), np.float32), "labels": np.array([0, 1, 2]), "num_classes": 3}
+    with pytest.raises(InputError, match=message):
+        train_linear(**(arguments | {"batch_size": 3} | change))

@@ -1,0 +1,127 @@
+"""Linear evaluation on stored features: the classifier of SimCLR's Appendix B.6, without running the encoder again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tf_simclr.errors import InputError, require_range
+
+MOMENTUM = 0.9
+_ROWS_AT_A_TIME = 65536
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """kernel float32 [d, classes] and bias float32 [classes]."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """float32 [n, classes] for features [n, d], which may be memory-mapped and larger than memory."""
+        blocks = range(0, len(features), _ROWS_AT_A_TIME)
+        scores = [features[start : start + _ROWS_AT_A_TIME] @ self.kernel + self.bias for start in blocks]
+        return np.concatenate(scores) if scores else np.zeros((0, len(self.bias)), np.float32)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) -> Iterator[np.ndarray]:
+    """Row numbers of each batch; they run across the ends of epochs, each in a seeded order of its own."""
+    waiting: np.ndarray = np.zeros(0, np.int64)
+    epoch = 0
+    for _ in range(num_batches):
+        while len(waiting) < batch_size:
+            waiting = np.concatenate([waiting, np.random.default_rng([seed, epoch]).permutation(num_examples)])
+            epoch += 1
+        yield np.sort(waiting[:batch_size])  # in the order of the file, which a disk reads faster
+        waiting = waiting[batch_size:]
+
+
+def _require_features(features: np.ndarray, labels: np.ndarray, num_classes: int, batch_size: int) -> None:
+    require_range("num_classes", num_classes, at_least=2)
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise InputError(
+            "`features` must be [n, d] with `labels` [n]. Received: features of shape "
+            f"{features.shape}, labels of shape {labels.shape}. Pass a row and a label for each picture"
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise InputError(
+            f"`labels` must be in [0, {num_classes}). Received: labels from {labels.min()} to {labels.max()}. Leave "
+            "out pictures without a label, and check num_classes"
+        )
+    if not 1 <= batch_size <= len(labels):
+        raise InputError(
+            f"`batch_size` must be between 1 and the number of pictures, {len(labels)}. Received: "
+            f"batch_size={batch_size}. Pass a smaller one"
+        )
+
+
+def train_linear(
+    features: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    epochs: float = 90.0,
+    batch_size: int = 4096,
+    learning_rate: float = 0.1,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> LinearClassifier:
+    """Trains softmax regression from zeros by SGD with Nesterov momentum 0.9 and a cosine schedule without warm-up.
+
+    Args:
+        features: float32 [n, d], may be memory-mapped: one batch is read at a time.
+        labels: int [n], each in [0, num_classes).
+        num_classes: >= 2.
+        epochs: > 0.
+        batch_size: pictures a step, at most n.
+        learning_rate: for a batch of 256; the first step's is learning_rate * batch_size / 256.
+        weight_decay: l2 penalty of the kernel, >= 0.
+        seed: of the order of the pictures.
+        on_step: called with (steps done, steps in all, mean cross entropy of the batch in nats).
+
+    Returns:
+        the classifier.
+
+    Raises:
+        InputError: arrays that do not belong together, or a number out of its range.
+
+    Source: SimCLR, Appendix B.6, whose random crops and flips stored features cannot have.
+    """
+    require_range("epochs", epochs, above=0)
+    require_range("learning_rate", learning_rate, above=0)
+    require_range("weight_decay", weight_decay, at_least=0)
+    _require_features(features, labels, num_classes, batch_size)
+    kernel = np.zeros((features.shape[1], num_classes), np.float32)
+    bias: np.ndarray = np.zeros(num_classes, np.float32)
+    velocities = [np.zeros_like(kernel), np.zeros_like(bias)]
+    steps = max(1, int(len(labels) * epochs // batch_size))
+    peak = learning_rate * batch_size / 256
+    for step, rows in enumerate(_batches(len(labels), batch_size, steps, seed)):
+        h, y = np.asarray(features[rows], np.float32), labels[rows]
+        errors = _softmax(h @ kernel + bias)
+        loss = float(-np.mean(np.log(np.maximum(errors[np.arange(len(y)), y], 1e-30))))
+        errors[np.arange(len(y)), y] -= 1.0
+        gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
+        rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
+        for parameter, velocity, gradient in zip((kernel, bias), velocities, gradients, strict=True):
+            velocity *= MOMENTUM
+            velocity -= rate * gradient
+            parameter += MOMENTUM * velocity - rate * gradient
+        if on_step is not None:
+            on_step(step + 1, steps, loss)
+    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+        raise InputError(
+            "the linear classifier diverged: its weights are no numbers. Received: "
+            f"learning_rate={learning_rate}, features up to {np.abs(features).max():g}. Pass a smaller learning rate"
+        )
+    return LinearClassifier(kernel, bias)

@@ -1,0 +1,87 @@
+"""Trained networks from wherever they were left: a run's directory, one of its checkpoints, or an export."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tf_simclr import compat
+from tf_simclr.config import CARD_FILE, FLAGS_FILE, ExperimentConfig, build_config, known_flags
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.results import read_json
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train import checkpoints
+from tf_simclr.train.build import build_networks
+
+HEAD = "supervised_head/dense/kernel"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks as they were trained, in float32, with everything unfrozen.
+
+    Attributes:
+        model: encoder, projection head and, where there was one, supervised head.
+        config: of the run that made them.
+        prefix: of the checkpoint the values were read from.
+    """
+
+    model: SimCLRModel
+    config: ExperimentConfig
+    prefix: str
+
+
+def _recorded_flags(prefix: str) -> dict[str, Any]:
+    """The flags of the run behind a checkpoint: beside it, or inside an export's card."""
+    directory = os.path.dirname(prefix)
+    flags = read_json(os.path.join(directory, FLAGS_FILE))
+    if flags is None and prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
+        card = read_json(os.path.join(os.path.dirname(directory), CARD_FILE)) or {}
+        flags = card.get("config")
+    if not flags:
+        raise InputError(
+            f"`checkpoint` must lie beside the {FLAGS_FILE} of its run, or be an export that records its flags. "
+            f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
+        )
+    # A flag that a later version dropped says nothing of the networks.
+    return {name: value for name, value in flags.items() if name in known_flags()}
+
+
+def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
+    """The config of the run behind a checkpoint, and the checkpoint's prefix; no network is built.
+
+    Args:
+        checkpoint: directory of a run, prefix of a checkpoint, or exported SavedModel.
+
+    Raises:
+        InputError: there is no checkpoint, or nothing that says how its networks were built.
+    """
+    prefix = checkpoints.resolve(checkpoint)
+    return build_config(_recorded_flags(prefix)), prefix
+
+
+def load_trained(checkpoint: str, *, values: bool = True) -> Trained:
+    """Builds the networks behind a checkpoint and reads their values.
+
+    Args:
+        checkpoint: as in `read_config`.
+        values: False leaves the networks as they are initialised: the untrained encoder to compare with.
+
+    Raises:
+        InputError: as `read_config`, or values that are damaged or do not fit.
+    """
+    config, prefix = read_config(checkpoint)
+    stored = checkpoints.shapes_in(prefix)
+    # Float32 whatever the run computed in: features should not depend on the machine that reads them.
+    plain = replace(
+        config,
+        train=replace(config.train, fine_tune_after_block=-1),
+        runtime=replace(config.runtime, precision="float32"),
+    )
+    model = build_networks(plain, num_classes=stored[HEAD][1] if HEAD in stored else 0)
+    if values:
+        variables = {path: compat.raw_variable(v) for path, v in model.named_variables().items()}
+        checkpoints.check_matches(prefix, variables, stored, exact_parts=["encoder", "projection_head"])
+        checkpoints.read_into(prefix, variables)
+    return Trained(model, config, prefix)
