@@ -43,7 +43,7 @@ def small_model(seed=0) -> SimCLRModel:
     model = SimCLRModel(encoder, head, heads.build_supervised_head(6, 4))
     generator = np.random.default_rng(seed)
     for variable in model.named_variables().values():
-        variable.assign(generator.uniform(0.2, 1.0, variable.shape).astype(np.float32))
+        variable.assign(generator.uniform(0.1, 0.5, variable.shape).astype(np.float32))
     return model
 
 

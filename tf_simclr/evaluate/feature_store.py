@@ -101,7 +101,7 @@ def open_features(directory: str, key: FeatureKey) -> Features:
     manifest = _manifest(place)
     _require_same_key(place, manifest, key)
     for file in (FEATURES, LABELS):
-        _require_intact(place / file, manifest.get("files", {}).get(file, {}))
+        _require_intact(place / file, _part(_part(manifest, "files"), file))
     features = np.load(place / FEATURES, mmap_mode="r", allow_pickle=False)
     labels = np.load(place / LABELS, mmap_mode="r", allow_pickle=False)
     return Features(features, labels, str(place))
@@ -146,9 +146,14 @@ def _manifest(place: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
+def _part(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    """A named part of a manifest, empty where somebody's hand has spoilt it: then nothing fits."""
+    value = manifest.get(name)
+    return value if isinstance(value, dict) else {}
+
+
 def _require_same_key(place: pathlib.Path, manifest: dict[str, Any], key: FeatureKey) -> None:
-    stored = manifest.get("key")
-    stored = stored if isinstance(stored, dict) else {}
+    stored = _part(manifest, "key")
     wanted = dataclasses.asdict(key)
     differing = [f for f in wanted if f not in stored or stored[f] != wanted[f]]
     if differing:
