@@ -399,6 +399,22 @@ def test_another_process_was_ready_first(tmp_path, intact):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([KEY.name, "other"])
 
 
+def test_another_process_was_ready_at_the_same_moment(tmp_path, monkeypatch):
+    with written_features(str(tmp_path / "other"), KEY) as write:
+        write(*ROWS)
+    rename = pathlib.Path.rename
+
+    def outrun(path, target):
+        rename(tmp_path / "other" / KEY.name, target)
+        return rename(path, target)
+
+    with written_features(str(tmp_path), KEY) as write:
+        write(*ROWS)
+        monkeypatch.setattr(pathlib.Path, "rename", outrun)
+    np.testing.assert_array_equal(open_features(str(tmp_path), KEY).features, ROWS[1])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([KEY.name, "other"])
+
+
 # ---- Bad input ----
 
 

@@ -262,4 +262,8 @@ def _put_in_place(partial: pathlib.Path, directory: str, key: FeatureKey) -> Non
             open_features(directory, key)
             return
         shutil.rmtree(place)  # cut off in the middle of this it is stale still
-    partial.rename(place)
+    try:
+        partial.rename(place)
+    except OSError:
+        if not place.exists():  # else the other process came between the question and the renaming
+            raise
