@@ -214,6 +214,17 @@ def _hold_out(
 # ---- Source ----
 
 
+def _read(path: tf.Tensor) -> tf.Tensor:
+    """A path -> [content, path]."""
+    return tf.stack([tf.io.read_file(path), path])
+
+
+def _decode(data: tf.Tensor) -> tf.Tensor:
+    """A path, or what `_read` makes of it -> the picture."""
+    content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
+    return decode_named(content, path)
+
+
 def _source(
     root: pathlib.Path,
     split: str,
@@ -233,8 +244,9 @@ def _source(
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=lambda path: decode_named(tf.io.read_file(path), path),
+        decode=_decode,
         notes=notes,
+        read=_read,
     )
 
     def load() -> ImageSource:
@@ -242,8 +254,8 @@ def _source(
         return dataclasses.replace(
             source,
             records=records_from_table(index, labels, data),
-            decode=lambda pair: decode_named(pair[0], pair[1]),
             load=None,
+            read=None,
         )
 
     return dataclasses.replace(source, load=load)

@@ -34,6 +34,8 @@ class ImageSource:
         decode: "data" of one record -> float32 [height, width, 3] in [0, 1].
         notes: lines that a person should see: what was left out, how the split was made.
         load: returns the same split with its encoded pictures held in memory; None when they already are.
+        read: "data" that only names a file -> data with the file's content, which `decode` takes as well; None where
+            data holds the picture itself.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ImageSource:
     decode: Callable[[tf.Tensor], tf.Tensor]
     notes: tuple[str, ...] = ()
     load: Callable[[], ImageSource] | None = None
+    read: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     @property
     def labelled(self) -> bool:

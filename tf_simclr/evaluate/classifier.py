@@ -8,14 +8,13 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig, takes_central_crop
-from tf_simclr.data.pipeline import eval_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.losses.supervised import top_k_hits
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
 from tf_simclr.train.build import Trainer
-from tf_simclr.train.strategy import per_replica_batch
 
 TOP_1, TOP_5 = "eval/label_top_1_accuracy", "eval/label_top_5_accuracy"
 
@@ -67,21 +66,16 @@ def evaluate_classifier(
     Returns:
         eval/label_top_1_accuracy and eval/label_top_5_accuracy in [0, 1], eval/regularization_loss and eval/examples.
     """
-    share = per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
-
-    def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        # Padded as one batch of all this process's replicas and divided afterwards: no replica goes without.
-        return eval_batches(
-            source,
-            image_size=config.data.image_size,
-            batch_size=share * (context.num_replicas_in_sync // context.num_input_pipelines),
-            central_crop=takes_central_crop(config.data.image_size),
-            shard=(context.num_input_pipelines, context.input_pipeline_id),
-        ).rebatch(share, drop_remainder=True)
-
+    batches = distributed_eval_batches(
+        source,
+        strategy,
+        batch_size=config.data.eval_batch_size,
+        image_size=config.data.image_size,
+        central_crop=takes_central_crop(config.data.image_size),
+    )
     counts = build_eval_function(strategy, trainer.model)
     totals: dict[str, float] = {}
-    for number, batch in enumerate(strategy.distribute_datasets_from_function(dataset_of)):
+    for number, batch in enumerate(batches):
         if config.evaluation.eval_steps and number >= config.evaluation.eval_steps:
             break
         for name, value in counts(batch).items():

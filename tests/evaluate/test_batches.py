@@ -1,0 +1,58 @@
+"""Batches on several replicas and workers: every example once, each with its row in the split."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr.data.shapes import render_shapes, shapes_source
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import distributed_eval_batches
+
+
+def batches_of_worker(count, batch_size, *, replicas, workers, worker):
+    """What one worker of a cluster reads: the strategy only hands its context over."""
+    context = tf.distribute.InputContext(workers, worker, replicas)
+    strategy = types.SimpleNamespace(
+        num_replicas_in_sync=replicas, distribute_datasets_from_function=lambda dataset_of: dataset_of(context)
+    )
+    source = shapes_source(f"train[:{count}]", side=4)
+    batches = distributed_eval_batches(source, strategy, batch_size=batch_size, image_size=4, central_crop=False)
+    return list(batches.as_numpy_iterator())
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "replicas", "workers"),
+    [(7, 4, 1, 1), (8, 4, 2, 1), (7, 6, 3, 1), (7, 4, 2, 2), (9, 8, 4, 2), (5, 12, 4, 2), (10, 3, 3, 3)],
+)
+def test_every_row_once_with_its_picture(count, batch_size, replicas, workers):
+    images, labels = render_shapes(0, "train", 0, count, 4)
+    seen, lengths = [], set()
+    for worker in range(workers):
+        batches = batches_of_worker(count, batch_size, replicas=replicas, workers=workers, worker=worker)
+        lengths.add(len(batches))
+        for batch in batches:
+            assert batch["row"].shape == (batch_size // replicas,)
+            for row, image, label, mask in zip(*(batch[f] for f in ("row", "image", "label", "mask")), strict=True):
+                assert (mask == 1) == (row < count)
+                if mask:
+                    seen.append(row)
+                    np.testing.assert_allclose(image, images[row] / 255.0, atol=1e-6)
+                    assert label == labels[row]
+    assert sorted(seen) == list(range(count))
+    # Workers whose numbers of steps differ would wait for each other, and every replica must have its share.
+    assert len(lengths) == 1 and lengths.pop() % (replicas // workers) == 0
+
+
+def test_by_hand():
+    """Five pictures on the second of two workers, which takes every other one: rows 1 and 3, then filling."""
+    (batch,) = batches_of_worker(5, 6, replicas=2, workers=2, worker=1)
+    assert batch["row"].tolist() == [1, 3, 5] and batch["mask"].tolist() == [1, 1, 0]
+
+
+def test_a_batch_that_does_not_divide():
+    with pytest.raises(InputError, match="multiple of the 3 replicas"):
+        batches_of_worker(5, 4, replicas=3, workers=1, worker=0)

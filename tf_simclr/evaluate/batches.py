@@ -1,0 +1,55 @@
+"""The batches of a split, divided over the replicas of a strategy: every example exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.data.pipeline import eval_batches
+from tf_simclr.data.source import ImageSource
+from tf_simclr.train.strategy import per_replica_batch
+
+
+def distributed_eval_batches(
+    source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    *,
+    batch_size: int,
+    image_size: int,
+    central_crop: bool,
+) -> Iterable[dict[str, Any]]:
+    """One pass over a split on all replicas.
+
+    Args:
+        source: the pictures.
+        strategy: devices.
+        batch_size: global; a multiple of the replicas.
+        image_size: side of the pictures.
+        central_crop: as in `eval_batches`.
+
+    Returns:
+        an iterable of the batches of `eval_batches`, one share a replica, with "row" int64 [batch]: the place of each
+        example in the canonical order of the split. The filling, whose mask is 0, has rows beyond the end.
+
+    Raises:
+        InputError: the batch does not divide by the replicas, or a number is out of range.
+    """
+    share = per_replica_batch("eval_batch_size", batch_size, strategy)
+
+    def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        workers, worker = context.num_input_pipelines, context.input_pipeline_id
+        # Padded as one batch of all this process's replicas and divided afterwards: no replica goes without.
+        own_batch = share * (context.num_replicas_in_sync // workers)
+        batches = eval_batches(
+            source, image_size=image_size, batch_size=own_batch, central_crop=central_crop, shard=(workers, worker)
+        )
+
+        def with_rows(number: tf.Tensor, batch: dict[str, Any]) -> dict[str, Any]:
+            own_rows = number * own_batch + tf.range(own_batch, dtype=tf.int64)
+            return batch | {"row": worker + workers * own_rows}
+
+        return batches.enumerate().map(with_rows).rebatch(share, drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(dataset_of)

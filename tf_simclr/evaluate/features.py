@@ -1,0 +1,230 @@
+"""The feature cache: a frozen encoder runs once over a split, and its features stay on disk, memory-mapped.
+
+Every protocol on frozen features (kNN, logistic regression, linear evaluation on cached features) reads the same
+arrays. A cache is one directory for each endpoint, with features.npy, labels.npy and manifest.json, whose name is made
+of all that the features depend on; see `FeatureKey`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr import compat
+from tf_simclr.config import takes_central_crop
+from tf_simclr.data.source import ImageSource
+from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.feature_store import (
+    FeatureKey,
+    Features,
+    StaleCacheError,
+    open_features,
+    require_local,
+    written_features,
+)
+from tf_simclr.nn.model import SimCLRModel
+
+Say = Callable[[str], None]
+Progress = Callable[[int, int], None]
+
+
+def model_digest(model: SimCLRModel) -> str:
+    """SHA-256, as 64 hexadecimal digits, of the names, types, shapes and bytes of all variables of a model.
+
+    It is the content of a checkpoint, whatever its path and its time, on every stack and any number of replicas.
+    """
+    digest = hashlib.sha256()
+    for name, variable in sorted(model.named_variables().items()):
+        value = _value_of(variable)
+        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def _value_of(variable: Any) -> np.ndarray:
+    raw = compat.raw_variable(variable)
+    copies = [np.asarray(copy) for copy in getattr(raw, "values", ())]
+    # Moving statistics are averaged over replicas when they are read, and the average of three equal numbers need not
+    # be that number: equal copies are taken as they are.
+    if copies and all(np.array_equal(copies[0], copy) for copy in copies[1:]):
+        return copies[0]
+    return raw.read_value().numpy()
+
+
+def endpoint_names(model: SimCLRModel) -> tuple[str, ...]:
+    """The endpoints of `SimCLRModel.endpoints` whose features can be had."""
+    parts = [part for part in (model.encoder, model.projection_head) if part is not None]
+    names = dict.fromkeys(name for part in parts for name in part.output)
+    return (*names, "logits_sup") if model.supervised_head is not None else tuple(names)
+
+
+def cached_features(
+    model: SimCLRModel,
+    source: ImageSource,
+    directory: str,
+    *,
+    endpoints: Sequence[str] = ("final_avg_pool",),
+    strategy: tf.distribute.Strategy,
+    batch_size: int,
+    image_size: int,
+    central_crop: bool | None = None,
+    data_seed: int = 0,
+    say: Say = print,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Features]:
+    """Features of a split, from the cache where it has them, else computed in one pass and kept.
+
+    Batch norms are in inference mode, and no variable of the model changes. A cache that was damaged, cut off or left
+    half-written is found out and computed again. That a file of pictures was exchanged for another of the same name is
+    not noticed: remove the directory then.
+
+    Args:
+        model: its variables hold the checkpoint.
+        source: the split; without labels, all labels are -1.
+        directory: of all caches, on a local disk; made when it is not there.
+        endpoints: names of `endpoint_names`; [b, d] ones are taken as they are, [b, h, w, d] ones averaged over space.
+        strategy: devices, those the model was made on.
+        batch_size: global; a multiple of the replicas.
+        image_size: side of the pictures.
+        central_crop: keep the central 87.5%; None for what evaluation does with this size.
+        data_seed: the seed the source was opened with.
+        say: told, one line each, what is wrong with a cache and what is computed.
+        progress: told (examples done, examples in all) after every batch.
+
+    Returns:
+        endpoint -> features float32 [n, d] and labels int64 [n], in the canonical order of the split, read-only.
+
+    Raises:
+        InputError: an unknown endpoint, a number out of range, or a directory that cannot be written.
+
+    Source: SimCLR, Appendix B.6 and B.8 (frozen encoder, central crop).
+    """
+    _require_endpoints(model, endpoints)
+    require_local(directory)
+    central_crop = takes_central_crop(image_size) if central_crop is None else central_crop
+    keys = _keys(model, source, endpoints, image_size, central_crop, data_seed)
+    found = _found(directory, keys, say)
+    missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
+    if missing:
+        say(f"computing {', '.join(missing)} of {source.num_examples} pictures of {source.name}, {source.split}")
+        batches = distributed_eval_batches(
+            source, strategy, batch_size=batch_size, image_size=image_size, central_crop=central_crop
+        )
+        _compute(model, batches, [keys[name] for name in missing], directory, strategy, progress)
+        found |= {name: open_features(directory, keys[name]) for name in missing}
+    return {name: found[name] for name in endpoints}
+
+
+def _require_endpoints(model: SimCLRModel, endpoints: Sequence[str]) -> None:
+    if isinstance(endpoints, str) or not endpoints or len(set(endpoints)) != len(endpoints):
+        raise InputError(f"`endpoints` must be a list of different names, at least one. Received: {endpoints!r}")
+    for name in endpoints:
+        require_choice("endpoint", name, endpoint_names(model))
+
+
+def _keys(
+    model: SimCLRModel,
+    source: ImageSource,
+    endpoints: Sequence[str],
+    image_size: int,
+    central_crop: bool,
+    data_seed: int,
+) -> dict[str, FeatureKey]:
+    shared = FeatureKey(
+        model=model_digest(model),
+        compute_dtype=", ".join(sorted({layer.compute_dtype for layer in model.variable_layers().values()})),
+        dataset=source.name,
+        split=source.split,
+        num_examples=source.num_examples,
+        data_seed=data_seed,
+        image_size=image_size,
+        central_crop=central_crop,
+        endpoint="",
+    )
+    return {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
+
+
+def _found(directory: str, keys: dict[str, FeatureKey], say: Say) -> dict[str, Features]:
+    """The caches that can be used; says what is wrong with the others."""
+    found = {}
+    for name, key in keys.items():
+        try:
+            found[name] = open_features(directory, key)
+        except StaleCacheError as error:
+            say(f"note: {error}; computing it again")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _missing_anywhere(strategy: tf.distribute.Strategy, missing: Sequence[str], endpoints: Sequence[str]) -> list[str]:
+    """The endpoints that some worker misses: all must compute the same, or they would wait for each other for ever."""
+
+    @tf.function
+    def total(own: tf.Tensor) -> tf.Tensor:
+        per_replica = strategy.run(tf.identity, args=(own,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
+
+    counts = total(tf.constant([int(name in missing) for name in endpoints])).numpy()
+    return [name for name, count in zip(endpoints, counts, strict=True) if count]
+
+
+def _averaged_over_space(endpoint: tf.Tensor) -> tf.Tensor:
+    """[b, h, w, d] or [b, d] -> [b, d]."""
+    return tf.reduce_mean(endpoint, [1, 2]) if endpoint.shape.rank == 4 else endpoint
+
+
+def _build_extract(
+    model: SimCLRModel, strategy: tf.distribute.Strategy, names: Sequence[str]
+) -> Callable[[dict[str, Any]], dict[str, tf.Tensor]]:
+    """A compiled function batch -> the endpoints [global batch, d], with "label", "mask" and "row", on the host."""
+
+    def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+        found = model.endpoints(batch["image"], training=False)
+        return {name: _averaged_over_space(found[name]) for name in names} | {
+            field: batch[field] for field in ("label", "mask", "row")
+        }
+
+    @tf.function
+    def extract(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
+        per_replica = strategy.run(replica_features, args=(batch,))
+        return {name: strategy.gather(value, axis=0) for name, value in per_replica.items()}
+
+    return extract
+
+
+def _compute(
+    model: SimCLRModel,
+    batches: Any,
+    keys: Sequence[FeatureKey],
+    directory: str,
+    strategy: tf.distribute.Strategy,
+    progress: Progress,
+) -> None:
+    """One pass of the encoder; writes the cache of each key."""
+    extract = _build_extract(model, strategy, [key.endpoint for key in keys])
+    total, done = keys[0].num_examples, 0
+    with contextlib.ExitStack() as stack:
+        writers = {key.endpoint: stack.enter_context(written_features(directory, key)) for key in keys}
+        for batch in batches:
+            values = {name: value.numpy() for name, value in extract(batch).items()}
+            real = values["mask"] > 0
+            rows, labels = values["row"][real], values["label"][real]
+            done += len(rows)
+            if np.max(rows, initial=0) >= total:
+                break
+            for name, write in writers.items():
+                write(rows, values[name][real], labels)
+            progress(done, total)
+        if done != total:
+            raise InputError(
+                f"A split must have as many pictures as it says. Received: {done} of {total} pictures of "
+                f"{keys[0].dataset}, {keys[0].split}. Prepare the data set again"
+            )
