@@ -125,15 +125,15 @@ def test_mode_eval_gives_up_in_time(tmp_path, tiny_flags, capsys):
     assert "`eval_timeout` passed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("head", ["none", "linear"])
-def test_other_heads_without_a_supervised_head(tmp_path, tiny_flags, head):
+@pytest.mark.parametrize(("head", "optimizer"), [("none", "adam"), ("linear", "lamb")])
+def test_other_heads_and_optimizers_without_a_supervised_head(tmp_path, tiny_flags, head, optimizer):
     run(
         tiny_flags,
         f"--model_dir={tmp_path}",
         f"--proj_head_mode={head}",
         "--lineareval_while_pretraining=False",
         "--mode=train_then_eval",
-        "--optimizer=adam",
+        f"--optimizer={optimizer}",
         "--learning_rate=0.01",
     )
     loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "4"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.config import OptimizerConfig
+from tf_simclr.errors import InputError
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.lamb import lamb_update
 from tf_simclr.optim.schedules import WarmupCosine
@@ -98,6 +101,12 @@ def test_the_run_s_optimizer_equals_the_update_and_spares_the_excluded():
     ):
         for got, expected in zip((variable, first, second), state, strict=True):
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_without_addons_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_addons", None)
+    with pytest.raises(InputError, match=r"Install requirements-addons\.txt"):
+        compat.addons()
 
 
 def test_without_decay_and_exclusions_it_is_the_library_s():
