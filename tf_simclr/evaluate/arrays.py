@@ -84,7 +84,7 @@ def require_finite(name: str, rows: np.ndarray, first_row: int = 0) -> None:
 
 def finite_rows(name: str, features: np.ndarray, rows: slice) -> np.ndarray:
     """Those rows of `features` [n, d] in float64 [b, d]; InputError where one is not finite."""
-    block = features[rows].astype(np.float64)
+    block: np.ndarray = features[rows].astype(np.float64)
     require_finite(name, block, rows.start)
     return block
 

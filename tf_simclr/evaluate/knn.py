@@ -94,7 +94,9 @@ def knn_predictions(
     q, g = _checked(queries, gallery, max(ks), memory_bytes)
     labels = as_labels("gallery_labels", gallery_labels, rows=len(g), num_classes=num_classes)
     classes = num_classes or int(labels.max()) + 1
-    predictions = {(k, t): np.empty(len(q), np.int64) for k in ks for t in temperatures}
+    predictions: dict[tuple[int, float], np.ndarray] = {
+        (k, t): np.empty(len(q), np.int64) for k in ks for t in temperatures
+    }
     for rows, found in _search(q, g, max(ks), memory_bytes):
         neighbour_labels = labels[found.indices]  # [b, k]
         for t in temperatures:
