@@ -6,10 +6,12 @@ import warnings
 
 import numpy as np
 import pytest
+import threadpoolctl
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate import logistic_regression as module
 from tf_simclr.evaluate.logistic_regression import (
     L2_STRENGTHS,
     fit_logistic_regression,
@@ -134,12 +136,34 @@ def test_the_metric_chooses():
     assert result.l2 == 1.0
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 def test_a_fit_that_did_not_converge_says_so_and_warns_of_nothing():
     x, y = clusters(60, dimensions=8)
     result = fit_logistic_regression(x, y, l2_strengths=[1e-6], max_iterations=2)
     assert (result.path[0].converged, result.path[0].iterations) == (False, 2)
     assert (result.converged, result.iterations) == (False, 2)
+
+
+@pytest.mark.parametrize("limit,single", [(10**9, True), (0, False)])
+def test_small_fits_take_one_thread_and_leave_the_setting_as_it_was(monkeypatch, limit, single):
+    def threads():
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    during = []
+    original = LogisticRegression.fit
+
+    def watched(self, *arguments):
+        during.append(threads())
+        return original(self, *arguments)
+
+    monkeypatch.setattr(LogisticRegression, "fit", watched)
+    monkeypatch.setattr(module, "_ONE_THREAD_UP_TO", limit)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = threads()
+        fit_logistic_regression(*clusters(30), l2_strengths=[1.0])
+        assert threads() == before
+    assert len(before) > 0
+    assert during == [[1] * len(before) if single else before] * 2
 
 
 def test_other_warnings_are_passed_on(monkeypatch):

@@ -27,6 +27,11 @@ from tf_simclr.evaluate.metrics import accuracy
 # The paper's grid: 45 values from 1e-6 to 1e5, evenly spaced in the logarithm.
 L2_STRENGTHS: tuple[float, ...] = tuple(float(x) for x in np.logspace(-6, 5, 45))
 
+# Multiplications of one product of features and weights up to which one thread is faster: two threads took 20 times as
+# long for 5e6 of them, 8 times for 5e7 and 3 times for 5e8 (2 cores shared with other programs, one run each), because
+# L-BFGS makes thousands of short products and the threads wait for each other.
+_ONE_THREAD_UP_TO = 10**9
+
 # (predictions int64 [n], labels int64 [n]) -> the figure by which a strength is chosen, the higher the better
 Metric = Callable[[np.ndarray, np.ndarray], float]
 
@@ -37,7 +42,7 @@ class StrengthFit:
 
     Attributes:
         l2: strength lambda.
-        iterations: of L-BFGS.
+        iterations: of L-BFGS; 0 where the fit before is within the tolerance for this strength, too.
         converged: whether L-BFGS reached its tolerance. False: the iterations ran out, or no step improved further.
         validation: the metric on the validation part.
     """
@@ -265,8 +270,10 @@ def _new_model(max_iterations: int, tolerance: float) -> Any:
 def _fit(model: Any, features: np.ndarray, labels: np.ndarray, c: float) -> tuple[int, bool]:
     """Fits the model in place; its iterations and whether it converged, which is no warning but a result."""
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    with warnings.catch_warnings(record=True) as caught:
+    threads = 1 if features.size * (labels.max() + 1) <= _ONE_THREAD_UP_TO else None
+    with threadpool_limits(threads, user_api="blas"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.set_params(C=c).fit(features, labels)
     unfinished = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
