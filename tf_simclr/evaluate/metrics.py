@@ -231,9 +231,8 @@ def _check_missing(present: np.ndarray, missing: MissingClasses) -> None:
 def _interpolated(scores: np.ndarray, positives: np.ndarray) -> float:
     """11-point average precision of scores [n] with positives, bool [n], at least one of them True."""
     order = np.argsort(-scores, kind="stable")
-    ends: np.ndarray = np.append(
-        np.flatnonzero(np.diff(scores[order])), len(scores) - 1
-    )  # the last place of every score
+    # The last place of every score: examples with equal scores enter together.
+    ends: np.ndarray = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     hits = np.cumsum(positives[order])[ends]  # true positives down to that place
     precision = hits / (ends + 1)
     # The best precision from a place on, the recall only growing.
