@@ -8,7 +8,8 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.linear import LinearClassifier, _batches, train_linear
+from tf_simclr.evaluate import linear
+from tf_simclr.evaluate.linear import _batches, train_linear
 from tf_simclr.optim.schedules import WarmupCosine
 
 
@@ -80,21 +81,21 @@ def test_the_order_is_one_permutation_an_epoch():
     assert set(alone) == {tuple(range(7))}
 
 
-def test_logits_of_nothing():
-    assert LinearClassifier(np.zeros((4, 3), np.float32), np.zeros(3, np.float32)).logits(np.zeros((0, 4))).shape == (
-        0,
-        3,
-    )
+def test_logits_in_blocks_are_those_of_the_whole(monkeypatch):
+    monkeypatch.setattr(linear, "_ROWS_AT_A_TIME", 4)
+    features, labels = blobs(10)
+    classifier = train_linear(features, labels, 3, epochs=2, batch_size=5)
+    np.testing.assert_allclose(classifier.logits(features), features @ classifier.kernel + classifier.bias, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"labels": np.array([0, 3, 1])}, r"in \[0, 3\)"),
-        ({"labels": np.array([0, -1, 1])}, "from -1 to 1"),
-        ({"labels": np.array([0, 1])}, r"labels of shape \(2,\)"),
-        ({"features": np.zeros(3)}, r"must be \[n, d\]"),
-        ({"batch_size": 4}, "number of pictures, 3"),
+        ({"labels": np.array([0, 3, 1])}, "below the number of classes, 3"),
+        ({"labels": np.array([0, -1, 1])}, ">= 0"),
+        ({"labels": np.array([0, 1])}, "one entry an example"),
+        ({"features": np.zeros(3)}, "must be a matrix"),
+        ({"batch_size": 4}, "batch_size"),
         ({"num_classes": 1}, "num_classes"),
         ({"epochs": 0}, "epochs"),
         ({"learning_rate": 0}, "learning_rate"),

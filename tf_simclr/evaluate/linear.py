@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_simclr.errors import InputError, require_range
+from tf_simclr.evaluate.arrays import as_features, as_labels, row_blocks
 
 MOMENTUM = 0.9
 _ROWS_AT_A_TIME = 65536
@@ -22,10 +23,9 @@ class LinearClassifier:
     bias: np.ndarray
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [n, classes] for features [n, d], which may be memory-mapped and larger than memory."""
-        blocks = range(0, len(features), _ROWS_AT_A_TIME)
-        scores = [features[start : start + _ROWS_AT_A_TIME] @ self.kernel + self.bias for start in blocks]
-        return np.concatenate(scores) if scores else np.zeros((0, len(self.bias)), np.float32)
+        """float32 [n, classes] for features [n, d], n >= 1, which may be memory-mapped and larger than memory."""
+        blocks = row_blocks(len(features), _ROWS_AT_A_TIME)
+        return np.concatenate([features[rows] @ self.kernel + self.bias for rows in blocks])
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -43,25 +43,6 @@ def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) ->
             epoch += 1
         yield np.sort(waiting[:batch_size])  # in the order of the file, which a disk reads faster
         waiting = waiting[batch_size:]
-
-
-def _require_features(features: np.ndarray, labels: np.ndarray, num_classes: int, batch_size: int) -> None:
-    require_range("num_classes", num_classes, at_least=2)
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise InputError(
-            "`features` must be [n, d] with `labels` [n]. Received: features of shape "
-            f"{features.shape}, labels of shape {labels.shape}. Pass a row and a label for each picture"
-        )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise InputError(
-            f"`labels` must be in [0, {num_classes}). Received: labels from {labels.min()} to {labels.max()}. Leave "
-            "out pictures without a label, and check num_classes"
-        )
-    if not 1 <= batch_size <= len(labels):
-        raise InputError(
-            f"`batch_size` must be between 1 and the number of pictures, {len(labels)}. Received: "
-            f"batch_size={batch_size}. Pass a smaller one"
-        )
 
 
 def train_linear(
@@ -100,7 +81,10 @@ def train_linear(
     require_range("epochs", epochs, above=0)
     require_range("learning_rate", learning_rate, above=0)
     require_range("weight_decay", weight_decay, at_least=0)
-    _require_features(features, labels, num_classes, batch_size)
+    require_range("num_classes", num_classes, at_least=2)
+    features = as_features("features", features)
+    labels = as_labels("labels", labels, rows=len(features), num_classes=num_classes)
+    require_range("batch_size", batch_size, at_least=1, at_most=len(labels))
     kernel = np.zeros((features.shape[1], num_classes), np.float32)
     bias: np.ndarray = np.zeros(num_classes, np.float32)
     velocities = [np.zeros_like(kernel), np.zeros_like(bias)]

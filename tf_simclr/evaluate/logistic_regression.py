@@ -5,7 +5,7 @@ The objective, for weights W [c, d], biases b [c] and l2 strength lambda:
     sum over the examples of -log softmax(W h + b)[label]  +  lambda / 2 ||W||^2
 
 The paper gives the range of lambda and not whether the cross entropy is a sum or a mean; the sum is what
-scikit-learn has and what other reproductions take. scikit-learn minimises C sum(..) + ||W||^2 / 2: its C is 1 / lambda.
+scikit-learn has. scikit-learn minimises C sum(..) + ||W||^2 / 2: its C is 1 / lambda.
 For two classes it has one row of weights w and the logistic function. Our two rows are then -w/2 and w/2, their squared
 norm is half of w's, and C is 2 / lambda. Features are taken as they are: B.8 names no standardisation.
 """
