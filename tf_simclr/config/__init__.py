@@ -1,0 +1,54 @@
+"""The configuration of a run: frozen dataclasses, checked as a whole, before any long work and without TensorFlow.
+
+Every field is also a command-line flag of the same name; its help, and the choices where there are any, stand in
+the field's metadata, so that flags, defaults, documentation and config are written once.
+"""
+
+from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, takes_central_crop
+from tf_simclr.config.durations import Durations, resolve_durations
+from tf_simclr.config.experiment import (
+    CARD_FILE,
+    FLAGS_FILE,
+    ExperimentConfig,
+    build_config,
+    known_flags,
+    parts,
+)
+from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
+from tf_simclr.config.option import option
+from tf_simclr.config.runtime import PRECISIONS, RuntimeConfig
+from tf_simclr.config.training import (
+    ADAPTIVE_OPTIMIZERS,
+    OPTIMIZERS,
+    CheckpointConfig,
+    EvalConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
+
+__all__ = [
+    "ADAPTIVE_OPTIMIZERS",
+    "CARD_FILE",
+    "CIFAR_STEM_MAX_SIZE",
+    "FLAGS_FILE",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "RESNET_DEPTHS",
+    "AugmentationConfig",
+    "CheckpointConfig",
+    "DataConfig",
+    "Durations",
+    "EvalConfig",
+    "ExperimentConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "RuntimeConfig",
+    "TrainConfig",
+    "build_config",
+    "known_flags",
+    "option",
+    "parts",
+    "resolve_durations",
+    "takes_central_crop",
+]

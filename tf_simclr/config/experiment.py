@@ -1,0 +1,93 @@
+"""The parts of a run together: checked as a whole, from flat flags and to them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tf_simclr.config.data import AugmentationConfig, DataConfig
+from tf_simclr.config.model import LossConfig, ModelConfig
+from tf_simclr.config.runtime import RuntimeConfig
+from tf_simclr.config.training import CheckpointConfig, EvalConfig, OptimizerConfig, TrainConfig
+from tf_simclr.errors import InputError
+
+# Beside a run's checkpoints, and inside an export: what later programs need to build the networks again.
+FLAGS_FILE = "flags.json"
+CARD_FILE = "simclr.json"
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that defines a run; written to model_dir as flags.json."""
+
+    data: DataConfig = DataConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    train: TrainConfig = TrainConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluation: EvalConfig = EvalConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+
+    def validate(self) -> None:
+        """Checks every part, then what only holds between parts. Raises InputError."""
+        for part in parts(self):
+            part.validate()
+        selector, head = self.train.ft_proj_selector, self.model.proj_head_mode
+        layers = {"none": 0, "linear": 1, "nonlinear": self.model.num_proj_layers}[head]
+        if self.train.train_mode == "finetune" and selector > layers:
+            raise InputError(
+                f"`ft_proj_selector` must be at most {layers}, the layers of the {head} projection head. "
+                f"Received: ft_proj_selector={selector}. Pass a smaller one, or --num_proj_layers"
+            )
+        if self.train.micro_batch_size > self.data.train_batch_size:
+            raise InputError(
+                f"`micro_batch_size` must be at most the batch it divides. Received: micro_batch_size="
+                f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
+                "--micro_batch_size, or 0 for none"
+            )
+        if self.train.untrained_baseline and not self.train.lineareval_while_pretraining:
+            raise InputError(
+                "`untrained_baseline` compares online linear heads. Received: "
+                "untrained_baseline=True, lineareval_while_pretraining=False. Turn the latter on"
+            )
+
+    def to_flags(self) -> dict[str, Any]:
+        """All fields, flat, by flag name."""
+        return {field.name: getattr(part, field.name) for part in parts(self) for field in dataclasses.fields(part)}
+
+    def to_json(self) -> str:
+        """The flat fields as JSON."""
+        return json.dumps(self.to_flags(), indent=2, sort_keys=True) + "\n"
+
+
+def known_flags() -> set[str]:
+    """The names of all fields."""
+    return set(ExperimentConfig().to_flags())
+
+
+def parts(config: ExperimentConfig) -> list[Any]:
+    """The config's parts, in order."""
+    return [getattr(config, field.name) for field in dataclasses.fields(config)]
+
+
+def build_config(values: dict[str, Any]) -> ExperimentConfig:
+    """A validated config from flat values by flag name; missing ones keep their defaults.
+
+    Raises:
+        InputError: where a value cannot work; KeyError for a name that is no field.
+    """
+    remaining = dict(values)
+    built = {}
+    for field in dataclasses.fields(ExperimentConfig):
+        part_type: Any = type(field.default)
+        names = [f.name for f in dataclasses.fields(part_type) if f.name in remaining]
+        built[field.name] = part_type(**{name: remaining.pop(name) for name in names})
+    if remaining:
+        raise KeyError(f"no such config field: {', '.join(sorted(remaining))}")
+    config = ExperimentConfig(**built)
+    config.validate()
+    return config

@@ -1,0 +1,68 @@
+"""Where a run lives and what it runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tf_simclr.config.option import option
+from tf_simclr.errors import InputError, require_choice, require_range
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Where the run lives and what it runs on."""
+
+    mode: str = option("train", "What run.py does.", ("train", "eval", "train_then_eval"))
+    model_dir: str | None = option(None, "Directory of the run; omitted: runs/<dataset>-<date>-<time>.")
+    seed: int = option(0, "Seed of weights, shuffling and every augmentation.")
+    precision: str = option(
+        "float32",
+        "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, batch-norm "
+        "statistics, loss and optimiser are float32 always.",
+        PRECISIONS,
+    )
+    jit_compile: bool = option(False, "Compile the whole training step with XLA; one device only.")
+    strategy: str = option(
+        "auto",
+        "Devices: one_device, mirrored (all GPUs of the machine, or all logical CPUs), multi_worker (TF_CONFIG), tpu, "
+        "or auto: tpu with --use_tpu or --tpu_name, multi_worker where TF_CONFIG names a cluster, mirrored with 2 or "
+        "more GPUs, otherwise one device.",
+        ("auto", "one_device", "mirrored", "multi_worker", "tpu"),
+    )
+    cpu_devices: int = option(
+        0, "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone."
+    )
+    use_tpu: bool = option(False, "Run on a TPU (our default is False; the authors' is True).")
+    tpu_name: str | None = option(None, "Name of the TPU to use, or 'local' on a TPU VM.")
+    tpu_zone: str | None = option(None, "Zone of the TPU; omitted: the machine's own.")
+    gcp_project: str | None = option(None, "Project of the TPU; omitted: the machine's own.")
+    master: str | None = option(None, "Address of the TPU's master; --tpu_name is the usual way.")
+
+    @property
+    def directory(self) -> str:
+        """The run's directory, once it has one."""
+        if self.model_dir is None:
+            raise InputError("`model_dir` must name the run's directory. Received: None. Pass --model_dir=DIR")
+        return self.model_dir
+
+    @property
+    def tpu_request(self) -> tuple[str, Any] | None:
+        """Name and value of the flag that asks for a TPU; None without one."""
+        asked = {"tpu_name": self.tpu_name, "master": self.master, "use_tpu": self.use_tpu}
+        return next(((name, value) for name, value in asked.items() if value), None)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_choice("mode", self.mode, ("train", "eval", "train_then_eval"))
+        require_range("seed", self.seed, at_least=0, at_most=2**31 - 1)
+        require_choice("precision", self.precision, PRECISIONS)
+        require_choice("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
+        require_range("cpu_devices", self.cpu_devices, at_least=0)
+        if self.tpu_request is not None and self.strategy not in ("auto", "tpu"):
+            name, value = self.tpu_request
+            raise InputError(
+                f"`{name}` asks for a TPU. Received: {name}={value} with strategy={self.strategy}. Pass one of the two"
+            )

@@ -1,0 +1,130 @@
+"""How networks are trained, saved and evaluated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tf_simclr.config.option import option
+from tf_simclr.errors import InputError, require_choice, require_range
+
+OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
+# These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
+ADAPTIVE_OPTIMIZERS = ("lars", "lamb")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimiser and learning-rate schedule (SimCLR, Section 2.2 and Appendix B.1)."""
+
+    optimizer: str = option(
+        "lars",
+        "lars, lamb (on TensorFlow 2.15: from TensorFlow Addons), momentum (Nesterov SGD) or adam.",
+        OPTIMIZERS,
+    )
+    learning_rate: float = option(0.3, "Base learning rate, before scaling with the batch size.")
+    learning_rate_scaling: str = option(
+        "linear", "linear: base x batch / 256; sqrt: base x sqrt(batch).", ("linear", "sqrt")
+    )
+    warmup_epochs: float = option(10.0, "Epochs of linear warm-up.")
+    weight_decay: float = option(1e-6, "Weight decay.")
+    momentum: float = option(0.9, "Momentum of lars and momentum.")
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_choice("optimizer", self.optimizer, OPTIMIZERS)
+        require_choice("learning_rate_scaling", self.learning_rate_scaling, ("linear", "sqrt"))
+        require_range("learning_rate", self.learning_rate, above=0)
+        require_range("warmup_epochs", self.warmup_epochs, at_least=0)
+        require_range("weight_decay", self.weight_decay, at_least=0)
+        require_range("momentum", self.momentum, at_least=0, at_most=1)
+
+    def peak_learning_rate(self, batch_size: int) -> float:
+        """The learning rate after warm-up for a global batch."""
+        if self.learning_rate_scaling == "linear":
+            return self.learning_rate * batch_size / 256.0
+        return self.learning_rate * math.sqrt(batch_size)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What is trained, and for how long."""
+
+    train_mode: str = option(
+        "pretrain",
+        "pretrain (contrastive) or finetune (supervised; from scratch without --checkpoint).",
+        ("pretrain", "finetune"),
+    )
+    train_epochs: float = option(100.0, "Epochs to train.")
+    train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.")
+    micro_batch_size: int = option(
+        0,
+        "pretrain: pictures of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
+        "batch, at the price of a second forward pass; batch norm takes the moments of each micro-batch.",
+    )
+    lineareval_while_pretraining: bool = option(
+        True, "Train a linear classifier on h beside pretraining, behind a stop_gradient."
+    )
+    untrained_baseline: bool = option(
+        False,
+        "After pretraining with evaluation, train the same online linear head on the untrained encoder, for "
+        "as many steps, and print both accuracies.",
+    )
+    checkpoint: str | None = option(
+        None,
+        "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, or an exported SavedModel.",
+    )
+    fine_tune_after_block: int = option(
+        -1,
+        "finetune: -1 trains everything, 0 freezes the stem, k the stem and groups 1..k, 4 all of h.",
+    )
+    ft_proj_selector: int = option(
+        0,
+        "finetune: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
+    )
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_choice("train_mode", self.train_mode, ("pretrain", "finetune"))
+        require_range("train_epochs", self.train_epochs, above=0)
+        require_range("train_steps", self.train_steps, at_least=0)
+        require_range("micro_batch_size", self.micro_batch_size, at_least=0)
+        if self.micro_batch_size and self.train_mode != "pretrain":
+            raise InputError(
+                "`micro_batch_size` must be 0 when fine-tuning: labels need no large batch. Received: "
+                f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
+                "--train_batch_size"
+            )
+        require_choice("fine_tune_after_block", self.fine_tune_after_block, (-1, 0, 1, 2, 3, 4))
+        require_range("ft_proj_selector", self.ft_proj_selector, at_least=-1)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When to save, and how much to keep."""
+
+    checkpoint_epochs: float = option(1.0, "Epochs between checkpoints.")
+    checkpoint_steps: int = option(0, "Steps between checkpoints; overrides --checkpoint_epochs when > 0.")
+    keep_checkpoint_max: int = option(5, "Newest checkpoints to keep.")
+    keep_hub_module_max: int = option(1, "Newest SavedModels to keep.")
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_range("checkpoint_epochs", self.checkpoint_epochs, above=0)
+        require_range("checkpoint_steps", self.checkpoint_steps, at_least=0)
+        require_range("keep_checkpoint_max", self.keep_checkpoint_max, at_least=1)
+        require_range("keep_hub_module_max", self.keep_hub_module_max, at_least=1)
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """How the supervised head is evaluated."""
+
+    eval_steps: int = option(0, "Evaluation batches; 0 means every example exactly once.")
+    eval_name: str | None = option(None, "Name appended to the evaluation's summary directory.")
+    eval_timeout: float = option(3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.")
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_range("eval_steps", self.eval_steps, at_least=0)
+        require_range("eval_timeout", self.eval_timeout, at_least=0)
