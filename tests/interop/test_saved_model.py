@@ -57,9 +57,11 @@ def images():
 
 
 def assert_same(got, want):
+    """Each endpoint to 1e-5 of its own largest value: sums of large feature maps round in another order."""
     assert set(got) == set(want)
     for name in want:
-        np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        limit = 1e-5 * max(np.abs(want[name]).max(), 1.0)
+        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=limit, err_msg=name)
 
 
 def test_hub_load_returns_every_endpoint(export, model, images):
