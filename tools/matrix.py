@@ -1,7 +1,7 @@
 """Runs the tests on every interpreter that is found, 3.10 to 3.13, and every TensorFlow it can have; prints a table.
 
 python -m tools.matrix                         everything: a fresh environment and the whole suite for each
-python -m tools.matrix --python 3.12 --stack oldest
+python -m tools.matrix --python 3.12 --stack older
 python -m tools.matrix --fast                  leaves out the tests marked whole_runs, more than half of the time
 python -m tools.matrix --write docs/install.md puts the table of all results so far between that page's matrix marks
 
@@ -31,7 +31,7 @@ MARKS = ("<!-- matrix -->", "<!-- /matrix -->")
 
 @dataclass(frozen=True)
 class Stack:
-    """A set of packages: a requirements file, and what is pinned beyond it on each interpreter that can have it."""
+    """A set of packages: a requirements file, and what takes the place of its TensorFlow on each interpreter."""
 
     name: str
     requirements: str
@@ -40,10 +40,10 @@ class Stack:
 
 STACKS = (
     Stack("newest", "requirements.txt", dict.fromkeys(PYTHONS, "tensorflow==2.21.*")),
+    # Below the range of requirements.txt: could it be wider? The first TensorFlow for Python 3.13 is 2.20.
     Stack(
-        "oldest",
+        "older",
         "requirements.txt",
-        # The first TensorFlow for Python 3.13 is 2.20.
         dict.fromkeys(PYTHONS[:3], "tensorflow==2.16.*") | {"3.13": "tensorflow==2.20.*"},
     ),
     Stack("addons", "requirements-addons.txt", dict.fromkeys(PYTHONS[:2], "tensorflow==2.15.1")),
@@ -71,15 +71,15 @@ def run_cell(interpreter: str, stack: Stack, version: str, options: list[str]) -
     """Builds a fresh environment, runs the tests in it with pytest's `options`, and returns a row of the table."""
     with tempfile.TemporaryDirectory(prefix="matrix_") as scratch:
         python = f"{scratch}/env/bin/python"
-        pins, report = Path(scratch, "pins.txt"), Path(scratch, "report.xml")
-        pins.write_text(stack.pins[version] + "\n")
+        requirements, report = Path(scratch, "requirements.txt"), Path(scratch, "report.xml")
+        requirements.write_text(with_tensorflow((ROOT / stack.requirements).read_text(), stack.pins[version]))
         row: dict[str, object] = {"python": version, "stack": stack.name, "tensorflow": stack.pins[version][12:]}
         install = ["-m", "pip", "install", "--quiet"]
         try:
             subprocess.run([interpreter, "-m", "venv", f"{scratch}/env"], check=True)
             # Python 3.10's own pip looks for a solution of requirements-addons.txt without end.
             subprocess.run([python, *install, "--upgrade", "pip"], check=True)
-            subprocess.run([python, *install, "-r", stack.requirements, "-c", str(pins)], cwd=ROOT, check=True)
+            subprocess.run([python, *install, "-r", str(requirements)], check=True)
         except subprocess.CalledProcessError as error:
             return row | {"passed": 0, "failed": 0, "skipped": {}, "note": f"not installed: {error}"}
         began = time.monotonic()
@@ -89,6 +89,13 @@ def run_cell(interpreter: str, stack: Stack, version: str, options: list[str]) -
         answer = subprocess.run([python, "-c", question], capture_output=True, text=True, check=True).stdout.split()
         row |= {"python": answer[0], "tensorflow": answer[1], "minutes": round(minutes, 1)}
         return row | read_report(report)
+
+
+def with_tensorflow(requirements: str, pin: str) -> str:
+    """The text of a requirements file with another TensorFlow in place of its own."""
+    replaced, count = re.subn(r"^tensorflow[<>=~!].*$", pin, requirements, flags=re.MULTILINE)
+    assert count == 1, "a requirements file names TensorFlow once"
+    return replaced
 
 
 def read_report(path: Path) -> dict[str, object]:

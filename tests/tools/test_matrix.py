@@ -36,12 +36,12 @@ def test_the_table_is_ordered_and_says_why(tmp_path):
     base = {"tensorflow": "2.21.0", "tests": "all", "minutes": 9.5}
     rows = [
         {"python": version, "stack": stack, **base, **counted}
-        for version, stack in (("3.13.0", "newest"), ("3.10.13", "oldest"), ("3.10.13", "addons"))
+        for version, stack in (("3.13.0", "newest"), ("3.10.13", "older"), ("3.10.13", "addons"))
     ]
     lines = matrix.table(rows).splitlines()
     assert [line.split(" | ")[:2] for line in lines[2:]] == [
         ["| 3.10.13", "addons"],
-        ["| 3.10.13", "oldest"],
+        ["| 3.10.13", "older"],
         ["| 3.13.0", "newest"],
     ]
     assert lines[2].endswith("| 2 | 2 (tests.b.three, tests.b.four) | 2: needs both stacks | 9.5 |")
@@ -63,3 +63,13 @@ def test_every_interpreter_has_stacks_and_this_one_is_found():
     assert all((matrix.ROOT / stack.requirements).is_file() for stack in matrix.STACKS)
     version = ".".join(platform.python_version_tuple()[:2])
     assert set(matrix.find_interpreters()) <= set(matrix.PYTHONS) and version in matrix.PYTHONS
+
+
+@pytest.mark.parametrize("stack", matrix.STACKS, ids=lambda stack: stack.name)
+def test_another_tensorflow_takes_the_place_of_the_requirements_own(stack):
+    text = (matrix.ROOT / stack.requirements).read_text()
+    lines = matrix.with_tensorflow(text, "tensorflow==9.9").splitlines()
+    assert lines.count("tensorflow==9.9") == 1 and len(lines) == len(text.splitlines())
+    assert {line for line in lines if line.startswith("tensorflow-")} == {
+        line for line in text.splitlines() if line.startswith("tensorflow-")
+    }
