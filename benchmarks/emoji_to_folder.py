@@ -1,0 +1,68 @@
+"""Turns emoji pictures of several vendors into a folder of pictures for `--dataset=folder`.
+
+    python benchmarks/emoji_to_folder.py --source=DIR --test_vendor=facebook --out=OUT
+
+writes OUT/train/CATEGORY/VENDOR-NAME.png and OUT/test/CATEGORY/...: colour, 64x64, on white, in the nine categories of
+emoji.json. The test split is one vendor's drawings, the training split the others': the same things in other hands.
+DIR holds the unpacked npm packages emoji-datasource-VENDOR (`npm pack emoji-datasource-google`, then `tar xf`), each in
+DIR/VENDOR/package. Only emoji that every vendor has are written, without variants of skin tone. Needs Pillow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+
+from PIL import Image
+
+VENDORS = ("google", "twitter", "facebook")
+# Five swatches of skin and hair that are no pictures of their own.
+LEFT_OUT = "Component"
+
+
+def read_emoji(source: pathlib.Path, vendors: list[str]) -> list[dict[str, object]]:
+    """The entries of emoji.json that every vendor has a picture of."""
+    path = source / vendors[0] / "package" / "emoji.json"
+    if not path.is_file():
+        raise SystemExit(f"There is no {path}: unpack emoji-datasource-{vendors[0]} there. Received: --source={source}")
+    entries = json.loads(path.read_text())
+    return [e for e in entries if e["category"] != LEFT_OUT and all(e[f"has_img_{vendor}"] for vendor in vendors)]
+
+
+def on_white(path: pathlib.Path) -> Image.Image:
+    """The picture without transparency, whose hidden colours are no part of it."""
+    picture = Image.open(path).convert("RGBA")
+    background = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(background, picture).convert("RGB")
+
+
+def write_vendor(entries: list[dict[str, object]], pictures: pathlib.Path, vendor: str, out: pathlib.Path) -> int:
+    """Writes one vendor's pictures into the folders of their categories; returns their number."""
+    for entry in entries:
+        folder = out / str(entry["category"]).lower().replace(" & ", "-").replace(" ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        name = str(entry["image"])
+        on_white(pictures / name).save(folder / f"{vendor}-{name}")
+    return len(entries)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parses the command line and writes both splits."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--source", type=pathlib.Path, required=True, help="with VENDOR/package for each vendor")
+    parser.add_argument("--test_vendor", choices=VENDORS, default="facebook")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="a new or empty folder")
+    options = parser.parse_args(arguments)
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        sys.exit(f"The folder must be new or empty, so that nothing is mixed. Received: --out={options.out}")
+    entries = read_emoji(options.source, list(VENDORS))
+    for vendor in VENDORS:
+        split = "test" if vendor == options.test_vendor else "train"
+        pictures = options.source / vendor / "package" / "img" / vendor / "64"
+        print(f"{split}: {write_vendor(entries, pictures, vendor, options.out / split)} pictures of {vendor}")
+
+
+if __name__ == "__main__":
+    main()
