@@ -1,0 +1,207 @@
+"""How a representation is judged: the protocols, by name, and their settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tf_simclr.config.option import option
+from tf_simclr.errors import InputError, require_choice, require_range
+
+# On frozen features: the encoder runs once over each split.
+FROZEN_PROTOCOLS = ("knn", "linear_cached", "logreg")
+# Anything else that may stand in --protocols, but for finetune and supervised, which take an amount of labels.
+OTHER_PROTOCOLS = ("health", "linear", "finetune_grid", "untrained")
+METRICS = ("top_1", "mean_per_class", "map_11_point")
+_AMOUNT = re.compile(r"(finetune|supervised)(?:_(\d+(?:\.\d+)?)(pct|per_class))?")
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class LabelledTraining:
+    """A protocol that trains the whole network with labels.
+
+    Attributes:
+        name: as in --protocols.
+        pretrained: whether it starts from the checkpoint, or from scratch.
+        fraction: share of the labels in (0, 1]; None with `per_class`. 1 means all of them.
+        per_class: labels of each class; None with `fraction`.
+    """
+
+    name: str
+    pretrained: bool
+    fraction: float | None
+    per_class: int | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it uses all labels."""
+        return self.fraction == 1
+
+
+def read_labelled_training(name: str) -> LabelledTraining | None:
+    """finetune, supervised, finetune_1pct, supervised_20per_class and the like; None for a name of another form.
+
+    Raises:
+        InputError: an amount of labels that cannot be.
+    """
+    found = _AMOUNT.fullmatch(name)
+    if found is None:
+        return None
+    kind, amount, unit = found.groups()
+    pretrained = kind == "finetune"
+    if unit is None:
+        return LabelledTraining(name, pretrained, 1.0, None)
+    if unit == "per_class":
+        if not amount.isdigit() or int(amount) < 1:
+            raise InputError(f"`protocols` must name a whole number of labels per class, at least 1. Received: {name}")
+        return LabelledTraining(name, pretrained, None, int(amount))
+    if not 0 < float(amount) <= 100:
+        raise InputError(f"`protocols` must name a percentage of the labels above 0 and at most 100. Received: {name}")
+    return LabelledTraining(name, pretrained, float(amount) / 100, None)
+
+
+def _listed(flag: str, text: str, read: Callable[[str], _Item]) -> tuple[_Item, ...]:
+    """The items of a comma-separated flag, each once, at least one."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    try:
+        items = tuple(dict.fromkeys(read(word) for word in words))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"`{flag}` must be a list of numbers, as --{flag}=1,2. Received: {flag}={text!r}") from error
+    if not items:
+        raise InputError(f"`{flag}` must name at least one. Received: {flag}={text!r}")
+    return items
+
+
+def _protocol(name: str) -> str:
+    if read_labelled_training(name) is None and name not in (*FROZEN_PROTOCOLS, *OTHER_PROTOCOLS):
+        known = ", ".join((*FROZEN_PROTOCOLS, *OTHER_PROTOCOLS))
+        raise InputError(
+            f"`protocols` must be of: {known}, finetune, supervised, and the last two with an amount of labels, as "
+            f"finetune_10pct or supervised_20per_class. Received: {name!r}"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """How a representation is judged (SimCLR, Section 4 and Appendix B)."""
+
+    checkpoint: str | None = option(
+        None, "What to judge: a run's directory (its newest checkpoint), a checkpoint's prefix, or an exported SavedModel."
+    )
+    protocols: str = option(
+        "health,knn,linear_cached,logreg,untrained",
+        "Comma-separated: health, knn, linear (SGD on crops and flips), linear_cached (SGD on stored features), logreg, "
+        "finetune_1pct, finetune_10pct (any percentage, or finetune_20per_class), finetune (all labels), finetune_grid "
+        "(transfer, 7 x 7 grid), supervised (from scratch; supervised_1pct too), and untrained: the frozen ones again "
+        "on the encoder as it was initialised.",
+    )
+    endpoints: str = option(
+        "final_avg_pool",
+        "Comma-separated endpoints for the frozen protocols: final_avg_pool is h; proj_head_output, block_group3, ...",
+    )
+    eval_seeds: str = option("0", "Comma-separated seeds; figures are mean and standard deviation over them.")
+    metric: str = option(
+        "top_1", "What settings are chosen by, and what the table shows: top_1, mean_per_class, or map_11_point.", METRICS
+    )
+    validation_split: str | None = option(
+        None, "Split on which strengths and grids are chosen; omitted: a stratified tenth of the training split."
+    )
+    knn_k: str = option("200", "Comma-separated numbers of neighbours.")
+    knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.")
+    linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.")
+    linear_batch_size: int = option(4096, "Batch of linear and linear_cached, at most the training pictures.")
+    linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
+    finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
+    finetune_batch_size: int = option(
+        256, "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most the training "
+        "pictures. The paper's is 4096; learning rates are scaled with it.",
+    )
+    finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.")
+    supervised_epochs: float = option(
+        0.0, "Epochs of supervised*; 0: as many pictures as the checkpoint's pretraining took."
+    )
+    supervised_learning_rate: float = option(0.1, "Learning rate of supervised* for a batch of 256.")
+    supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.")
+    grid_learning_rates: str = option(
+        "", "Comma-separated learning rates of finetune_grid; empty: the paper's 7 from 1e-4 to 1e-1."
+    )
+    grid_weight_decays: str = option("", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3.")
+    grid_steps: int = option(20000, "Steps of each run of finetune_grid.")
+    feature_dir: str | None = option(None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.")
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        if not self.checkpoint:
+            raise InputError(
+                "`checkpoint` must name what is judged: a run's directory, a checkpoint or an exported SavedModel. "
+                "Received: none. Pass --checkpoint=DIR"
+            )
+        require_choice("metric", self.metric, METRICS)
+        for name in ("linear_epochs", "linear_learning_rate", "finetune_learning_rate", "supervised_learning_rate"):
+            require_range(name, getattr(self, name), above=0)
+        for name in ("finetune_epochs", "supervised_epochs", "supervised_weight_decay"):
+            require_range(name, getattr(self, name), at_least=0)
+        require_range("linear_batch_size", self.linear_batch_size, at_least=1)
+        require_range("finetune_batch_size", self.finetune_batch_size, at_least=2)
+        require_range("grid_steps", self.grid_steps, at_least=1)
+        for name, numbers, bounds in (
+            ("knn_k", self.ks, {"at_least": 1}),
+            ("knn_temperature", self.knn_temperatures, {"above": 0}),
+            ("eval_seeds", self.seeds, {"at_least": 0, "at_most": 2**31 - 1}),
+            ("grid_learning_rates", self.grid[0], {"above": 0}),
+            ("grid_weight_decays", self.grid[1], {"at_least": 0}),
+        ):
+            for number in numbers:
+                require_range(name, number, **bounds)
+        if self.protocol_names == ("untrained",):
+            raise InputError(
+                "`untrained` repeats the protocols on frozen features beside it. Received: protocols=untrained. Pass "
+                "--protocols=knn,untrained or others with it"
+            )
+        self.endpoint_names  # noqa: B018  raises
+
+    @property
+    def protocol_names(self) -> tuple[str, ...]:
+        """The protocols, in order."""
+        return _listed("protocols", self.protocols, _protocol)
+
+    @property
+    def endpoint_names(self) -> tuple[str, ...]:
+        """The endpoints, in order."""
+        return _listed("endpoints", self.endpoints, str)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, in order."""
+        return _listed("eval_seeds", self.eval_seeds, int)
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Numbers of neighbours."""
+        return _listed("knn_k", self.knn_k, int)
+
+    @property
+    def knn_temperatures(self) -> tuple[float, ...]:
+        """Temperatures of the neighbours' votes."""
+        return _listed("knn_temperature", self.knn_temperature, float)
+
+    @property
+    def grid(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Learning rates and weight decays of finetune_grid (SimCLR, Appendix B.8: 7 of each, and no decay)."""
+        rates = _listed("grid_learning_rates", self.grid_learning_rates or _log_spaced(-4, -1, 7), float)
+        decays = _listed("grid_weight_decays", self.grid_weight_decays or "0," + _log_spaced(-6, -3, 7), float)
+        return rates, decays
+
+    def to_flags(self) -> dict[str, Any]:
+        """All fields by flag name."""
+        return dict(vars(self))
+
+
+def _log_spaced(first: float, last: float, count: int) -> str:
+    return ",".join(f"{10 ** (first + (last - first) * i / (count - 1)):.6g}" for i in range(count))
