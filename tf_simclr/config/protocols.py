@@ -92,7 +92,8 @@ class ProtocolConfig:
     """How a representation is judged (SimCLR, Section 4 and Appendix B)."""
 
     checkpoint: str | None = option(
-        None, "What to judge: a run's directory (its newest checkpoint), a checkpoint's prefix, or an exported SavedModel."
+        None,
+        "What to judge: a run's directory (its newest checkpoint), a checkpoint's prefix, or an exported SavedModel.",
     )
     protocols: str = option(
         "health,knn,linear_cached,logreg,untrained",
@@ -107,7 +108,9 @@ class ProtocolConfig:
     )
     eval_seeds: str = option("0", "Comma-separated seeds; figures are mean and standard deviation over them.")
     metric: str = option(
-        "top_1", "What settings are chosen by, and what the table shows: top_1, mean_per_class, or map_11_point.", METRICS
+        "top_1",
+        "What settings are chosen by, and what the table shows: top_1, mean_per_class, or map_11_point.",
+        METRICS,
     )
     validation_split: str | None = option(
         None, "Split on which strengths and grids are chosen; omitted: a stratified tenth of the training split."
@@ -119,7 +122,8 @@ class ProtocolConfig:
     linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
     finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
     finetune_batch_size: int = option(
-        256, "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most the training "
+        256,
+        "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most the training "
         "pictures. The paper's is 4096; learning rates are scaled with it.",
     )
     finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.")
@@ -131,7 +135,9 @@ class ProtocolConfig:
     grid_learning_rates: str = option(
         "", "Comma-separated learning rates of finetune_grid; empty: the paper's 7 from 1e-4 to 1e-1."
     )
-    grid_weight_decays: str = option("", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3.")
+    grid_weight_decays: str = option(
+        "", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3."
+    )
     grid_steps: int = option(20000, "Steps of each run of finetune_grid.")
     feature_dir: str | None = option(None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.")
 

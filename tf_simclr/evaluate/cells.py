@@ -84,7 +84,7 @@ def measured(verdict: Verdict, labels: np.ndarray, num_classes: int) -> dict[str
     per_class = metrics.per_class_accuracy(verdict.predictions, labels, num_classes, missing="exclude")
     return {
         "metrics": found,
-        "per_class": [None if np.isnan(value) else float(value) for value in per_class],
+        "per_class": [per_class.get(label) for label in range(num_classes)],
         "confusion": metrics.confusion_matrix(verdict.predictions, labels, num_classes).tolist(),
         "details": verdict.details,
     }
