@@ -13,7 +13,7 @@ from tf_simclr.cli import flags
 from tf_simclr.config import FLAGS_FILE, ExperimentConfig
 from tf_simclr.errors import InputError
 
-ALL_FLAG_GROUPS = tuple(type(field.default) for field in dataclasses.fields(ExperimentConfig))
+ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
 # About the machine and not the run: another machine may go on with it, or evaluate it.
 DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")

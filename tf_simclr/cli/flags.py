@@ -31,6 +31,28 @@ class ParsedFlags:
     ignored: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Group:
+    """The flags of a config dataclass, without those that a task has no use for."""
+
+    config: type
+    without: frozenset[str] = frozenset()
+
+    @property
+    def fields(self) -> list[dataclasses.Field[Any]]:
+        """The fields that are flags."""
+        return [field for field in dataclasses.fields(self.config) if field.name not in self.without]
+
+    @property
+    def title(self) -> str:
+        """The first line of the dataclass's docstring."""
+        return (self.config.__doc__ or self.config.__name__).splitlines()[0].rstrip(".")
+
+    def build(self, values: dict[str, Any], **others: Any) -> Any:
+        """The dataclass from values by flag name, and from `others`."""
+        return self.config(**{field.name: values[field.name] for field in self.fields}, **others)
+
+
 def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, group: str) -> None:
     help_text, choices = field.metadata["help"], field.metadata["choices"]
     options: dict[str, Any] = {"flag_values": parser, "module_name": group}
@@ -47,13 +69,13 @@ def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, 
     define[kinds.pop()](field.name, field.default, help_text, **options)
 
 
-def build_parser(groups: Sequence[type]) -> flags.FlagValues:
+def build_parser(groups: Sequence[Group]) -> flags.FlagValues:
     """A parser of the fields of some config dataclasses, apart from absl's global one."""
     parser = flags.FlagValues()
     for group in groups:
-        kinds = typing.get_type_hints(group)
-        for field in dataclasses.fields(group):
-            _define(parser, field, kinds[field.name], (group.__doc__ or group.__name__).splitlines()[0].rstrip("."))
+        kinds = typing.get_type_hints(group.config)
+        for field in group.fields:
+            _define(parser, field, kinds[field.name], group.title)
     for name in IGNORED_FLAGS:
         flags.DEFINE_string(
             name, None, "Accepted for older recipes and ignored.", flag_values=parser, module_name="Ignored"
@@ -64,12 +86,12 @@ def build_parser(groups: Sequence[type]) -> flags.FlagValues:
     return parser
 
 
-def help_text(usage: str, groups: Sequence[type]) -> str:
+def help_text(usage: str, groups: Sequence[Group]) -> str:
     """What --help prints: the usage, then every flag by group."""
     return f"{usage}\n{build_parser(groups).get_help()}"
 
 
-def parse(argv: Sequence[str], groups: Sequence[type]) -> ParsedFlags:
+def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
     """Parses a command line without the program's name.
 
     Raises:
@@ -87,7 +109,7 @@ def parse(argv: Sequence[str], groups: Sequence[type]) -> ParsedFlags:
     return ParsedFlags(values, given, tuple(name for name in IGNORED_FLAGS if name in given))
 
 
-def fill_from_file(parsed: ParsedFlags, path: str, groups: Sequence[type]) -> ParsedFlags:
+def fill_from_file(parsed: ParsedFlags, path: str, groups: Sequence[Group]) -> ParsedFlags:
     """Takes from a flag file the value of every flag that was not given.
 
     Raises:

@@ -12,6 +12,7 @@ from tf_simclr.errors import InputError
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> exit code, and one line here.
 TASKS = {
     "train": "tf_simclr.cli.train",
+    "evaluate": "tf_simclr.cli.evaluate",
 }
 EXIT_BAD_INPUT = 2
 

@@ -92,6 +92,43 @@ def build_progress(say: Callable[[str], None]) -> PlainProgress | LiveProgress:
     return LiveProgress(Console()) if sys.stdout.isatty() else PlainProgress(say)
 
 
+class Counter:
+    """Counts something that takes a while: a line that comes and goes on a terminal, plain lines elsewhere.
+
+    Args:
+        say: prints a line.
+        what: is counted.
+        console: of the terminal; None where there is none.
+    """
+
+    def __init__(self, say: Callable[[str], None], what: str, console: Console | None):
+        self._say, self._what, self._last = say, what, time.monotonic()
+        self._bar = None
+        if console is not None:
+            self._bar = Bar(BarColumn(bar_width=10), TextColumn("{task.description}"), console=console, transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=None)
+
+    def count(self, done: int, total: int) -> None:
+        """Shows how much is done; elsewhere than on a terminal every ten seconds."""
+        text = f"{self._what}: {done:,} of {total:,}"
+        if self._bar is not None:
+            self._bar.update(self._task, total=total, completed=done, description=text)
+        elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._say(text)
+            self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Removes the line from a terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def build_counter(say: Callable[[str], None], what: str) -> Counter:
+    """The counter for where standard output goes."""
+    return Counter(say, what, Console() if sys.stdout.isatty() else None)
+
+
 class Observers:
     """Several observers as one."""
 

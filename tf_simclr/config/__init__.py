@@ -16,6 +16,12 @@ from tf_simclr.config.experiment import (
 )
 from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
 from tf_simclr.config.option import option
+from tf_simclr.config.protocols import (
+    FROZEN_PROTOCOLS,
+    LabelledTraining,
+    ProtocolConfig,
+    read_labelled_training,
+)
 from tf_simclr.config.runtime import PRECISIONS, RuntimeConfig
 from tf_simclr.config.training import (
     ADAPTIVE_OPTIMIZERS,
@@ -31,6 +37,7 @@ __all__ = [
     "CARD_FILE",
     "CIFAR_STEM_MAX_SIZE",
     "FLAGS_FILE",
+    "FROZEN_PROTOCOLS",
     "OPTIMIZERS",
     "PRECISIONS",
     "RESNET_DEPTHS",
@@ -40,15 +47,18 @@ __all__ = [
     "Durations",
     "EvalConfig",
     "ExperimentConfig",
+    "LabelledTraining",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "ProtocolConfig",
     "RuntimeConfig",
     "TrainConfig",
     "build_config",
     "known_flags",
     "option",
     "parts",
+    "read_labelled_training",
     "resolve_durations",
     "takes_central_crop",
 ]

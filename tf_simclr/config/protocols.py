@@ -97,10 +97,10 @@ class ProtocolConfig:
     )
     protocols: str = option(
         "health,knn,linear_cached,logreg,untrained",
-        "Comma-separated: health, knn, linear (SGD on crops and flips), linear_cached (SGD on stored features), logreg, "
-        "finetune_1pct, finetune_10pct (any percentage, or finetune_20per_class), finetune (all labels), finetune_grid "
-        "(transfer, 7 x 7 grid), supervised (from scratch; supervised_1pct too), and untrained: the frozen ones again "
-        "on the encoder as it was initialised.",
+        "Comma-separated: health, knn, linear (SGD on crops and flips), linear_cached (SGD on stored features), "
+        "logreg, finetune_1pct, finetune_10pct (any percentage, or finetune_20per_class), finetune (all labels), "
+        "finetune_grid (transfer, 7 x 7 grid), supervised (from scratch; supervised_1pct too), and untrained: the "
+        "frozen ones again on the encoder as it was initialised.",
     )
     endpoints: str = option(
         "final_avg_pool",
@@ -117,14 +117,18 @@ class ProtocolConfig:
     )
     knn_k: str = option("200", "Comma-separated numbers of neighbours.")
     knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.")
+    logreg_iterations: int = option(1000, "L-BFGS iterations of each of logreg's fits, at most.")
+    logreg_strengths: str = option(
+        "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5."
+    )
     linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.")
     linear_batch_size: int = option(4096, "Batch of linear and linear_cached, at most the training pictures.")
     linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
     finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
     finetune_batch_size: int = option(
         256,
-        "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most the training "
-        "pictures. The paper's is 4096; learning rates are scaled with it.",
+        "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most a quarter of "
+        "the training pictures. The paper's is 4096; learning rates are scaled with it.",
     )
     finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.")
     supervised_epochs: float = option(
@@ -156,10 +160,12 @@ class ProtocolConfig:
         require_range("linear_batch_size", self.linear_batch_size, at_least=1)
         require_range("finetune_batch_size", self.finetune_batch_size, at_least=2)
         require_range("grid_steps", self.grid_steps, at_least=1)
+        require_range("logreg_iterations", self.logreg_iterations, at_least=1)
         for name, numbers, bounds in (
             ("knn_k", self.ks, {"at_least": 1}),
             ("knn_temperature", self.knn_temperatures, {"above": 0}),
             ("eval_seeds", self.seeds, {"at_least": 0, "at_most": 2**31 - 1}),
+            ("logreg_strengths", self.l2_strengths, {"above": 0}),
             ("grid_learning_rates", self.grid[0], {"above": 0}),
             ("grid_weight_decays", self.grid[1], {"at_least": 0}),
         ):
@@ -196,6 +202,11 @@ class ProtocolConfig:
     def knn_temperatures(self) -> tuple[float, ...]:
         """Temperatures of the neighbours' votes."""
         return _listed("knn_temperature", self.knn_temperature, float)
+
+    @property
+    def l2_strengths(self) -> tuple[float, ...]:
+        """Strengths of logistic regression (SimCLR, Appendix B.8: 45, evenly spaced in the logarithm)."""
+        return _listed("logreg_strengths", self.logreg_strengths or _log_spaced(-6, 5, 45), float)
 
     @property
     def grid(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

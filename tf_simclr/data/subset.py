@@ -94,6 +94,49 @@ def class_balanced(
     return table.subset(source, np.array(chosen), memory_budget)
 
 
+def require_every_class(source: ImageSource) -> None:
+    """Raises InputError for a split that has no labels, or no example of some class, which it names."""
+    members = _Table.of(source).members(source.num_classes)
+    _require_members(source, [len(m) for m in members])
+
+
+def hold_out(
+    source: ImageSource, fraction: float, *, seed: int = 0, memory_budget: int = MEMORY_BUDGET
+) -> tuple[Subset, Subset]:
+    """Divides a split into two parts with the same share of every class in each.
+
+    Args:
+        source: a split with labels. Examples without one are in neither part.
+        fraction: of each class that is held out, in (0, 1), rounded, but at least one example and not all.
+        seed: the choice depends on it.
+        memory_budget: as in `class_balanced`.
+
+    Returns:
+        what is kept, and what is held out.
+
+    Raises:
+        InputError: no labels, a fraction out of range, or a class with a single example.
+    """
+    if not 0 < fraction < 1:
+        raise InputError(f"`fraction` must be > 0 and < 1. Received: fraction={fraction}")
+    table = _Table.of(source)
+    members = table.members(source.num_classes)
+    single = [label for label, rows in enumerate(members) if len(rows) < 2]
+    if single:
+        raise InputError(
+            "Every class must have an example to keep and one to hold out. Received: at most one of "
+            f"{_named(source, single)} in {source.name}, {source.split!r}. Add pictures, or pass a validation split"
+        )
+    kept, held = [], []
+    for label, rows in enumerate(members):
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        order = rows[_generator(seed, label).permutation(len(rows))]
+        held.append(order[:count])
+        kept.append(order[count:])
+    first, second = (table.subset(source, np.concatenate(part), memory_budget) for part in (kept, held))
+    return first, second
+
+
 # ---- Numbers ----
 
 

@@ -61,6 +61,14 @@ def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
     return build_config(_recorded_flags(prefix)), prefix
 
 
+def step_of(prefix: str) -> int:
+    """The training step of a checkpoint's prefix, or of an export's values."""
+    if not prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
+        return checkpoints.step_of(prefix)
+    card = read_json(os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)) or {}
+    return int(card.get("step", 0))
+
+
 def load_trained(checkpoint: str, *, values: bool = True) -> Trained:
     """Builds the networks behind a checkpoint and reads their values.
 
