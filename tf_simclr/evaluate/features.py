@@ -1,4 +1,4 @@
-"""The feature cache: a frozen encoder runs once over a split, and its features stay on disk, memory-mapped.
+"""The features of a frozen encoder: on disk, in a cache that is computed once and memory-mapped, or in memory.
 
 Every protocol on frozen features (kNN, logistic regression, linear evaluation on cached features) reads the same
 arrays. A cache is one directory for each endpoint, with features.npy, labels.npy and manifest.json, whose name is made
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from tf_simclr.nn.model import SimCLRModel
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
+Extract = Callable[[dict[str, Any]], dict[str, tf.Tensor]]
 
 
 def model_digest(model: SimCLRModel) -> str:
@@ -117,7 +118,7 @@ def cached_features(
         batches = distributed_eval_batches(
             source, strategy, batch_size=batch_size, image_size=image_size, central_crop=central_crop
         )
-        _compute(model, batches, [keys[name] for name in missing], directory, strategy, progress)
+        _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
         found |= {name: open_features(directory, keys[name]) for name in missing}
     return {name: found[name] for name in endpoints}
 
@@ -181,14 +182,26 @@ def _averaged_over_space(endpoint: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(endpoint, [1, 2]) if endpoint.shape.rank == 4 else endpoint
 
 
-def _build_extract(
-    model: SimCLRModel, strategy: tf.distribute.Strategy, names: Sequence[str]
-) -> Callable[[dict[str, Any]], dict[str, tf.Tensor]]:
-    """A compiled function batch -> the endpoints [global batch, d], with "label", "mask" and "row", on the host."""
+def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoints: Sequence[str]) -> Extract:
+    """The compiled pass of a frozen encoder over one batch; traced once for batches of one size.
+
+    Args:
+        model: read anew at every call, so that it may be trained between calls; no variable changes.
+        strategy: devices, those the model was made on.
+        endpoints: as in `cached_features`.
+
+    Returns:
+        a function: batch of `distributed_eval_batches` -> each endpoint [global batch, d], and "label", "mask" and
+        "row" [global batch], of all replicas and workers; every worker must call it.
+
+    Raises:
+        InputError: an unknown endpoint.
+    """
+    _require_endpoints(model, endpoints)
 
     def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         found = model.endpoints(batch["image"], training=False)
-        return {name: _averaged_over_space(found[name]) for name in names} | {
+        return {name: _averaged_over_space(found[name]) for name in endpoints} | {
             field: batch[field] for field in ("label", "mask", "row")
         }
 
@@ -200,31 +213,111 @@ def _build_extract(
     return extract
 
 
+def feature_batches(
+    extract: Extract, batches: Iterable[dict[str, Any]], source: ImageSource
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]:
+    """One pass of the encoder over a split.
+
+    Args:
+        extract: of `build_extract`.
+        batches: of `distributed_eval_batches`.
+        source: what the batches are made of.
+
+    Yields:
+        rows int64 [b], the places of these pictures in the canonical order of the split; the features [b, d] of each
+        endpoint; labels int64 [b]. Every picture comes exactly once.
+
+    Raises:
+        InputError: the split has another number of pictures than it says.
+    """
+    total, done = source.num_examples, 0
+    for batch in batches:
+        values = {name: value.numpy() for name, value in extract(batch).items()}
+        real = values.pop("mask") > 0
+        rows, labels = values.pop("row")[real], values.pop("label")[real]
+        done += len(rows)
+        if np.max(rows, initial=0) >= total:
+            break
+        yield rows, {name: value[real] for name, value in values.items()}, labels
+    if done != total:
+        raise InputError(
+            f"A split must have as many pictures as it says. Received: {done} of {total} pictures of {source.name}, "
+            f"{source.split}. Prepare the data set again"
+        )
+
+
+def in_memory(
+    extract: Extract, batches: Iterable[dict[str, Any]], source: ImageSource
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The features and labels of `feature_batches` as whole arrays; see `extracted`."""
+    features: dict[str, np.ndarray] = {}
+    labels: np.ndarray = np.empty(source.num_examples, np.int64)
+    for rows, values, some_labels in feature_batches(extract, batches, source):
+        for name, value in values.items():
+            if name not in features:
+                features[name] = np.empty((len(labels), value.shape[1]), np.float32)
+            features[name][rows] = value
+        labels[rows] = some_labels
+    return features, labels
+
+
+def extracted(
+    model: SimCLRModel,
+    source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    endpoints: Sequence[str] = ("final_avg_pool",),
+    *,
+    batch_size: int,
+    image_size: int,
+    central_crop: bool | None = None,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features of a split in memory, of the model as it is now; `cached_features` keeps them on disk instead.
+
+    Whoever needs them again and again while the model is trained calls `in_memory` with one `build_extract`, which is
+    then traced once.
+
+    Args:
+        model: its batch norms are in inference mode, and no variable changes.
+        source: the split; without labels, all labels are -1.
+        strategy: devices, those the model was made on. Every worker must call this, and gets all rows.
+        endpoints: as in `cached_features`.
+        batch_size: global; a multiple of the replicas.
+        image_size: side of the pictures.
+        central_crop: as in `cached_features`.
+
+    Returns:
+        endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
+
+    Raises:
+        InputError: an unknown endpoint, a number out of range, or a split with another number of pictures than it says.
+    """
+    extract = build_extract(model, strategy, endpoints)
+    batches = distributed_eval_batches(
+        source,
+        strategy,
+        batch_size=batch_size,
+        image_size=image_size,
+        central_crop=takes_central_crop(image_size) if central_crop is None else central_crop,
+    )
+    return in_memory(extract, batches, source)
+
+
 def _compute(
     model: SimCLRModel,
-    batches: Any,
+    batches: Iterable[dict[str, Any]],
     keys: Sequence[FeatureKey],
+    source: ImageSource,
     directory: str,
     strategy: tf.distribute.Strategy,
     progress: Progress,
 ) -> None:
     """One pass of the encoder; writes the cache of each key."""
-    extract = _build_extract(model, strategy, [key.endpoint for key in keys])
-    total, done = keys[0].num_examples, 0
+    extract = build_extract(model, strategy, [key.endpoint for key in keys])
+    done = 0
     with contextlib.ExitStack() as stack:
         writers = {key.endpoint: stack.enter_context(written_features(directory, key)) for key in keys}
-        for batch in batches:
-            values = {name: value.numpy() for name, value in extract(batch).items()}
-            real = values["mask"] > 0
-            rows, labels = values["row"][real], values["label"][real]
-            done += len(rows)
-            if np.max(rows, initial=0) >= total:
-                break
+        for rows, values, labels in feature_batches(extract, batches, source):
             for name, write in writers.items():
-                write(rows, values[name][real], labels)
-            progress(done, total)
-        if done != total:
-            raise InputError(
-                f"A split must have as many pictures as it says. Received: {done} of {total} pictures of "
-                f"{keys[0].dataset}, {keys[0].split}. Prepare the data set again"
-            )
+                write(rows, values[name], labels)
+            done += len(rows)
+            progress(done, source.num_examples)
