@@ -20,8 +20,16 @@ from tf_simclr.data.source import records_from_table
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import features as features_module
+from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.feature_store import FeatureKey, open_features, written_features
-from tf_simclr.evaluate.features import cached_features, endpoint_names, model_digest
+from tf_simclr.evaluate.features import (
+    build_extract,
+    cached_features,
+    endpoint_names,
+    extracted,
+    in_memory,
+    model_digest,
+)
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
@@ -174,6 +182,41 @@ def test_progress(model, source, tmp_path):
     seen = []
     cached(model, source, tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(12, 22), (22, 22)]
+
+
+# ---- In memory ----
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_in_memory_they_are_those_of_the_cache(model, source, tmp_path, mirrored, replicas):
+    wanted = cached(model, source, tmp_path, endpoints=ALL)
+    strategy = mirrored(replicas) if replicas > 1 else ONE_DEVICE
+    with strategy.scope():
+        copy = small_model()
+    before = values_of(copy)
+    features, labels = extracted(copy, source, strategy, ALL, batch_size=BATCH, image_size=SIDE)
+    assert values_of(copy) == before and set(features) == set(ALL)
+    for name in ALL:
+        assert features[name].dtype == np.float32 and labels.dtype == np.int64
+        np.testing.assert_allclose(features[name], wanted[name].features, atol=1e-5)
+        np.testing.assert_array_equal(labels, wanted[name].labels)
+
+
+def test_one_traced_pass_follows_a_model_that_is_trained(source):
+    model = small_model()
+    extract = build_extract(model, ONE_DEVICE, ALL)
+    batches = distributed_eval_batches(source, ONE_DEVICE, batch_size=BATCH, image_size=SIDE, central_crop=False)
+    first, _ = in_memory(extract, batches, source)
+    for variable, changed in zip(
+        model.named_variables().values(), small_model(1).named_variables().values(), strict=True
+    ):
+        variable.assign(changed)
+    second, _ = in_memory(extract, batches, source)
+    wanted, _ = extracted(model, source, ONE_DEVICE, ALL, batch_size=BATCH, image_size=SIDE)
+    assert extract.experimental_get_tracing_count() == 1
+    for name in ALL:
+        assert np.abs(first[name] - second[name]).max() > 1e-3
+        np.testing.assert_array_equal(second[name], wanted[name])
 
 
 # ---- Once ----
@@ -448,12 +491,19 @@ def test_a_directory_that_cannot_be_made(model, source, tmp_path):
         cached(model, source, tmp_path / "file" / "cache")
 
 
+def test_an_unknown_endpoint_in_memory(model, source):
+    with pytest.raises(InputError, match="`endpoint` must be one of: block_group1"):
+        extracted(model, source, ONE_DEVICE, ["pool5"], batch_size=BATCH, image_size=SIDE)
+
+
 @pytest.mark.parametrize("said", [COUNT - 2, COUNT + 2])
 def test_a_split_with_another_number_of_pictures_than_it_says(model, source, tmp_path, said):
     wrong = dataclasses.replace(source, num_examples=said)
     with pytest.raises(InputError, match="as many pictures as it says"):
         cached(model, wrong, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match="as many pictures as it says"):
+        extracted(model, wrong, ONE_DEVICE, batch_size=BATCH, image_size=SIDE)
 
 
 def test_endpoints_that_a_model_has(model):
