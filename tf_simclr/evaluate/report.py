@@ -1,0 +1,201 @@
+"""The report of an evaluation: report.json for programs, report.md for people, and a plot of each confusion matrix."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
+
+from tf_simclr.evaluate.cells import Cell
+from tf_simclr.evaluate.confusion_plot import draw_confusion
+from tf_simclr.evaluate.report_tables import (
+    NOTHING,
+    escape_markdown,
+    health_rows,
+    markdown_table,
+    per_class_rows,
+    plain_table,
+    result_rows,
+    source_lines,
+    terminal_table,
+    warning_lines,
+)
+from tf_simclr.evaluate.results import write_json
+from tf_simclr.evaluate.summary import Row, Subject, summarise
+
+FORMAT = 1
+JSON_FILE, MARKDOWN_FILE = "report.json", "report.md"
+_RESULTS, _HEALTH = "Protocols, in points", "Health of the representation"
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where a report was written.
+
+    Attributes:
+        json: report.json.
+        markdown: report.md.
+        plots: the confusion matrices, in the order of the rows they belong to.
+    """
+
+    json: str
+    markdown: str
+    plots: tuple[str, ...]
+
+
+def report_values(subject: Subject, cells: Sequence[Cell]) -> dict[str, Any]:
+    """What report.json says: the subject, the rows over the seeds, and the cells as they are.
+
+    Args:
+        subject: what the cells are about.
+        cells: at least one.
+
+    Raises:
+        InputError: as `summarise`.
+    """
+    return {
+        "format": FORMAT,
+        "subject": subject.to_json(),
+        "rows": [row.to_json() for row in summarise(subject, cells)],
+        "cells": [cell.to_json() for cell in cells],
+    }
+
+
+def report_markdown(subject: Subject, cells: Sequence[Cell]) -> str:
+    """What report.md says. Arguments and errors as `report_values`."""
+    rows = summarise(subject, cells)
+    parts = [f"# Evaluation of {escape_markdown(subject.checkpoint)}", _describe(subject)]
+    for title, table in ((_RESULTS, result_rows(subject, rows)), (_HEALTH, health_rows(rows))):
+        if table:
+            parts += [f"## {title}", markdown_table(table)]
+    notes = [f"Warning: {line}" for line in warning_lines(rows)] + source_lines(rows)
+    if notes:
+        parts.append("\n".join(f"- {escape_markdown(line)}" for line in notes))
+    parts += _per_class_parts(subject, rows)
+    plots = _plot_names(rows)
+    if plots:
+        links = [f"![{escape_markdown(_title(row))}]({name})" for name, row in plots.items()]
+        parts += ["## Confusion matrices", *links]
+    return "\n\n".join(parts) + "\n"
+
+
+def print_report(subject: Subject, cells: Sequence[Cell], console: Console) -> None:
+    """Prints the tables: drawn on a terminal, as plain lines elsewhere.
+
+    Args:
+        subject: what the cells are about.
+        cells: at least one.
+        console: where to; `console.file` tells whether it is a terminal.
+
+    Raises:
+        InputError: as `summarise`.
+    """
+    rows = summarise(subject, cells)
+    # Asked of the file: rich would take a pipe for a terminal where FORCE_COLOR is set, as it is below Jupyter.
+    on_terminal = console.file.isatty()
+    for title, table in ((_RESULTS, result_rows(subject, rows)), (_HEALTH, health_rows(rows))):
+        if table and on_terminal:
+            console.print(terminal_table(table, title))
+        elif table:
+            console.file.write(f"{title}\n{plain_table(table)}\n")
+    lines = [f"Warning: {line}" for line in warning_lines(rows)] + source_lines(rows)
+    console.file.writelines(f"{line}\n" for line in lines)
+
+
+def write_report(directory: str, subject: Subject, cells: Sequence[Cell]) -> ReportPaths:
+    """Writes report.json, report.md and the plots; each file is the old one or the new one, never a half.
+
+    Args:
+        directory: made where it is missing.
+        subject: what the cells are about.
+        cells: at least one.
+
+    Raises:
+        InputError: as `summarise`; matplotlib is missing and there is something to plot, the other two files being
+            written by then.
+    """
+    values = report_values(subject, cells)
+    rows = summarise(subject, cells)
+    plots = _plot_names(rows)
+    tf.io.gfile.makedirs(directory)
+    paths = ReportPaths(
+        os.path.join(directory, JSON_FILE),
+        os.path.join(directory, MARKDOWN_FILE),
+        tuple(os.path.join(directory, name) for name in plots),
+    )
+    write_json(paths.json, values)
+    _write_whole(paths.markdown, report_markdown(subject, cells).encode())
+    for path, row in zip(paths.plots, plots.values(), strict=True):
+        _write_whole(path, draw_confusion(_counts(row), subject.class_names, _title(row)))
+    return paths
+
+
+def _describe(subject: Subject) -> str:
+    """What was judged, as a list."""
+    facts = {
+        "network": subject.network,
+        "step": subject.step,
+        "digest of the values": subject.digest,
+        "data set": subject.dataset,
+        "classes": len(subject.class_names),
+        "pictures": f"{subject.train_pictures} for training, {subject.test_pictures} judged, "
+        f"of {subject.image_size} pixels",
+    }
+    return "\n".join(f"- {name}: {escape_markdown(str(fact))}" for name, fact in facts.items() if fact is not None)
+
+
+def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
+    table = per_class_rows(subject, rows)
+    if not table:
+        return []
+    parts = ["## Classes, in points", markdown_table(table)]
+    if any(NOTHING in row[1:] for row in table[1:]):
+        parts.append(f"{NOTHING} stands where no judged picture shows the class.")
+    return parts
+
+
+def _plot_names(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows that have a confusion matrix, each by the name of its file."""
+    shown = [row for row in rows if row.first.confusion is not None]
+    short = [_file_name(row.first.protocol, row.first.encoder, row.first.endpoint) for row in shown]
+    names: dict[str, Row] = {}
+    for row, name in zip(shown, short, strict=True):
+        cell = row.first
+        # The setting only where it is needed to tell two apart, and a number where even that is not enough.
+        wanted = (
+            name if short.count(name) == 1 else _file_name(cell.protocol, cell.encoder, cell.endpoint, cell.setting)
+        )
+        numbered = [wanted, *(f"{wanted}_{number}" for number in range(2, len(shown) + 1))]
+        names[next(f"{free}.png" for free in numbered if f"{free}.png" not in names)] = row
+    return names
+
+
+def _file_name(*parts: str | None) -> str:
+    """The parts that are there, without what a file system or a link may not take."""
+    safe = (re.sub(r"[^A-Za-z0-9_.=]+", "-", part).strip("-.") for part in parts if part)
+    return "_".join(["confusion", *(part for part in safe if part)])[:150]
+
+
+def _title(row: Row) -> str:
+    seeds = f" ({len(row.cells)} seeds added up)" if len(row.cells) > 1 else ""
+    return f"{row.first.protocol}, {row.first.encoder}, {row.where}{seeds}"
+
+
+def _counts(row: Row) -> Any:
+    """The confusion matrix of a row that has one."""
+    counts = row.confusion
+    assert counts is not None
+    return counts
+
+
+def _write_whole(path: str, content: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a half."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(temporary, path, overwrite=True)

@@ -1,0 +1,176 @@
+"""The tables of a report: rows of text, the header first, and the three ways to set them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from tf_simclr.evaluate.cells import PRETRAINED
+from tf_simclr.evaluate.metrics import SeedSummary
+from tf_simclr.evaluate.references import Reference
+from tf_simclr.evaluate.summary import TITLES, Row, Subject
+
+NOTHING = "-"
+# What Markdown would take for its own. An underscore inside a word is none of it.
+_MARKDOWN = re.compile(r"[\\|*<`~\[\]]|(?<![^\W_])_|_(?![^\W_])")
+
+TextRows = list[list[str]]
+
+
+def result_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
+    """The table of all protocols but `health`; empty where there is no other."""
+    shown = [row for row in rows if not row.is_health]
+    if not shown:
+        return []
+    # A metric of its own where --metric has nothing to say, as top-1 of pictures with several labels.
+    mains = [subject.metric if subject.metric in row.metrics else next(iter(row.metrics)) for row in shown]
+    with_top_5 = any("top_5" in row.metrics for row in shown)
+    with_paper = any(row.references for row in shown)
+    table = [
+        [
+            "protocol",
+            "encoder",
+            "endpoint, setting",
+            TITLES.get(subject.metric, subject.metric),
+            *(["top-5"] if with_top_5 else []),
+            *(["paper"] if with_paper else []),
+            "seeds",
+            "time",
+        ]
+    ]
+    for row, main in zip(shown, mains, strict=True):
+        figure = in_points(row.metrics[main])
+        top_5 = row.metrics.get("top_5")
+        table.append(
+            [
+                row.first.protocol,
+                row.first.encoder,
+                row.where,
+                figure if main == subject.metric else f"{figure} ({TITLES.get(main, main)})",
+                *([in_points(top_5) if top_5 else NOTHING] if with_top_5 else []),
+                *([_paper(row.references, main)] if with_paper else []),
+                _seeds(row),
+                duration(row.seconds),
+            ]
+        )
+    return table
+
+
+def health_rows(rows: Sequence[Row]) -> TextRows:
+    """The table of `health`, a column for each of its figures; empty where it was not asked for."""
+    shown = [row for row in rows if row.is_health]
+    if not shown:
+        return []
+    names = list(dict.fromkeys(name for row in shown for name in row.metrics))
+    table = [["encoder", "endpoint, setting", *(name.replace("_", " ") for name in names), "seeds", "time"]]
+    for row in shown:
+        figures = [_as_it_is(row.metrics[name]) if name in row.metrics else NOTHING for name in names]
+        table.append([row.first.encoder, row.where, *figures, _seeds(row), duration(row.seconds)])
+    return table
+
+
+def per_class_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
+    """The table of the classes, a column for each protocol on the pretrained encoder; empty where none tells."""
+    shown = [(row, row.per_class) for row in rows if row.first.encoder == PRETRAINED]
+    columns = {_column_name(row, rows): values for row, values in shown if values is not None}
+    if not columns:
+        return []
+    table = [["class", *columns]]
+    for name, *values in zip(subject.class_names, *columns.values(), strict=True):
+        table.append([name, *(NOTHING if value is None else f"{100 * value:.1f}" for value in values)])
+    return table
+
+
+def warning_lines(rows: Sequence[Row]) -> list[str]:
+    """The warnings of all rows, each with what it is about."""
+    return [
+        f"{row.first.protocol}, {row.first.encoder}, {row.where}: {warning}" for row in rows for warning in row.warnings
+    ]
+
+
+def source_lines(rows: Sequence[Row]) -> list[str]:
+    """Where the paper's figures are from, by protocol, each once."""
+    lines = (
+        f"Paper, {row.first.protocol}, {TITLES.get(name, name)} {100 * reference.value:.1f}: {reference.source}"
+        for row in rows
+        for name, reference in row.references.items()
+    )
+    return list(dict.fromkeys(lines))
+
+
+def in_points(summary: SeedSummary) -> str:
+    """A share in [0, 1] in points, as "76.5 ± 0.3"; one run has no deviation."""
+    spread = "" if summary.std is None else f" ± {100 * summary.std:.1f}"
+    return f"{100 * summary.mean:.1f}{spread}"
+
+
+def duration(seconds: float) -> str:
+    """As "3.2 s", "4 min 10 s", "2 h 5 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def markdown_table(rows: TextRows) -> str:
+    """The rows as a table of Markdown."""
+    header, *others = ["| " + " | ".join(escape_markdown(text) for text in row) + " |" for row in rows]
+    return "\n".join([header, "|" + " --- |" * len(rows[0]), *others])
+
+
+def escape_markdown(text: str) -> str:
+    """The text on one line, with a backslash before what Markdown would take for its own."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def plain_table(rows: TextRows) -> str:
+    """The rows as lines of aligned columns."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    padded = ([text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(row).rstrip() for row in padded)
+
+
+def terminal_table(rows: TextRows, title: str) -> Table:
+    """The rows as rich draws them."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(Text(name))
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))  # text and no markup: a class may be called "[red]"
+    return table
+
+
+def _paper(references: dict[str, Reference], main: str) -> str:
+    """The paper's figures, as "69.3 (top-5: 89.0)"; that of the main metric needs no name."""
+    named = [
+        f"{TITLES.get(name, name)}: {100 * reference.value:.1f}"
+        for name, reference in references.items()
+        if name != main
+    ]
+    if main not in references:
+        return ", ".join(named) or NOTHING
+    return f"{100 * references[main].value:.1f}" + (f" ({', '.join(named)})" if named else "")
+
+
+def _as_it_is(summary: SeedSummary) -> str:
+    spread = "" if summary.std is None else f" ± {summary.std:.3f}"
+    return f"{summary.mean:.3f}{spread}"
+
+
+def _seeds(row: Row) -> str:
+    return ", ".join(NOTHING if cell.seed is None else str(cell.seed) for cell in row.cells)
+
+
+def _column_name(row: Row, rows: Sequence[Row]) -> str:
+    """The protocol, and what tells it from others of its name."""
+    namesakes = [other for other in rows if (other.first.protocol, other.first.encoder) == _identity(row)]
+    return row.first.protocol if len(namesakes) == 1 else f"{row.first.protocol}, {row.where}"
+
+
+def _identity(row: Row) -> tuple[str, str]:
+    return row.first.protocol, row.first.encoder

@@ -1,0 +1,208 @@
+"""What a report says: the cells of one protocol over its seeds, as one row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell
+from tf_simclr.evaluate.metrics import SeedSummary, over_seeds
+from tf_simclr.evaluate.references import Reference, paper_figure
+
+HEALTH = "health"
+# The names of figures of classification: shares, shown in points. Those of `health` are shown as they are.
+TITLES = {"top_1": "top-1", "mean_per_class": "mean per class", "map_11_point": "11-point mAP", "top_5": "top-5"}
+ENCODER_OUTPUT = "final_avg_pool"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was judged, and on what.
+
+    Attributes:
+        checkpoint: path it was read from.
+        step: of the training that made it; None where that is not known.
+        digest: of the networks' values; None where none was taken.
+        resnet_depth: as in --resnet_depth.
+        width_multiplier: as in --width_multiplier.
+        sk_ratio: as in --sk_ratio.
+        se_ratio: as in --se_ratio.
+        stem: "imagenet" or "cifar", as `ModelConfig.stem_for` resolves it.
+        dataset: as in --dataset.
+        class_names: in the order of the labels.
+        train_pictures: labelled pictures that the protocols may train on.
+        test_pictures: pictures that are judged.
+        image_size: in pixels.
+        metric: as in --metric.
+    """
+
+    checkpoint: str
+    step: int | None
+    digest: str | None
+    resnet_depth: int
+    width_multiplier: float
+    sk_ratio: float
+    se_ratio: float
+    stem: str
+    dataset: str
+    class_names: Sequence[str]
+    train_pictures: int
+    test_pictures: int
+    image_size: int
+    metric: str
+
+    @property
+    def network(self) -> str:
+        """As "ResNet-50 x4", with what was added to it."""
+        added = [f"{name} {ratio:g}" for name, ratio in (("SK", self.sk_ratio), ("SE", self.se_ratio)) if ratio > 0]
+        return ", ".join([f"ResNet-{self.resnet_depth} x{self.width_multiplier:g}", *added])
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, and the network by its name, as JSON values."""
+        return {**dataclasses.asdict(self), "class_names": list(self.class_names), "network": self.network}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Subject:
+        """The subject that `to_json` wrote."""
+        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of equal protocol, encoder, endpoint and setting, one for each seed.
+
+    Attributes:
+        cells: at least one, in the order they were measured.
+        metrics: over the seeds, by name.
+        references: the paper's figure of those metrics it has one for, by name.
+    """
+
+    cells: tuple[Cell, ...]
+    metrics: dict[str, SeedSummary]
+    references: dict[str, Reference]
+
+    @property
+    def first(self) -> Cell:
+        """The cell that speaks for all where they are equal."""
+        return self.cells[0]
+
+    @property
+    def is_health(self) -> bool:
+        """Whether its figures are of `health`, which have tables of their own."""
+        return self.first.protocol == HEALTH
+
+    @property
+    def where(self) -> str:
+        """What was judged and with which setting, as "final_avg_pool; k=200, T=0.1"."""
+        return "; ".join(part for part in (self.first.endpoint or "whole network", self.first.setting) if part)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of all seeds together."""
+        return sum(cell.seconds for cell in self.cells)
+
+    @property
+    def per_class(self) -> list[float | None] | None:
+        """Mean over the seeds for each class; None for a class without a test picture, or where no cell tells."""
+        told = [cell.per_class for cell in self.cells if cell.per_class is not None]
+        if not told:
+            return None
+        of_classes = ([value for value in values if value is not None] for values in zip(*told, strict=True))
+        return [float(np.mean(values)) if values else None for values in of_classes]
+
+    @property
+    def confusion(self) -> np.ndarray | None:
+        """Counts of pictures [true class, predicted class], the seeds added up; None where no cell has them."""
+        counts = [np.array(cell.confusion, np.int64) for cell in self.cells if cell.confusion is not None]
+        return np.sum(counts, axis=0) if counts else None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the cells warn of, each once."""
+        found = (cell.details.get("warning") for cell in self.cells)
+        return list(dict.fromkeys(str(warning) for warning in found if warning))
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as JSON values."""
+        references = {
+            name: {"value": reference.value, "source": reference.source} for name, reference in self.references.items()
+        }
+        return {
+            "protocol": self.first.protocol,
+            "encoder": self.first.encoder,
+            "endpoint": self.first.endpoint,
+            "setting": self.first.setting,
+            "metrics": {name: dataclasses.asdict(summary) for name, summary in self.metrics.items()},
+            "reference": references or None,
+            "per_class": self.per_class,
+            "seconds": self.seconds,
+            "seeds": [{"seed": cell.seed, "details": cell.details} for cell in self.cells],
+        }
+
+
+def summarise(subject: Subject, cells: Sequence[Cell]) -> list[Row]:
+    """The rows of a report, in the order in which their first cells come.
+
+    Args:
+        subject: what the cells are about.
+        cells: at least one.
+
+    Raises:
+        InputError: no cell, a cell twice, one that does not fit the classes, a figure that is not finite.
+    """
+    if not cells:
+        raise InputError("A report needs at least one result. Received: none. Name a protocol, as --protocols=knn")
+    groups: dict[tuple[str, str, str | None, str], list[Cell]] = {}
+    for cell in cells:
+        _check(cell, len(subject.class_names))
+        group = groups.setdefault((cell.protocol, cell.encoder, cell.endpoint, cell.setting), [])
+        if cell.seed in (other.seed for other in group):
+            raise InputError(
+                f"Every result must be there once for each seed. Received: {_name_of(cell)} twice. Drop one, or tell "
+                "them apart by their setting"
+            )
+        group.append(cell)
+    return [_row(subject, group) for group in groups.values()]
+
+
+def _row(subject: Subject, cells: Sequence[Cell]) -> Row:
+    names = dict.fromkeys(name for cell in cells for name in cell.metrics)
+    summaries = {name: over_seeds(cell.metrics[name] for cell in cells if name in cell.metrics) for name in names}
+    found = {name: _reference(subject, cells[0], name) for name in names}
+    references = {name: reference for name, reference in found.items() if reference is not None}
+    return Row(tuple(cells), summaries, references)
+
+
+def _reference(subject: Subject, cell: Cell, metric: str) -> Reference | None:
+    """The paper's figure, where the network and what was done with it are the paper's."""
+    paper_network = subject.sk_ratio == subject.se_ratio == 0
+    if cell.encoder == UNTRAINED or cell.endpoint not in (None, ENCODER_OUTPUT) or not paper_network:
+        return None
+    found = paper_figure(subject.dataset, subject.resnet_depth, subject.width_multiplier, cell.protocol, metric)
+    return found if found is not None and found.stem == subject.stem else None
+
+
+def _check(cell: Cell, num_classes: int) -> None:
+    """Raises InputError where a cell does not fit the classes or has a figure that is not a number."""
+    require_choice("encoder", cell.encoder, (PRETRAINED, UNTRAINED, SCRATCH))
+    if not cell.metrics or not np.isfinite(list(cell.metrics.values())).all():
+        raise InputError(
+            f"Every result must have figures, and finite ones. Received: {_name_of(cell)}: {cell.metrics}. Look at "
+            "what this protocol was given"
+        )
+    for name, values in (("per_class", cell.per_class), ("confusion", cell.confusion)):
+        if values is not None and len(values) != num_classes:
+            raise InputError(
+                f"`{name}` must have an entry for each of the {num_classes} classes. Received: {_name_of(cell)} with "
+                f"{len(values)}. Pass the class names of the data set that was judged"
+            )
+
+
+def _name_of(cell: Cell) -> str:
+    parts = (cell.protocol, cell.encoder, cell.endpoint, cell.setting, f"seed {cell.seed}")
+    return ", ".join(part for part in parts if part)
