@@ -1,4 +1,4 @@
-"""Writes docs/flags.md, the reference of all flags of run.py, from the config's fields.
+"""Writes docs/flags.md, the reference of all flags of run.py and of the other tasks, from the config's fields.
 
 python -m tools.flag_reference          writes the file
 python -m tools.flag_reference --check  only says whether it is up to date (exit code 1 when it is not)
@@ -7,15 +7,15 @@ python -m tools.flag_reference --check  only says whether it is up to date (exit
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import typing
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tf_simclr.cli import evaluate
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
-from tf_simclr.cli.flags import IGNORED_FLAGS
+from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "flags.md"
@@ -36,7 +36,8 @@ AUTHORS_DEFAULTS = {"dataset": "imagenet2012", "use_tpu": "True"}
 
 INTRODUCTION = f"""# Flags
 
-Every flag of `run.py`, by concern. This page is made from the config by `{COMMAND}`; do not edit it.
+Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate`. This page is made from the config by
+`{COMMAND}`; do not edit it.
 
 - Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
 - `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
@@ -67,14 +68,13 @@ def table_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
 
-def section(group: type) -> Iterator[str]:
+def section(group: Group) -> Iterator[str]:
     """Heading and table of one config dataclass."""
-    kinds = typing.get_type_hints(group)
-    title = (group.__doc__ or group.__name__).splitlines()[0].rstrip(".")
-    yield f"\n## {title}\n"
+    kinds = typing.get_type_hints(group.config)
+    yield f"\n## {group.title}\n"
     yield table_row(["flag", "value", "default", "from", "meaning"])
     yield table_row(["---"] * 5)
-    for field in dataclasses.fields(group):
+    for field in group.fields:
         yield table_row(
             [
                 f"`--{field.name}`",
@@ -86,12 +86,22 @@ def section(group: type) -> Iterator[str]:
         )
 
 
+def _without(*groups: Group) -> str:
+    return ", ".join(f"`--{name}`" for group in groups for name in sorted(group.without))
+
+
 def reference() -> str:
     """The whole page."""
     ignored = " and ".join(f"`--{name}`" for name in IGNORED_FLAGS)
     lines = [INTRODUCTION.rstrip()]
     for group in ALL_FLAG_GROUPS:
         lines += section(group)
+    lines += section(evaluate.PROTOCOLS)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr evaluate` takes the flags above of data, and of devices, directory and "
+        f"precision, but not {_without(evaluate.DATA, evaluate.RUNTIME)}. What is not given of the pictures comes "
+        "from the checkpoint's run."
+    )
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
     return "\n".join(lines) + "\n"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+from rich.console import Console
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import Observers, build_counter, build_progress
@@ -15,7 +17,9 @@ from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, Runti
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import Cell
 from tf_simclr.evaluate.judging import Judging, open_splits
+from tf_simclr.evaluate.report import print_report, write_report
 from tf_simclr.evaluate.runner import Runner
+from tf_simclr.evaluate.summary import Subject
 from tf_simclr.evaluate.trained import step_of
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.train.interrupts import StopRequest
@@ -84,6 +88,7 @@ def open_judging(
     protocols: ProtocolConfig, data: DataConfig, runtime: RuntimeConfig, origin: ExperimentConfig, prefix: str
 ) -> Judging:
     """Devices and pictures, checked."""
+    require_packages(protocols)
     choice = choose_strategy(runtime)
     if choice.worker.count > 1:
         raise InputError(
@@ -120,6 +125,37 @@ def open_judging(
 
 
 def report(judging: Judging, digest: str, cells: list[Cell]) -> None:
-    """stub until the report is merged"""
-    for c in cells:
-        say(str(c)[:300])
+    """Writes the report and prints its tables."""
+    model, data, splits = judging.origin.model, judging.data, judging.splits
+    subject = Subject(
+        checkpoint=judging.protocols.checkpoint or judging.prefix,
+        step=step_of(judging.prefix),
+        digest=digest,
+        resnet_depth=model.resnet_depth,
+        width_multiplier=model.width_multiplier,
+        sk_ratio=model.sk_ratio,
+        se_ratio=model.se_ratio,
+        stem=model.stem_for(judging.origin.data.image_size),
+        dataset=data.dataset,
+        class_names=splits.train.class_names,
+        train_pictures=splits.train.num_examples,
+        test_pictures=splits.test.num_examples,
+        image_size=data.image_size,
+        metric=judging.protocols.metric,
+    )
+    print_report(subject, cells, Console())
+    paths = write_report(judging.runtime.directory, subject, cells)
+    say(f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices beside them")
+
+
+def require_packages(protocols: ProtocolConfig) -> None:
+    """Raises InputError where a package is missing that would be needed hours later."""
+    needed = {"matplotlib": "matplotlib"}
+    if "logreg" in protocols.protocol_names:
+        needed["sklearn"] = "scikit-learn"
+    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise InputError(
+            f"judging needs packages that are not installed: {', '.join(missing)}. Received: "
+            f"protocols={protocols.protocols}. Install them: pip install {' '.join(missing)}"
+        )

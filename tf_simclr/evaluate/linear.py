@@ -96,6 +96,8 @@ def train_linear(
         loss = float(-np.mean(np.log(np.maximum(errors[np.arange(len(y)), y], 1e-30))))
         errors[np.arange(len(y)), y] -= 1.0
         gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
+        if not math.isfinite(loss):
+            break
         rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
         for parameter, velocity, gradient in zip((kernel, bias), velocities, gradients, strict=True):
             velocity *= MOMENTUM
@@ -103,7 +105,7 @@ def train_linear(
             parameter += MOMENTUM * velocity - rate * gradient
         if on_step is not None:
             on_step(step + 1, steps, loss)
-    if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+    if not (math.isfinite(loss) and np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(
             "the linear classifier diverged: its weights are no numbers. Received: "
             f"learning_rate={learning_rate}, features up to {np.abs(features).max():g}. Pass a smaller learning rate"

@@ -63,9 +63,8 @@ class Planned:
     @property
     def title(self) -> str:
         """For a person."""
-        parts = [self.encoder] + [self.endpoint] * (self.endpoint is not None)
-        parts += [f"seed {self.seed}"] * (self.seed is not None)
-        return f"{self.protocol} ({', '.join(parts)})"
+        seed = None if self.seed is None else f"seed {self.seed}"
+        return f"{self.protocol} ({', '.join(part for part in (self.encoder, self.endpoint, seed) if part)})"
 
 
 def plan(judging: Judging) -> list[Planned]:
@@ -165,7 +164,8 @@ class Runner:
             model = self._model(planned.encoder, planned.seed)
             features = self._features(model, planned.endpoint)
             if planned.protocol == "health":
-                return [("", health(judging, model, features, planned.endpoint))]
+                warn = planned.encoder == PRETRAINED
+                return [("", health(judging, model, features, planned.endpoint, warn=warn))]
             return frozen.RUN[planned.protocol](judging, features, seed)
         directory = os.path.join(self._directory, RUNS_DIRECTORY, self._name(planned))
         return [("", self._trained(planned, seed, directory))]

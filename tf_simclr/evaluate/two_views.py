@@ -20,11 +20,14 @@ MOST_FEATURES, MOST_VIEWED = 5000, 2048
 _SEED = 0
 
 
-def health(judging: Judging, model: SimCLRModel, features: FrozenFeatures, endpoint: str) -> dict[str, Any]:
+def health(
+    judging: Judging, model: SimCLRModel, features: FrozenFeatures, endpoint: str, *, warn: bool = True
+) -> dict[str, Any]:
     """The fields metrics and details of a cell: how features of the test split fill their space, and the views' task.
 
     Batch norms are in inference mode. The figures of the contrastive task depend on the number of candidates, which
-    is told by the batch in the details.
+    is told by the batch in the details. `warn` says whether a collapse is worth a line: an encoder that was never
+    trained has every right to it.
     """
     h = features.test.features
     if len(h) > MOST_FEATURES:  # at random: a folder is sorted by class
@@ -48,7 +51,7 @@ def health(judging: Judging, model: SimCLRModel, features: FrozenFeatures, endpo
         "viewed": len(views["a"]),
         "contrastive_batch": batch,
     }
-    warning = collapse_warning(state)
+    warning = collapse_warning(state) if warn else None
     if warning is not None:
         judging.reporter.say(f"warning: {endpoint}: {warning}")
         details["warning"] = warning

@@ -1,0 +1,390 @@
+"""Every protocol on a small network: what is found, what stays untouched, what is kept and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
+
+from tf_simclr import compat
+from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig, build_config
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate import runner as runner_module
+from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED
+from tf_simclr.evaluate.features import cached_features, model_digest
+from tf_simclr.evaluate.judging import Judging, open_splits
+from tf_simclr.evaluate.logistic_regression import sklearn_c
+from tf_simclr.evaluate.runner import Runner, plan
+from tf_simclr.evaluate.trained import load_trained, read_config
+from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.train.build import build_networks
+from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Progress
+
+FLAGS = {
+    "dataset": "shapes",
+    "image_size": 16,
+    "resnet_depth": 18,
+    "width_multiplier": 0.125,
+    "num_proj_layers": 2,
+    "proj_out_dim": 8,
+    "train_batch_size": 16,
+    "use_blur": False,
+}
+STEP = 3
+QUICK = {
+    "knn_k": "5",
+    "linear_epochs": 2.0,
+    "linear_learning_rate": 0.01,
+    "finetune_epochs": 1.0,
+    "supervised_epochs": 1.0,
+    "grid_learning_rates": "0.01",
+    "grid_weight_decays": "0,0.001",
+    "grid_steps": 2,
+    "logreg_strengths": "100,10",
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Directory of a run whose values are those of a network that was trained a little: nowhere as initialised."""
+    directory = tmp_path_factory.mktemp("run")
+    config = build_config(FLAGS)
+    tf.keras.utils.set_random_seed(3)
+    model = build_networks(config, num_classes=10)
+    generator = tf.random.Generator.from_seed(2)
+    for variable in model.named_variables().values():
+        raw = compat.raw_variable(variable)
+        raw.assign(raw + generator.uniform(raw.shape, 0.0, 0.1))
+    CheckpointStore(str(directory), model.named_variables(), 2).save(STEP)
+    (directory / "flags.json").write_text(json.dumps(config.to_flags()))
+    return directory
+
+
+class Silent:
+    """A reporter that keeps the lines."""
+
+    def __init__(self):
+        self.lines, self.trained = [], []
+
+    def say(self, line):
+        self.lines.append(line)
+
+    @contextlib.contextmanager
+    def counting(self, what):
+        yield lambda done, total: None
+
+    @contextlib.contextmanager
+    def training(self, directory):
+        self.trained.append(directory)
+        yield self
+
+    def on_progress(self, progress: Progress):
+        pass
+
+    def on_window(self, step, metrics):
+        pass
+
+
+def judging_of(checkpoint, directory, strategy=None, data=None, **settings):
+    origin, prefix = read_config(str(checkpoint))
+    pictures = {"train_split": "train[:120]", "eval_split": "test[:60]", "eval_batch_size": 32, "image_size": 16}
+    data = DataConfig(dataset="shapes", **(pictures | (data or {})))
+    protocols = ProtocolConfig(checkpoint=str(checkpoint), **(QUICK | settings))
+    protocols.validate()
+    return Judging(
+        protocols=protocols,
+        data=data,
+        runtime=RuntimeConfig(model_dir=str(directory)),
+        origin=origin,
+        prefix=prefix,
+        pictures_seen=STEP * 16,
+        splits=open_splits(data, protocols.validation_split),
+        strategy=strategy or tf.distribute.OneDeviceStrategy("CPU:0"),
+        stop=StopRequest(),
+        reporter=Silent(),
+    )
+
+
+EVERYTHING = (
+    "health,knn,linear_cached,logreg,linear,finetune_3per_class,finetune_grid,supervised,untrained"
+)
+
+
+@pytest.fixture(scope="module")
+def everything(checkpoint, tmp_path_factory):
+    """All protocols on one checkpoint: the judging, its cells, and the bytes of the checkpoint's files before."""
+    before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    judging = judging_of(checkpoint, tmp_path_factory.mktemp("judged"), protocols=EVERYTHING)
+    run = Runner(judging)
+    digest = model_digest(load_trained(str(checkpoint)).model)
+    assert run.digest == digest
+    cells, failed = run.run()
+    assert failed == []
+    return judging, cells, before, run
+
+
+def test_every_protocol_finds_something(everything):
+    judging, cells, _, _ = everything
+    found = [(cell.protocol, cell.encoder) for cell in cells]
+    assert found == [
+        ("health", PRETRAINED),
+        ("health", UNTRAINED),
+        ("knn", PRETRAINED),
+        ("knn", UNTRAINED),
+        ("linear_cached", PRETRAINED),
+        ("linear_cached", UNTRAINED),
+        ("logreg", PRETRAINED),
+        ("logreg", UNTRAINED),
+        ("linear", PRETRAINED),
+        ("linear", UNTRAINED),
+        ("finetune_3per_class", PRETRAINED),
+        ("finetune_grid", PRETRAINED),
+        ("supervised", SCRATCH),
+    ]
+    for cell in cells:
+        assert cell.seconds > 0
+        if cell.protocol != "health":
+            assert np.sum(cell.confusion) == judging.splits.test.num_examples
+            assert cell.metrics["top_1"] == np.trace(cell.confusion) / np.sum(cell.confusion)
+            assert cell.metrics["mean_per_class"] == pytest.approx(np.mean(cell.per_class))
+
+
+def test_no_protocol_changes_the_encoder(everything, checkpoint):
+    judging, _, before, run = everything
+    assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
+    # The networks in memory served the frozen protocols; every weight and moving statistic is what was read.
+    model = run._model(PRETRAINED, None)
+    assert model_digest(model) == run.digest
+
+
+@pytest.mark.parametrize("protocol", ["knn", "linear_cached", "logreg", "health"])
+def test_no_frozen_protocol_changes_a_bit_in_memory(checkpoint, tmp_path, protocol):
+    run = Runner(judging_of(checkpoint, tmp_path, protocols=protocol))
+    model = run._model(PRETRAINED, None)
+    before = {path: compat.raw_variable(v).numpy() for path, v in model.named_variables().items()}
+    run.run()
+    assert run._model(PRETRAINED, None) is model
+    for path, variable in model.named_variables().items():
+        np.testing.assert_array_equal(compat.raw_variable(variable), before[path], err_msg=path)
+
+
+def test_linear_evaluation_leaves_the_encoder_of_its_own_network_alone(everything, checkpoint):
+    """Its checkpoint holds the encoder it trained the classifier on, moving statistics too: those that were read."""
+    judging, _, _, _ = everything
+    directory = next(d for d in judging.reporter.trained if "linear-" in d)
+    reader, origin = (tf.train.load_checkpoint(tf.train.latest_checkpoint(str(d))) for d in (directory, checkpoint))
+    names = [name for name in reader.get_variable_to_shape_map() if "variables/encoder" in name]
+    assert sum("moving" in name for name in names) > 10
+    for name in names:
+        np.testing.assert_array_equal(reader.get_tensor(name), origin.get_tensor(name), err_msg=name)
+    head = next(n for n in reader.get_variable_to_shape_map() if "supervised_head" in n and "kernel" in n)
+    assert np.any(reader.get_tensor(head))  # it starts from zeros, and was trained
+
+
+def test_fine_tuning_does_change_the_network(everything, checkpoint):
+    judging, _, _, _ = everything
+    directory = next(d for d in judging.reporter.trained if "finetune_3per_class" in d)
+    reader, origin = (tf.train.load_checkpoint(tf.train.latest_checkpoint(str(d))) for d in (directory, checkpoint))
+    name = next(n for n in origin.get_variable_to_shape_map() if "encoder" in n and "stem" in n and "kernel" in n)
+    assert np.any(reader.get_tensor(name) != origin.get_tensor(name))
+
+
+def test_knn_and_logreg_are_scikit_learns(everything):
+    judging, cells, _, run = everything
+    directory = f"{judging.runtime.directory}/features"
+    model = run._model(PRETRAINED, None)
+    train, test = (
+        cached_features(
+            model, source, directory, strategy=judging.strategy, batch_size=32, image_size=16, say=lambda line: None
+        )["final_avg_pool"]
+        for source in (judging.splits.train, judging.splits.test)
+    )
+    unit = [f.features / np.linalg.norm(f.features, axis=1, keepdims=True) for f in (train, test)]
+    distances, rows = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(unit[0]).kneighbors(unit[1])
+    votes = np.zeros((len(rows), 10))
+    for query, (distance, row) in enumerate(zip(distances, rows, strict=True)):
+        np.add.at(votes[query], train.labels[row], np.exp((1 - distance**2 / 2) / 0.1))
+    knn = next(cell for cell in cells if (cell.protocol, cell.encoder) == ("knn", PRETRAINED))
+    assert knn.metrics["top_1"] == np.mean(votes.argmax(axis=1) == test.labels)
+    logreg = next(cell for cell in cells if (cell.protocol, cell.encoder) == ("logreg", PRETRAINED))
+    theirs = LogisticRegression(C=sklearn_c(logreg.details["l2"], 10), max_iter=5000, tol=1e-8)
+    theirs.fit(np.float64(train.features), train.labels)
+    assert logreg.metrics["top_1"] == pytest.approx(theirs.score(np.float64(test.features), test.labels), abs=1e-3)
+
+
+def test_what_was_done_is_kept(everything, monkeypatch):
+    judging, cells, _, _ = everything
+    ran = []
+    monkeypatch.setattr(Runner, "_run", lambda self, planned: ran.append(planned) or [])
+    again, failed = Runner(judging).run()
+    assert (again, failed, ran) == (cells, [], [])
+
+
+def test_only_what_changed_is_done_again(everything, monkeypatch):
+    judging, _, _, _ = everything
+    other = dataclasses.replace(judging, protocols=dataclasses.replace(judging.protocols, knn_k="3", eval_seeds="0,7"))
+    ran = []
+    monkeypatch.setattr(Runner, "_run", lambda self, planned: ran.append(planned) or [])
+    monkeypatch.setattr(Runner, "_store", lambda self, planned, cells: None)
+    Runner(other).run()
+    assert {planned.protocol for planned in ran if planned.seed in (None, 0)} == {"knn"}
+    assert sum(planned.seed == 7 for planned in ran) == 11
+
+
+def test_the_chosen_labels_are_written(everything):
+    judging, _, _, _ = everything
+    directory = next(d for d in judging.reporter.trained if "finetune_3per_class" in d)
+    with open(f"{directory}/chosen.json") as file:
+        chosen = json.load(file)["chosen"]
+    assert np.bincount([entry["label"] for entry in chosen]).tolist() == [3] * 10
+
+
+def test_the_grid_keeps_its_points_and_takes_the_best(everything):
+    _, cells, _, _ = everything
+    details = next(cell for cell in cells if cell.protocol == "finetune_grid").details
+    assert [(p["learning_rate"], p["weight_decay"]) for p in details["grid"]] == [(0.01, 0.0), (0.01, 0.001)]
+    assert details["chosen"]["validation"] == max(p["validation"] for p in details["grid"])
+    assert details["pictures"] == 120  # trained once more on all of them
+    assert details["weight_decay"] == details["chosen"]["weight_decay"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "epochs", "rate", "decay", "batch"),
+    [
+        ("finetune_10pct", True, 30.0, 0.05, 0.0, 15),  # a quarter of 60 pictures
+        ("finetune_1pct", True, 60.0, 0.05, 0.0, 2),
+        ("finetune", True, 30.0, 0.05, 0.0, 150),
+        ("supervised_10pct", False, 48 / 60, 0.1, 1e-4, 15),
+        ("supervised", False, 48 / 600, 0.1, 1e-4, 150),
+    ],
+)
+def test_settings_are_the_papers(checkpoint, tmp_path, monkeypatch, name, pretrained, epochs, rate, decay, batch):
+    """SimCLR, Appendix B.5; from scratch as many pictures as the pretraining saw: 3 steps of 16."""
+    # 600 pictures of few classes: 1% of them is one of each.
+    judging = judging_of(
+        checkpoint,
+        tmp_path,
+        data={"train_split": "train[:600]"},
+        protocols=name,
+        finetune_epochs=0.0,
+        supervised_epochs=0.0,
+    )
+    if name == "finetune_1pct":
+        judging = dataclasses.replace(
+            judging, protocols=dataclasses.replace(judging.protocols, protocols="finetune_1per_class")
+        )
+    seen = {}
+
+    def record(judging, training, directory):
+        seen["training"] = training
+        seen["config"] = runner_module.whole_network.training_config(judging, training, directory)
+        raise InputError("far enough")
+
+    monkeypatch.setattr(runner_module.whole_network, "trained_model", record)
+    Runner(judging).run()
+    config = seen["config"]
+    assert seen["training"].pretrained == pretrained
+    assert (config.train.checkpoint is not None) == pretrained
+    assert config.train.train_mode == "finetune"
+    assert config.train.train_epochs == pytest.approx(30.0 if name == "finetune_1pct" else epochs)
+    assert config.optimizer.optimizer == "momentum"
+    assert config.optimizer.learning_rate == rate
+    assert config.optimizer.weight_decay == decay
+    assert config.data.train_batch_size == batch
+    assert config.optimizer.peak_learning_rate(batch) == pytest.approx(rate * batch / 256)
+
+
+def test_a_protocol_that_fails_leaves_the_others(checkpoint, tmp_path):
+    judging = judging_of(checkpoint, tmp_path, protocols="linear_cached,knn", linear_learning_rate=1e38)
+    cells, failed = Runner(judging).run()
+    assert [cell.protocol for cell in cells] == ["knn"]
+    assert len(failed) == 1
+    assert "linear_cached" in failed[0]
+    assert "diverged" in failed[0]
+
+
+def test_stopping_and_going_on(everything, checkpoint, tmp_path):
+    _, whole, _, _ = everything
+    stopping = judging_of(checkpoint, tmp_path / "stopped", protocols="knn,linear_cached,finetune_3per_class")
+    stopping.stop.signal_name = "SIGTERM"
+    done = []
+    for _ in range(3):  # the stop comes after each protocol; the training is stopped before its first step
+        with pytest.raises(StoppedError):
+            Runner(stopping).run()
+        done.append(len(list((tmp_path / "stopped" / "cells").iterdir())))
+    assert done == [1, 2, 2]
+    stopping.stop.signal_name = None
+    cells, _ = Runner(stopping).run()
+    uninterrupted = [cell for cell in whole if cell.encoder == PRETRAINED and cell.protocol in stopping.protocols.protocols]
+    assert len(cells) == 3
+    for cell, other in zip(cells, uninterrupted, strict=True):
+        assert dataclasses.replace(cell, seconds=0.0) == dataclasses.replace(other, seconds=0.0)
+
+
+def test_replicas_find_the_same(checkpoint, tmp_path, mirrored):
+    settings = {"protocols": "health,knn,linear_cached", "endpoints": "proj_head_output"}
+    one, two = (
+        Runner(judging_of(checkpoint, tmp_path / name, strategy, **settings)).run()[0]
+        for name, strategy in (("one", None), ("two", mirrored(2)))
+    )
+    assert len(one) == len(two) == 3
+    for first, second in zip(one, two, strict=True):
+        assert first.endpoint == second.endpoint
+        assert first.metrics == pytest.approx(second.metrics, rel=1e-4, abs=1e-5)
+
+
+def test_the_untrained_encoder_is_its_seeds(checkpoint, tmp_path):
+    run = Runner(judging_of(checkpoint, tmp_path, protocols="knn,untrained"))
+    first = model_digest(run._model(UNTRAINED, 1))
+    assert model_digest(run._model(UNTRAINED, 2)) != first
+    assert model_digest(run._model(UNTRAINED, 1)) == first
+    assert model_digest(run._model(PRETRAINED, None)) == run.digest
+
+
+def test_a_validation_split_makes_logreg_seedless_and_is_used(checkpoint, tmp_path):
+    judging = judging_of(
+        checkpoint, tmp_path, protocols="logreg,knn", validation_split="validation[:40]", eval_seeds="0,1"
+    )
+    assert [planned.seed for planned in plan(judging)] == [None, None]
+    both = judging.train_and_validation()
+    assert both.num_examples == 160
+    cells, _ = Runner(judging).run()
+    assert {cell.seed for cell in cells} == {None}
+
+
+def test_seeds_are_runs_of_their_own(checkpoint, tmp_path):
+    judging = judging_of(checkpoint, tmp_path, protocols="linear_cached,finetune_25pct,untrained", eval_seeds="4,5")
+    assert [(p.protocol, p.encoder, p.seed) for p in plan(judging)] == [
+        ("linear_cached", PRETRAINED, 4),
+        ("linear_cached", PRETRAINED, 5),
+        ("linear_cached", UNTRAINED, 4),
+        ("linear_cached", UNTRAINED, 5),
+        ("finetune_25pct", PRETRAINED, 4),
+        ("finetune_25pct", PRETRAINED, 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"protocols": "knn", "knn_k": "200"}, "`knn_k` must be at most the 120 training pictures"),
+        ({"protocols": "knn", "endpoints": "block_group9"}, "`endpoints` must be one of"),
+        ({"protocols": "linear", "endpoints": "block_group2"}, "Use linear_cached"),
+        ({"protocols": "finetune_1pct"}, "none of"),
+        ({"protocols": "finetune_50per_class"}, "per_class"),
+    ],
+)
+def test_bad_input_is_found_before_the_work(checkpoint, tmp_path, settings, words):
+    judging = judging_of(checkpoint, tmp_path, **settings)
+    with pytest.raises(InputError, match="Received") as caught:
+        Runner(judging)
+    assert words in str(caught.value)
+    assert not (tmp_path / "cells").exists()
