@@ -92,12 +92,13 @@ def train_linear(
     peak = learning_rate * batch_size / 256
     for step, rows in enumerate(_batches(len(labels), batch_size, steps, seed)):
         h, y = np.asarray(features[rows], np.float32), labels[rows]
-        errors = _softmax(h @ kernel + bias)
+        with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
+            errors = _softmax(h @ kernel + bias)
         loss = float(-np.mean(np.log(np.maximum(errors[np.arange(len(y)), y], 1e-30))))
-        errors[np.arange(len(y)), y] -= 1.0
-        gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
         if not math.isfinite(loss):
             break
+        errors[np.arange(len(y)), y] -= 1.0
+        gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
         rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
         for parameter, velocity, gradient in zip((kernel, bias), velocities, gradients, strict=True):
             velocity *= MOMENTUM
