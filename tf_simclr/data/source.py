@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclr.errors import InputError
@@ -17,6 +18,37 @@ DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
 Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class MultiLabel:
+    """What the pictures of a split show, where one may show several classes, or none.
+
+    Attributes:
+        positives: bool [n, classes], whether a picture shows a class.
+        ignored: bool [n, classes], whether it counts neither for nor against the class ("difficult" in PASCAL VOC);
+            nowhere where `positives` is.
+    """
+
+    positives: np.ndarray
+    ignored: np.ndarray
+
+    def __post_init__(self) -> None:
+        for name, value in (("positives", self.positives), ("ignored", self.ignored)):
+            if value.ndim != 2 or value.dtype != bool or value.shape != self.positives.shape:
+                raise InputError(
+                    f"`{name}` must be booleans [pictures, classes], as many as `positives`. Received: shape "
+                    f"{value.shape}, dtype {value.dtype}. Make it one row a picture and one column a class"
+                )
+        if (self.positives & self.ignored).any():
+            raise InputError(
+                "`ignored` must be False where `positives` is True. Received: a picture that shows a class and is "
+                "ignored for it. Leave it out of one of them"
+            )
+
+    def rows(self, chosen: np.ndarray) -> MultiLabel:
+        """Those pictures, by their numbers."""
+        return MultiLabel(self.positives[chosen], self.ignored[chosen])
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
     """One split of a data set.
@@ -25,7 +57,7 @@ class ImageSource:
         name: name of the data set, for messages and results.
         split: name of the split, as the user wrote it.
         num_examples: number of pictures, >= 1.
-        num_classes: 0 when the split has no labels.
+        num_classes: 0 when the split has no labels. See `labelled` for whether a picture has one of the classes.
         class_names: `num_classes` names, in the order of the labels.
         image_shape: (height, width, 3) when every picture has that size, else None.
         records: shuffle seed (int64 scalar, tensor or number) -> one pass over the split as a tf.data.Dataset of
@@ -36,6 +68,9 @@ class ImageSource:
         load: returns the same split with its encoded pictures held in memory; None when they already are.
         read: "data" that only names a file -> data with the file's content, which `decode` takes as well; None where
             data holds the picture itself.
+        targets: given where a picture may have several classes: what the pictures show, in the canonical order of the
+            records and read when it is called. `num_classes` and `class_names` are those of its columns, and the label
+            of every record is -1, so that pretraining takes the pictures as unlabelled.
     """
 
     name: str
@@ -49,11 +84,12 @@ class ImageSource:
     notes: tuple[str, ...] = ()
     load: Callable[[], ImageSource] | None = None
     read: Callable[[tf.Tensor], tf.Tensor] | None = None
+    targets: Callable[[], MultiLabel] | None = None
 
     @property
     def labelled(self) -> bool:
-        """Whether the split has classes."""
-        return self.num_classes > 0
+        """Whether a picture has one class, which training and choosing by label need."""
+        return self.num_classes > 0 and self.targets is None
 
 
 def records_from_table(index: tf.Tensor, label: tf.Tensor, data: tf.Tensor) -> Records:
