@@ -187,6 +187,11 @@ def _require_one_of(fraction: float | None, per_class: int | None) -> None:
 
 
 def _require_labels(source: ImageSource) -> None:
+    if source.targets is not None:
+        raise InputError(
+            f"Few labels can only be chosen from a split whose pictures have one class each. Received: {source.name}, "
+            f"{source.split!r}, where a picture may have several. Choose another data set"
+        )
     if not source.labelled:
         raise InputError(
             f"Few labels can only be chosen from a split with labels. Received: {source.name}, {source.split!r}, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import tensorflow as tf
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
+    MultiLabel,
     Records,
     decode_named,
     records_from_table,
@@ -23,6 +25,9 @@ from tf_simclr.errors import InputError
 MEMORY_BUDGET = 2 << 30
 SHUFFLE_BUFFER = 50_000
 _MAX_INDEX = 2**36  # what the key of an augmentation has room for
+# PASCAL VOC: the classes of a picture, and those of them that more than difficult objects show.
+_SEVERAL_LABELS, _WITHOUT_DIFFICULT = "labels", "labels_no_difficult"
+_TARGETS_BATCH = 4096
 
 
 def load_tfds(
@@ -122,8 +127,8 @@ class _Reader:
         """One split, or slice of it, as a source."""
         num_examples = self._num_examples(split)
         image_key, label_key = self._keys()
-        classes = tuple(self.builder.info.features[label_key].names) if label_key else ()
-        notes = () if label_key else (f"{self.name} has no class labels: pretraining only",)
+        several = label_key is None and self._has_several_labels(_SEVERAL_LABELS)
+        classes, notes = self._classes(label_key, several)
         height, width, _ = self.builder.info.features[image_key].shape
         source = ImageSource(
             name=self.name,
@@ -135,6 +140,7 @@ class _Reader:
             records=self._streamed(split, image_key, label_key, num_examples),
             decode=lambda pair: decode_named(pair[0], pair[1]),
             notes=notes,
+            targets=functools.partial(self._targets, split, len(classes)) if several else None,
         )
         total = max(1, sum(info.num_examples for info in self.builder.info.splits.values()))
         size = self.builder.info.dataset_size * num_examples // total
@@ -179,10 +185,23 @@ class _Reader:
             )
         return usable[0], labels[0] if labels else None
 
+    def _classes(self, label_key: str | None, several: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names of the classes, and what a person should know of them."""
+        features = self.builder.info.features
+        if label_key:
+            return tuple(features[label_key].names), ()
+        if several:
+            note = f"a picture of {self.name} may have several classes: pretraining takes it as unlabelled"
+            return tuple(features[_SEVERAL_LABELS].feature.names), (note,)
+        return (), (f"{self.name} has no class labels: pretraining only",)
+
+    def _has_several_labels(self, key: str) -> bool:
+        features, kinds = self.builder.info.features, self.tfds.features
+        return _is_a(features, key, kinds.Sequence) and isinstance(features[key].feature, kinds.ClassLabel)
+
     def _streamed(self, split: str, image_key: str, label_key: str | None, num_examples: int) -> Records:
         """Records read from the files: in file order, or with shuffled files and a shuffle buffer."""
-        wanted = {image_key: True} | ({label_key: True} if label_key else {})
-        decoders = self.tfds.decode.PartialDecoding(wanted, decoders={image_key: self.tfds.decode.SkipDecoding()})
+        wanted = (image_key, label_key) if label_key else (image_key,)
 
         def standard(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             identity = example["tfds_id"]
@@ -193,26 +212,47 @@ class _Reader:
             }
 
         def records(seed: tf.Tensor | None) -> tf.data.Dataset:
-            options = {} if seed is None else {"shuffle_seed": seed}
-            dataset = self.builder.as_dataset(
-                split=split,
-                shuffle_files=seed is not None,
-                decoders=decoders,
-                read_config=self.tfds.ReadConfig(
-                    add_tfds_id=True,
-                    try_autocache=False,
-                    shuffle_reshuffle_each_iteration=False,
-                    interleave_cycle_length=1 if seed is None else 16,
-                    enable_ordering_guard=False,
-                    **options,
-                ),
-            )
+            dataset = self._examples(split, wanted, {image_key: self.tfds.decode.SkipDecoding()}, seed)
             if seed is not None:
                 buffer = min(self.shuffle_buffer, num_examples)
                 dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
             return dataset.map(standard)
 
         return records
+
+    def _targets(self, split: str, num_classes: int) -> MultiLabel:
+        """Several classes a picture, in file order; the pictures themselves are not read."""
+        keys = [key for key in (_SEVERAL_LABELS, _WITHOUT_DIFFICULT) if self._has_several_labels(key)]
+
+        def shown(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            every, clear = (
+                tf.reduce_any(tf.one_hot(example[key], num_classes, True, False, dtype=tf.bool), axis=0)
+                for key in (keys[0], keys[-1])
+            )
+            return clear, tf.logical_and(every, tf.logical_not(clear))
+
+        batches = self._examples(split, keys, {}, None).map(shown).batch(_TARGETS_BATCH)
+        positives, ignored = zip(*batches.as_numpy_iterator(), strict=True)
+        return MultiLabel(np.concatenate(positives), np.concatenate(ignored))
+
+    def _examples(
+        self, split: str, features: Sequence[str], decoders: dict[str, Any], seed: tf.Tensor | None
+    ) -> tf.data.Dataset:
+        """Some features of the examples, in file order, or with the files shuffled by a seed."""
+        options = {} if seed is None else {"shuffle_seed": seed}
+        return self.builder.as_dataset(
+            split=split,
+            shuffle_files=seed is not None,
+            decoders=self.tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
+            read_config=self.tfds.ReadConfig(
+                add_tfds_id=True,
+                try_autocache=False,
+                shuffle_reshuffle_each_iteration=False,
+                interleave_cycle_length=1 if seed is None else 16,
+                enable_ordering_guard=False,
+                **options,
+            ),
+        )
 
 
 def _is_a(features: Any, key: str, kind: type) -> bool:

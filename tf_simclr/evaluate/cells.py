@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_simclr.data.source import MultiLabel
 from tf_simclr.evaluate import metrics
 
 # Which encoder a cell is about.
@@ -87,4 +88,21 @@ def measured(verdict: Verdict, labels: np.ndarray, num_classes: int) -> dict[str
         "per_class": [per_class.get(label) for label in range(num_classes)],
         "confusion": metrics.confusion_matrix(verdict.predictions, labels, num_classes).tolist(),
         "details": verdict.details,
+    }
+
+
+def measured_multi_label(scores: np.ndarray, targets: MultiLabel, details: dict[str, Any]) -> dict[str, Any]:
+    """The fields metrics, per_class, confusion and details of a cell of pictures that may show several classes.
+
+    Args:
+        scores: real numbers [n, classes], the higher the likelier.
+        targets: of the same pictures. A class that none of them shows is left out of the mean.
+        details: as in Verdict.
+    """
+    per_class = metrics.average_precisions(scores, targets.positives, ignored=targets.ignored, missing="exclude")
+    return {
+        "metrics": {"map_11_point": float(np.mean(list(per_class.values())))},
+        "per_class": [per_class.get(label) for label in range(targets.positives.shape[1])],
+        "confusion": None,
+        "details": details,
     }

@@ -54,8 +54,8 @@ class StrengthFit:
 
 
 @dataclass(frozen=True, eq=False)
-class LogisticRegressionResult:
-    """A classifier, and how it was chosen.
+class LinearFit:
+    """Weights, and how they were chosen.
 
     Attributes:
         weights: float64 [classes, d].
@@ -75,7 +75,12 @@ class LogisticRegressionResult:
 
     def scores(self, features: npt.ArrayLike) -> np.ndarray:
         """Logits, float64 [n, classes], of features [n, d]."""
-        return _checked_features("features", features, self.weights.shape[1]) @ self.weights.T + self.biases
+        return checked_features("features", features, self.weights.shape[1]) @ self.weights.T + self.biases
+
+
+@dataclass(frozen=True, eq=False)
+class LogisticRegressionResult(LinearFit):
+    """A classifier, and how it was chosen."""
 
     def predict(self, features: npt.ArrayLike) -> np.ndarray:
         """Classes, int64 [n], of features [n, d]."""
@@ -124,7 +129,7 @@ def fit_logistic_regression(
             training example, fewer than two classes.
     """
     strengths = sorted(l2_strengths, reverse=True)
-    _check_settings(strengths, max_iterations, tolerance)
+    check_settings(strengths, max_iterations, tolerance)
     train = _checked("features", "labels", features, labels)
     classes = _class_count(train[1], num_classes)
     if validation is None:
@@ -132,16 +137,16 @@ def fit_logistic_regression(
         train, held_out = ((train[0][part], train[1][part]) for part in parts)
     else:
         held_out = _checked("validation features", "validation labels", *validation, classes, train[0].shape[1])
-    model, path = _new_model(max_iterations, tolerance), []
+    model, path = new_model(max_iterations, tolerance), []
     for l2 in strengths:
-        iterations, converged = _fit(model, *train, sklearn_c(l2, classes))
+        iterations, converged = fit_model(model, *train, sklearn_c(l2, classes))
         path.append(StrengthFit(l2, iterations, converged, _measured(metric, model.predict(held_out[0]), held_out[1])))
         if progress is not None:
             progress(path[-1])
     best = max(path, key=lambda fit: fit.validation)  # the first of equals, which is the strongest
-    final = _new_model(max_iterations, tolerance)
+    final = new_model(max_iterations, tolerance)
     x, y = (np.concatenate(arrays) for arrays in zip(train, held_out, strict=True))
-    iterations, converged = _fit(final, x, y, sklearn_c(best.l2, classes))
+    iterations, converged = fit_model(final, x, y, sklearn_c(best.l2, classes))
     weights, biases = _softmax_form(final.coef_, final.intercept_)
     return LogisticRegressionResult(weights, biases, best.l2, tuple(path), iterations, converged)
 
@@ -203,7 +208,8 @@ def sklearn_c(l2: float, num_classes: int) -> float:
     return (2 if num_classes == 2 else 1) / l2
 
 
-def _check_settings(strengths: list[float], max_iterations: int, tolerance: float) -> None:
+def check_settings(strengths: list[float], max_iterations: int, tolerance: float) -> None:
+    """Raises InputError where strengths, from strong to weak, or limits of a fit are out of range."""
     if not strengths:
         raise InputError("`l2_strengths` must not be empty. Received: no value. The paper's are L2_STRENGTHS")
     require_range("l2_strengths", strengths[-1], above=0)
@@ -219,11 +225,11 @@ def _checked(
     num_classes: int | None = None,
     dimensions: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    x = _checked_features(features_name, features, dimensions)
+    x = checked_features(features_name, features, dimensions)
     return x, as_labels(labels_name, labels, rows=len(x), num_classes=num_classes)
 
 
-def _checked_features(name: str, features: npt.ArrayLike, dimensions: int | None = None) -> np.ndarray:
+def checked_features(name: str, features: npt.ArrayLike, dimensions: int | None = None) -> np.ndarray:
     """Features in float64, because in float32 L-BFGS stops early at the weak strengths."""
     x: np.ndarray = as_features(name, features).astype(np.float64)
     if dimensions is not None and x.shape[1] != dimensions:
@@ -255,7 +261,7 @@ def _measured(metric: Metric, predictions: np.ndarray, labels: np.ndarray) -> fl
     return value
 
 
-def _new_model(max_iterations: int, tolerance: float) -> Any:
+def new_model(max_iterations: int, tolerance: float) -> Any:
     """scikit-learn's estimator, which starts each further fit from the one before."""
     try:
         from sklearn.linear_model import LogisticRegression
@@ -267,15 +273,29 @@ def _new_model(max_iterations: int, tolerance: float) -> Any:
     return LogisticRegression(solver="lbfgs", warm_start=True, max_iter=max_iterations, tol=tolerance)
 
 
-def _fit(model: Any, features: np.ndarray, labels: np.ndarray, c: float) -> tuple[int, bool]:
-    """Fits the model in place; its iterations and whether it converged, which is no warning but a result."""
+def fit_model(
+    model: Any, features: np.ndarray, labels: np.ndarray, c: float, counts: np.ndarray | None = None
+) -> tuple[int, bool]:
+    """Fits an estimator in place.
+
+    Args:
+        model: of `new_model`.
+        features: float64 [n, d].
+        labels: class numbers [n].
+        c: scikit-learn's C.
+        counts: bool [n], the examples that count; None: all.
+
+    Returns:
+        the iterations, and whether it converged, which is no warning but a result.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     threads = 1 if features.size * (labels.max() + 1) <= _ONE_THREAD_UP_TO else None
     with threadpool_limits(threads, user_api="blas"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.set_params(C=c).fit(features, labels)
+        # Weights of zero spare a copy of the features without the examples that do not count.
+        model.set_params(C=c).fit(features, labels, None if counts is None else counts.astype(np.float64))
     unfinished = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
     for other in (w for w in caught if w not in unfinished):
         warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)

@@ -87,17 +87,28 @@ def build_data(config: ExperimentConfig) -> Data:
         eval_split=data.eval_split if config.runtime.mode != "train" else None,
         seed=data.data_seed,
     )
-    if config.train.train_mode == "finetune" and not train.labelled:
-        raise InputError(
-            f"`train_mode` must be pretrain for pictures without labels. Received: train_mode=finetune, "
-            f"dataset={train.name}. Sort the pictures into one folder a class, or pass --train_mode=pretrain"
+    _require_labels_where_needed(config, train)
+    return Data(train, evaluation)
+
+
+def _require_labels_where_needed(config: ExperimentConfig, train: ImageSource) -> None:
+    if train.labelled:
+        return
+    several = train.targets is not None
+    kind = "with several classes each" if several else "without labels"
+    if config.train.train_mode == "finetune":
+        remedy = (
+            "Choose a data set with one class a picture" if several else "Sort the pictures into one folder a class"
         )
-    if config.train.untrained_baseline and not train.labelled:
         raise InputError(
-            f"`untrained_baseline` needs labels. Received: dataset={train.name} without any. Pass "
+            f"`train_mode` must be pretrain for pictures {kind}. Received: train_mode=finetune, "
+            f"dataset={train.name}. {remedy}, or pass --train_mode=pretrain"
+        )
+    if config.train.untrained_baseline:
+        raise InputError(
+            f"`untrained_baseline` needs one label a picture. Received: dataset={train.name}, pictures {kind}. Pass "
             "--untrained_baseline=False"
         )
-    return Data(train, evaluation)
 
 
 def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:

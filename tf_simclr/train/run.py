@@ -65,8 +65,10 @@ def train(
     Raises:
         InputError: a checkpoint that does not fit, or a run that diverged.
     """
+    # Where a picture may have several classes there is no supervised head, as without labels.
+    num_classes = source.num_classes if source.labelled else 0
     with strategy.scope():
-        trainer = build_trainer(config, durations, source.num_classes, contrastive=contrastive)
+        trainer = build_trainer(config, durations, num_classes, contrastive=contrastive)
     keep, state = config.checkpoint.keep_checkpoint_max, trainer.named_state()
     store = CheckpointStore(directory, state, keep, scratch=scratch, from_chief=workers.from_chief)
     start = store.restore_latest(say)
