@@ -113,9 +113,7 @@ def judging_of(checkpoint, directory, strategy=None, data=None, **settings):
     )
 
 
-EVERYTHING = (
-    "health,knn,linear_cached,logreg,linear,finetune_3per_class,finetune_grid,supervised,untrained"
-)
+EVERYTHING = "health,knn,linear_cached,logreg,linear,finetune_3per_class,finetune_grid,supervised,untrained"
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +321,9 @@ def test_stopping_and_going_on(everything, checkpoint, tmp_path):
     assert done == [1, 2, 2]
     stopping.stop.signal_name = None
     cells, _ = Runner(stopping).run()
-    uninterrupted = [cell for cell in whole if cell.encoder == PRETRAINED and cell.protocol in stopping.protocols.protocols]
+    uninterrupted = [
+        cell for cell in whole if cell.encoder == PRETRAINED and cell.protocol in stopping.protocols.protocols
+    ]
     assert len(cells) == 3
     for cell, other in zip(cells, uninterrupted, strict=True):
         assert dataclasses.replace(cell, seconds=0.0) == dataclasses.replace(other, seconds=0.0)

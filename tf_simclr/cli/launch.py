@@ -19,6 +19,7 @@ from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, resolve_du
 from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
+from tf_simclr.evaluate.online import plan_online
 from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.losses.nt_xent import chance_level
 from tf_simclr.train import checkpoints
@@ -68,7 +69,8 @@ def run_worker(config: ExperimentConfig, choice: Choice, scratch: str | None) ->
     strategy, chosen = build_strategy(config.runtime, choice)
     data = build_data(config)
     durations, workers = check_run(config, data, strategy), Workers(choice.worker, strategy)
-    session = Session(config, data, durations, strategy, StopRequest(), workers, scratch)
+    online = plan_online(config, data.train, data.evaluation)
+    session = Session(config, data, durations, strategy, StopRequest(), workers, scratch, online)
     for line in [f"TensorFlow {tf.__version__} on {chosen}", *describe(session)]:
         session.say(line)
     if config.runtime.mode == "eval":
@@ -143,6 +145,8 @@ def describe(session: Session) -> list[str]:
     )
     if config.train.train_mode == "pretrain":
         lines.append(f"contrastive loss at chance: ln(2 x {batch} - 1) = {chance_level(batch):.3f}")
+    if session.online is not None:
+        lines.append(session.online.describe(durations.online_eval_steps))
     if config.train.micro_batch_size:
         share = per_replica_batch("train_batch_size", batch, session.strategy)
         lines.append(describe_micro_batches(config.train.micro_batch_size, share))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tf_simclr.cli.main import say
+from tf_simclr.cli.online import Watch
 from tf_simclr.cli.progress import Observers, build_progress
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.follow import follow_checkpoints
+from tf_simclr.evaluate.online import OnlinePlan
 from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
@@ -39,6 +42,7 @@ class Session:
         stop: whether somebody asked to stop.
         workers: the processes that train together.
         scratch: where a worker that is not the chief writes what only the chief keeps; None on the chief.
+        online: what is evaluated while pretraining; None for nothing.
     """
 
     config: ExperimentConfig
@@ -48,6 +52,7 @@ class Session:
     stop: StopRequest
     workers: Workers
     scratch: str | None = None
+    online: OnlinePlan | None = None
 
     @property
     def say(self) -> Say:
@@ -70,24 +75,35 @@ class Session:
 def train_mode(session: Session) -> int:
     """Trains, evaluates where asked and possible, and exports; returns the exit code."""
     config = session.config
-    outcome = observed_train(session, session.directory)
+    watch = build_watch(session)
+    outcome = observed_train(session, session.directory, watch=watch)
     if not outcome.finished:
         return stopped(session, outcome)
     metrics: dict[str, float] = {}
-    if config.runtime.mode == "train_then_eval":
-        source = session.eval_source
-        if source is None:
+    online = watch.last if watch is not None else {}
+    source = session.eval_source
+    if config.runtime.mode == "train_then_eval" and source is not None:
+        metrics = evaluate_classifier(config, outcome.trainer, source, session.strategy)
+        if config.train.untrained_baseline and config.train.train_mode == "pretrain":
+            floor = untrained_baseline(session, source)
+            if floor is None:
+                return stopped(session, outcome)
+            metrics |= floor
+        report(session, outcome.step, metrics, online)
+    else:
+        if config.runtime.mode == "train_then_eval":
             session.say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
-        else:
-            metrics = evaluate_classifier(config, outcome.trainer, source, session.strategy)
-            if config.train.untrained_baseline and config.train.train_mode == "pretrain":
-                floor = untrained_baseline(session, source)
-                if floor is None:
-                    return stopped(session, outcome)
-                metrics |= floor
-            report(session, outcome.step, metrics)
-    export(session, outcome, metrics)
+        if online:
+            write_results(session.directory, outcome.step, online)
+    export(session, outcome, metrics | online)
     return 0
+
+
+def build_watch(session: Session) -> Watch | None:
+    """The online evaluation of a session; None where none was asked for."""
+    if session.online is None:
+        return None
+    return Watch(session.online, session.strategy, chief=session.scratch is None, say=session.say)
 
 
 def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> None:
@@ -106,20 +122,28 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
     session.say(f"SavedModel written to {path}")
 
 
-def observed_train(session: Session, directory: str, *, contrastive: bool = True) -> Outcome:
+def observed_train(
+    session: Session, directory: str, *, contrastive: bool = True, watch: Watch | None = None
+) -> Outcome:
     """Trains in a directory, with progress on the terminal and curves beside the checkpoints."""
     if session.scratch is not None:
         scratch = os.path.join(session.scratch, os.path.relpath(directory, session.directory))
-        return run_training(session, directory, Observers(), contrastive, scratch)
+        return run_training(session, directory, Observers(), contrastive, watch, scratch)
     progress = build_progress(say)
     try:
-        return run_training(session, directory, Observers(progress, SummaryWriter(directory)), contrastive, None)
+        observers = Observers(progress, SummaryWriter(directory))
+        return run_training(session, directory, observers, contrastive, watch, None)
     finally:
         progress.close()
 
 
 def run_training(
-    session: Session, directory: str, observer: Observers, contrastive: bool, scratch: str | None
+    session: Session,
+    directory: str,
+    observer: Observers,
+    contrastive: bool,
+    watch: Watch | None,
+    scratch: str | None,
 ) -> Outcome:
     """Calls the training of a session."""
     return train(
@@ -134,6 +158,7 @@ def run_training(
         contrastive=contrastive,
         workers=session.workers,
         scratch=scratch,
+        build_on_due=None if watch is None else lambda model: watch.on_due(model, observer),
     )
 
 
@@ -153,12 +178,12 @@ def untrained_tag(name: str) -> str:
     return name.replace("eval/", "untrained/")
 
 
-def report(session: Session, step: int, metrics: dict[str, float]) -> None:
-    """Prints accuracies and writes result files and summaries."""
+def report(session: Session, step: int, metrics: dict[str, float], online: Mapping[str, float] | None = None) -> None:
+    """Prints accuracies and writes result files, with those of the online evaluation, and summaries."""
     if session.scratch is not None:
         return
     config = session.config
-    write_results(config.runtime.directory, step, metrics)
+    write_results(config.runtime.directory, step, {**metrics, **(online or {})})
     directory = os.path.join(config.runtime.directory, config.evaluation.eval_name or "")
     SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
     head = "online linear" if config.train.train_mode == "pretrain" else "supervised"

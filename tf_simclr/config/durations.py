@@ -10,12 +10,26 @@ from tf_simclr.errors import InputError
 
 @dataclass(frozen=True)
 class Durations:
-    """Every length of a run in steps, computed once."""
+    """Every length of a run in steps, computed once.
+
+    Attributes:
+        train_steps: steps in all.
+        warmup_steps: of them, with a rising learning rate.
+        checkpoint_steps: between checkpoints.
+        steps_per_epoch: rounded, at least 1.
+        online_eval_steps: between evaluations of h while pretraining; 0 = never.
+    """
 
     train_steps: int
     warmup_steps: int
     checkpoint_steps: int
     steps_per_epoch: int
+    online_eval_steps: int = 0
+
+    def online_eval_is_due(self, step: int) -> bool:
+        """Whether h is evaluated after this many steps: at every interval's end, and at the end of the run."""
+        every = self.online_eval_steps
+        return bool(every) and step > 0 and (step % every == 0 or step >= self.train_steps)
 
 
 def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
@@ -47,7 +61,14 @@ def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
             "steps. Pass a smaller --warmup_epochs or train longer"
         )
     steps_per_epoch = max(1, round(num_examples / batch))
-    every = config.checkpoint.checkpoint_steps or max(
-        1, round(config.checkpoint.checkpoint_epochs * num_examples / batch)
+
+    def interval(epochs: float) -> int:
+        return max(1, round(epochs * num_examples / batch))
+
+    return Durations(
+        train_steps,
+        warmup_steps,
+        config.checkpoint.checkpoint_steps or interval(config.checkpoint.checkpoint_epochs),
+        steps_per_epoch,
+        online_eval_steps=interval(online) if (online := config.evaluation.eval_every_epochs) else 0,
     )
-    return Durations(train_steps, warmup_steps, every, steps_per_epoch)

@@ -49,6 +49,13 @@ class ExperimentConfig:
                 f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
                 "--micro_batch_size, or 0 for none"
             )
+        if self.evaluation.eval_every_epochs and self.train.train_mode != "pretrain":
+            raise InputError(
+                "`eval_every_epochs` must be 0 when fine-tuning: kNN and the linear classifier judge what is learnt "
+                f"without labels. Received: eval_every_epochs={self.evaluation.eval_every_epochs:g}, "
+                f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
+                "judge the head"
+            )
         if self.train.untrained_baseline and not self.train.lineareval_while_pretraining:
             raise InputError(
                 "`untrained_baseline` compares online linear heads. Received: "

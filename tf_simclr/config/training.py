@@ -118,13 +118,25 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class EvalConfig:
-    """How the supervised head is evaluated."""
+    """How the supervised head, and h while pretraining, are evaluated."""
 
     eval_steps: int = option(0, "Evaluation batches; 0 means every example exactly once.")
     eval_name: str | None = option(None, "Name appended to the evaluation's summary directory.")
     eval_timeout: float = option(3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.")
+    eval_every_epochs: float = option(
+        0.0,
+        "pretrain: epochs between evaluations of h on --eval_split by kNN (k = 200, T = 0.1) and a linear classifier "
+        "while training, and at the end; 0.5 is twice an epoch, 0 never. Needs labels.",
+    )
+    online_eval_examples: int = option(
+        10_000,
+        "--eval_every_epochs: labelled training pictures, chosen at random by --data_seed, that kNN searches and the "
+        "linear classifier learns from; all where there are fewer. k is at most their number.",
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("eval_steps", self.eval_steps, at_least=0)
         require_range("eval_timeout", self.eval_timeout, at_least=0)
+        require_range("eval_every_epochs", self.eval_every_epochs, at_least=0)
+        require_range("online_eval_examples", self.online_eval_examples, at_least=1)

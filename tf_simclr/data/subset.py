@@ -18,6 +18,7 @@ from tf_simclr.errors import InputError, require_range
 FORMAT = 1
 _SHOWN = 8
 _BATCH = 4096
+_ALL_CLASSES = 2**32  # a stream of random numbers that no class has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +136,34 @@ def hold_out(
         kept.append(order[count:])
     first, second = (table.subset(source, np.concatenate(part), memory_budget) for part in (kept, held))
     return first, second
+
+
+def chosen_at_random(source: ImageSource, number: int, *, seed: int = 0, memory_budget: int = MEMORY_BUDGET) -> Subset:
+    """Chooses labelled examples at random, whatever their classes: these are as frequent as in the split, about.
+
+    With the same seed a smaller choice is part of a larger one. Labels are read in one pass that decodes no picture.
+
+    Args:
+        source: as in `class_balanced`.
+        number: of examples, >= 1; where there are fewer, all are chosen.
+        seed: the choice depends on it.
+        memory_budget: as in `class_balanced`.
+
+    Returns:
+        the subset.
+
+    Raises:
+        InputError: no labels, or a number out of range.
+    """
+    require_range("number", number, at_least=1)
+    table = _Table.of(source)
+    usable = np.flatnonzero(table.usable)
+    if not usable.size:
+        raise InputError(
+            f"The split must have an example with a label. Received: {source.name}, {source.split!r}, without any. "
+            "Choose another split"
+        )
+    return table.subset(source, usable[_generator(seed, _ALL_CLASSES).permutation(usable.size)[:number]], memory_budget)
 
 
 # ---- Numbers ----

@@ -203,7 +203,8 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
 
     def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         found = model.endpoints(batch["image"], training=False)
-        return {name: averaged_over_space(found[name]) for name in endpoints} | {
+        # Float32, in which features are kept, already here: not every collective moves the narrow types.
+        return {name: tf.cast(averaged_over_space(found[name]), tf.float32) for name in endpoints} | {
             field: batch[field] for field in ("label", "mask", "row")
         }
 

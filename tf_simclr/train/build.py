@@ -79,12 +79,12 @@ def build_data(config: ExperimentConfig) -> Data:
     Raises:
         InputError: anything wrong with the data, or labels that the run needs and the data has not.
     """
-    data = config.data
+    data, online = config.data, config.evaluation.eval_every_epochs > 0
     train, evaluation = load_sources(
         data.dataset,
         data_dir=data.data_dir,
         train_split=data.train_split,
-        eval_split=data.eval_split if config.runtime.mode != "train" else None,
+        eval_split=data.eval_split if config.runtime.mode != "train" or online else None,
         seed=data.data_seed,
     )
     _require_labels_where_needed(config, train)

@@ -122,8 +122,9 @@ def _alone(stopping: bool, steps: int) -> int:
     return 0 if stopping else steps
 
 
-def _next_multiple(step: int, every: int) -> int:
-    return (step // every + 1) * every
+def _next_boundary(step: int, total: int, *intervals: int) -> int:
+    """The first multiple of an interval after `step`, at most `total`; an interval of 0 has none."""
+    return min([total, *((step // every + 1) * every for every in intervals if every)])
 
 
 def run_loop(
@@ -138,6 +139,7 @@ def run_loop(
     observer: Observer,
     stop: StopRequest,
     plan_call: Callable[[bool, int], int] = _alone,
+    on_due: Callable[[int], None] | None = None,
 ) -> int:
     """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
 
@@ -153,6 +155,8 @@ def run_loop(
         stop: asked between calls.
         plan_call: (whether to stop, steps that suit this process) -> steps of the next call, 0 to stop; several workers
             agree here, since their calls must be of the same steps.
+        on_due: called with the step where `durations.online_eval_is_due`, after its checkpoint where there is one; on
+            all workers at the same steps. None for nothing.
 
     Returns:
         the number of steps done.
@@ -164,7 +168,7 @@ def run_loop(
     window, clock = _Window(), _Clock(batch_size)
     summary_every = max(1, durations.steps_per_epoch // SUMMARIES_PER_EPOCH)
     while step < total:
-        boundary = min(total, _next_multiple(step, durations.checkpoint_steps), _next_multiple(step, summary_every))
+        boundary = _next_boundary(step, total, durations.checkpoint_steps, summary_every, durations.online_eval_steps)
         steps = plan_call(bool(stop), min(clock.steps_per_call(), boundary - step))
         if not steps:
             break
@@ -181,6 +185,8 @@ def run_loop(
         if step % durations.checkpoint_steps == 0 or step == total:
             save(step)
             saved = step
+        if on_due is not None and durations.online_eval_is_due(step):
+            on_due(step)
     if step > saved:
         save(step)
     return step

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
+from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import (
     Say,
     Trainer,
@@ -43,6 +45,7 @@ def train(
     contrastive: bool = True,
     workers: Workers,
     scratch: str | None = None,
+    build_on_due: Callable[[SimCLRModel], Callable[[int], None]] | None = None,
 ) -> Outcome:
     """Trains to exactly `durations.train_steps`, saving into `directory` and going on from what it finds there.
 
@@ -58,6 +61,8 @@ def train(
         contrastive: False trains only the linear head on the untrained encoder.
         workers: that train together.
         scratch: where a worker that is not the chief writes its checkpoints; None on the chief.
+        build_on_due: makes of the model what is called with every step where `durations.online_eval_is_due`; None for
+            nothing.
 
     Returns:
         the trained model, the step it reached, and whether that was the last.
@@ -77,6 +82,9 @@ def train(
     elif config.train.train_mode == "finetune" and config.train.checkpoint:
         load_pretrained(config, trainer.model, say)
     step = start or 0
+    on_due = build_on_due(trainer.model) if build_on_due is not None else None
+    if on_due is not None and durations.online_eval_is_due(step):
+        on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
         say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
         step = run_loop(
@@ -90,5 +98,6 @@ def train(
             observer=observer,
             stop=stop,
             plan_call=workers.plan_call,
+            on_due=on_due,
         )
     return Outcome(trainer, step, finished=step >= durations.train_steps)

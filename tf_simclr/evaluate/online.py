@@ -1,0 +1,166 @@
+"""Online evaluation: kNN and a linear classifier on h of the encoder as it is now, while it is pretrained.
+
+Both learn from one fixed choice of training pictures, seen as evaluation sees them, and are asked about the whole
+evaluation split. The encoder runs in inference mode: nothing of the run changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import ExperimentConfig, takes_central_crop
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.subset import chosen_at_random
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.knn import knn_accuracies
+from tf_simclr.evaluate.linear import train_linear
+from tf_simclr.nn.model import SimCLRModel
+
+KNN_TOP_1, LINEAR_TOP_1 = "eval/knn_top_1", "eval/linear_top_1"
+ENDPOINT = "final_avg_pool"
+# Of InstDisc's protocol, for the whole training split; a smaller gallery than k rows bounds it.
+K, TEMPERATURE = 200, 0.1
+# Not the 90 epochs and the batch of 4,096 of SimCLR's Appendix B.6: about 800 steps on 10,000 examples, in seconds.
+LINEAR_EPOCHS, LINEAR_BATCH = 20.0, 256
+
+
+@dataclass(frozen=True)
+class LabelledFeatures:
+    """h float32 [n, d] and labels int64 [n]."""
+
+    h: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class OnlinePlan:
+    """What online evaluation needs of a run.
+
+    Attributes:
+        gallery: labelled training pictures that kNN searches and the linear classifier learns from.
+        queries: the evaluation split.
+        batch_size: global; a multiple of the replicas.
+        image_size: side of the pictures.
+        seed: of the order in which the linear classifier sees the gallery.
+    """
+
+    gallery: ImageSource
+    queries: ImageSource
+    batch_size: int
+    image_size: int
+    seed: int
+
+    @property
+    def k(self) -> int:
+        """Neighbours that vote: 200, or the whole gallery where that is smaller."""
+        return min(K, self.gallery.num_examples)
+
+    def describe(self, steps: int) -> str:
+        """What happens every so many steps, in a line."""
+        reduced = f" in place of {K}, the size of the gallery" if self.k < K else ""
+        return (
+            f"online evaluation every {steps} steps and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) and "
+            f"a linear classifier on h of {self.gallery.num_examples} training pictures"
+        )
+
+
+def plan_online(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource | None) -> OnlinePlan | None:
+    """Chooses the gallery of a run; None where nothing is evaluated while training.
+
+    Args:
+        config: the experiment.
+        train: training split.
+        evaluation: evaluation split, None without any.
+
+    Raises:
+        InputError: no labels in one of the splits, fewer than two classes, or no evaluation split.
+    """
+    settings = config.evaluation
+    if not settings.eval_every_epochs or config.runtime.mode == "eval":
+        return None
+    _require_labels(settings.eval_every_epochs, train, evaluation)
+    assert evaluation is not None
+    return OnlinePlan(
+        gallery=chosen_at_random(train, settings.online_eval_examples, seed=config.data.data_seed).source,
+        queries=evaluation,
+        batch_size=config.data.eval_batch_size,
+        image_size=config.data.image_size,
+        seed=config.data.data_seed,
+    )
+
+
+def _require_labels(epochs: float, train: ImageSource, evaluation: ImageSource | None) -> None:
+    received = f"Received: eval_every_epochs={epochs:g}, dataset={train.name}"
+    if train.num_classes < 2:
+        classes = "one class only" if train.labelled else "no labels"
+        raise InputError(
+            f"--eval_every_epochs needs labels of two or more classes. {received} with {classes}. Sort the pictures "
+            "into one folder a class, or pass --eval_every_epochs=0"
+        )
+    if evaluation is None or not evaluation.labelled:
+        raise InputError(
+            f"--eval_every_epochs needs labels in an evaluation split. {received} without such a split. Pass one by "
+            "--eval_split, or --eval_every_epochs=0"
+        )
+
+
+class OnlineEvaluation:
+    """Measures a model again and again; its pass is traced once.
+
+    Args:
+        plan: what is measured on.
+        model: read anew at every call; no variable changes.
+        strategy: devices, those the model was made on.
+    """
+
+    def __init__(self, plan: OnlinePlan, model: SimCLRModel, strategy: tf.distribute.Strategy):
+        self._plan = plan
+        extract = build_extract(model, strategy, [ENDPOINT])
+
+        def pass_over(source: ImageSource) -> Callable[[], LabelledFeatures]:
+            batches = distributed_eval_batches(
+                source,
+                strategy,
+                batch_size=plan.batch_size,
+                image_size=plan.image_size,
+                central_crop=takes_central_crop(plan.image_size),
+            )
+
+            def features() -> LabelledFeatures:
+                found, labels = in_memory(extract, batches, source)
+                return LabelledFeatures(found[ENDPOINT], labels)
+
+            return features
+
+        self._passes = pass_over(plan.gallery), pass_over(plan.queries)
+
+    def features(self) -> tuple[LabelledFeatures, LabelledFeatures]:
+        """h of the gallery and of the queries now. Every worker must call it, and gets all rows."""
+        gallery, queries = self._passes
+        return gallery(), queries()
+
+    def figures(self, gallery: LabelledFeatures, queries: LabelledFeatures) -> dict[str, float]:
+        """eval/knn_top_1 and eval/linear_top_1, in [0, 1]. One worker is enough.
+
+        Raises:
+            InputError: features that are not finite, or queries without labels.
+        """
+        knn = knn_accuracies(
+            queries.h, queries.labels, gallery.h, gallery.labels, ks=[self._plan.k], temperatures=[TEMPERATURE]
+        )
+        classifier = train_linear(
+            gallery.h,
+            gallery.labels,
+            self._plan.gallery.num_classes,
+            epochs=LINEAR_EPOCHS,
+            batch_size=min(LINEAR_BATCH, len(gallery.labels)),
+            seed=self._plan.seed,
+        )
+        hits = classifier.logits(queries.h).argmax(axis=1) == queries.labels
+        return {KNN_TOP_1: knn[self._plan.k, TEMPERATURE], LINEAR_TOP_1: float(hits.mean())}
