@@ -156,7 +156,7 @@ def test_every_protocol_finds_something(everything):
 
 
 def test_no_protocol_changes_the_encoder(everything, checkpoint):
-    judging, _, before, run = everything
+    _, _, before, run = everything
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
     # The networks in memory served the frozen protocols; every weight and moving statistic is what was read.
     model = run._model(PRETRAINED, None)

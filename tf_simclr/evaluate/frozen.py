@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.evaluate.cells import Verdict, measured
+from tf_simclr.evaluate.cells import Verdict, measured, measured_multi_label
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.judging import Judging
 from tf_simclr.evaluate.knn import knn_predictions
 from tf_simclr.evaluate.linear import train_linear
-from tf_simclr.evaluate.logistic_regression import StrengthFit, fit_logistic_regression
+from tf_simclr.evaluate.logistic_regression import LinearFit, StrengthFit, fit_logistic_regression
+from tf_simclr.evaluate.multi_label import fit_one_vs_rest
 
 # What a protocol returns: for each of its settings, as a person reads it, the fields of a cell.
 Found = list[tuple[str, dict[str, Any]]]
@@ -66,41 +67,65 @@ def linear_cached(judging: Judging, features: FrozenFeatures, seed: int) -> Foun
 
 def logreg(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
     """L-BFGS with the l2 strength chosen on a validation split (SimCLR, Appendix B.8)."""
-    validation, tried = features.validation, []
+    fit = _fit_single_label if judging.splits.train.targets is None else _fit_multi_label
+    tried: list[StrengthFit] = []
     with judging.reporter.counting("logistic regression") as count:
 
-        def on_fit(fit: StrengthFit) -> None:
-            tried.append(fit)
+        def on_fit(strength: StrengthFit) -> None:
+            tried.append(strength)
             count(len(tried), len(judging.protocols.l2_strengths))
 
-        fitted = fit_logistic_regression(
-            features.train.features,
-            features.train.labels,
-            num_classes=judging.num_classes,
-            validation=None if validation is None else (validation.features, validation.labels),
-            seed=seed,
-            l2_strengths=judging.protocols.l2_strengths,
-            metric=judging.metric,
-            max_iterations=judging.protocols.logreg_iterations,
-            progress=on_fit,
-        )
+        settings = {
+            "seed": seed,
+            "l2_strengths": judging.protocols.l2_strengths,
+            "max_iterations": judging.protocols.logreg_iterations,
+            "progress": on_fit,
+        }
+        fitted = fit(judging, features, settings)
+    details = _how_it_was_fitted(judging, fitted)
     scores = fitted.scores(features.test.features)
-    best = max(fit.validation for fit in fitted.path)
-    details = {
-        "l2": fitted.l2,
-        "validation": best,
-        "converged": fitted.converged,
-        "iterations": fitted.iterations,
-        "strengths_tried": len(fitted.path),
-        "strengths_not_converged": [fit.l2 for fit in fitted.path if not fit.converged],
-    }
+    if judging.splits.test.targets is not None:
+        return [("", measured_multi_label(scores, judging.splits.test.targets(), details))]
+    verdict = Verdict(scores.argmax(axis=1), scores, details)
+    return [("", measured(verdict, features.test.labels, judging.num_classes))]
+
+
+def _fit_single_label(judging: Judging, features: FrozenFeatures, settings: dict[str, Any]) -> LinearFit:
+    validation = features.validation
+    return fit_logistic_regression(
+        features.train.features,
+        features.train.labels,
+        num_classes=judging.num_classes,
+        validation=None if validation is None else (validation.features, validation.labels),
+        metric=judging.metric,
+        **settings,
+    )
+
+
+def _fit_multi_label(judging: Judging, features: FrozenFeatures, settings: dict[str, Any]) -> LinearFit:
+    train, held = judging.splits.train.targets, judging.splits.validation
+    assert train is not None
+    validation = None
+    if held is not None and held.targets is not None and features.validation is not None:
+        validation = (features.validation.features, held.targets())
+    return fit_one_vs_rest(features.train.features, train(), validation=validation, **settings)
+
+
+def _how_it_was_fitted(judging: Judging, fitted: LinearFit) -> dict[str, Any]:
+    """A cell's details; says so where the last fit may still move."""
     if not fitted.converged:
         judging.reporter.say(
             f"note: the last fit, l2={fitted.l2:.3g}, did not reach its tolerance in {fitted.iterations} iterations: "
             "its accuracy may still move; pass a larger --logreg_iterations"
         )
-    verdict = Verdict(scores.argmax(axis=1), scores, details)
-    return [("", measured(verdict, features.test.labels, judging.num_classes))]
+    return {
+        "l2": fitted.l2,
+        "validation": max(fit.validation for fit in fitted.path),
+        "converged": fitted.converged,
+        "iterations": fitted.iterations,
+        "strengths_tried": len(fitted.path),
+        "strengths_not_converged": [fit.l2 for fit in fitted.path if not fit.converged],
+    }
 
 
 RUN: dict[str, Callable[[Judging, FrozenFeatures, int], Found]] = {

@@ -65,8 +65,8 @@ class OnlinePlan:
         """What happens every so many steps, in a line."""
         reduced = f" in place of {K}, the size of the gallery" if self.k < K else ""
         return (
-            f"online evaluation every {steps} steps and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) and "
-            f"a linear classifier on h of {self.gallery.num_examples} training pictures"
+            f"online evaluation every {steps} steps and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) "
+            f"and a linear classifier on h of {self.gallery.num_examples} training pictures"
         )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ from tf_simclr.nn.model import SimCLRModel
 
 FORMAT = 1
 CELLS_DIRECTORY, RUNS_DIRECTORY, FEATURES_DIRECTORY = "cells", "runs", "features"
+# What serves pictures with several classes each, and their metric.
+FOR_SEVERAL_CLASSES, MULTI_LABEL_METRIC = ("health", "logreg", "untrained"), "map_11_point"
 # What of the flags decides a protocol's result, apart from pictures, network, endpoint and seed.
 _SETTINGS = {
     "health": (),
@@ -264,6 +267,19 @@ class Runner:
         write_json(self._path(planned), values)
 
 
+def _require_fitting_metric(protocols: Sequence[str], metric: str, *, several: bool) -> None:
+    """Raises InputError where pictures with several classes, or with one, cannot be judged so."""
+    if several and not set(protocols) <= set(FOR_SEVERAL_CLASSES):
+        raise InputError(
+            f"Pictures with several classes each are judged by: {', '.join(FOR_SEVERAL_CLASSES)}. Received: "
+            f"protocols={','.join(protocols)}. Pass --protocols=logreg --metric={MULTI_LABEL_METRIC}"
+        )
+    if several != (metric == MULTI_LABEL_METRIC):
+        wanted = MULTI_LABEL_METRIC if several else "top_1 or mean_per_class"
+        kind = "several classes" if several else "one class"
+        raise InputError(f"`metric` must be {wanted} for pictures with {kind} each. Received: metric={metric}")
+
+
 def check(judging: Judging, model: SimCLRModel) -> None:
     """What can be known to fail before any protocol runs.
 
@@ -271,6 +287,7 @@ def check(judging: Judging, model: SimCLRModel) -> None:
         InputError: with the flag to change.
     """
     settings, train = judging.protocols, judging.splits.train
+    _require_fitting_metric(settings.protocol_names, settings.metric, several=train.targets is not None)
     for endpoint in settings.endpoint_names:
         require_choice("endpoints", endpoint, endpoint_names(model))
         if "linear" in settings.protocol_names:
