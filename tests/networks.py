@@ -1,13 +1,19 @@
-"""Networks for tests that compare training runs number by number."""
+"""Networks for tests: small ones to compare number by number, and a run that was never run."""
 
 from __future__ import annotations
 
+import json
+
 import tensorflow as tf
 
+from tf_simclr import compat
+from tf_simclr.config import build_config
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
+from tf_simclr.train.build import build_networks
+from tf_simclr.train.checkpoints import CheckpointStore
 
 
 def small_networks(config, num_classes):
@@ -23,3 +29,17 @@ def small_networks(config, num_classes):
     encoder = tf.keras.Model(inputs, {"final_avg_pool": h}, name="encoder")
     head = heads.build_projection_head(config.model.proj_head_mode, 8, 5, 2, style.norm)
     return SimCLRModel(encoder, head, heads.build_supervised_head(8, num_classes))
+
+
+def write_run(directory, flags, step):
+    """Leaves in a directory what a run of these flags does, with values that are nowhere as they were initialised."""
+    config = build_config(flags)
+    tf.keras.utils.set_random_seed(3)
+    model = build_networks(config, num_classes=10)
+    generator = tf.random.Generator.from_seed(2)
+    for variable in model.named_variables().values():
+        raw = compat.raw_variable(variable)
+        raw.assign(raw + generator.uniform(raw.shape, 0.0, 0.1))
+    CheckpointStore(str(directory), model.named_variables(), 2).save(step)
+    (directory / "flags.json").write_text(json.dumps(config.to_flags()))
+    return directory

@@ -12,8 +12,9 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
+from tests.networks import write_run
 from tf_simclr import compat
-from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig, build_config
+from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import runner as runner_module
 from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED
@@ -23,8 +24,6 @@ from tf_simclr.evaluate.logistic_regression import sklearn_c
 from tf_simclr.evaluate.runner import Runner, plan
 from tf_simclr.evaluate.trained import load_trained, read_config
 from tf_simclr.evaluate.whole_network import StoppedError
-from tf_simclr.train.build import build_networks
-from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Progress
 
@@ -55,17 +54,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """Directory of a run whose values are those of a network that was trained a little: nowhere as initialised."""
-    directory = tmp_path_factory.mktemp("run")
-    config = build_config(FLAGS)
-    tf.keras.utils.set_random_seed(3)
-    model = build_networks(config, num_classes=10)
-    generator = tf.random.Generator.from_seed(2)
-    for variable in model.named_variables().values():
-        raw = compat.raw_variable(variable)
-        raw.assign(raw + generator.uniform(raw.shape, 0.0, 0.1))
-    CheckpointStore(str(directory), model.named_variables(), 2).save(STEP)
-    (directory / "flags.json").write_text(json.dumps(config.to_flags()))
-    return directory
+    return write_run(tmp_path_factory.mktemp("run"), FLAGS, STEP)
 
 
 class Silent:
