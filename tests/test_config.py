@@ -24,6 +24,9 @@ from tf_simclr.errors import InputError
         ({"dataset": "folder"}, "Pass --data_dir=DIR"),
         ({"train_mode": "finetune", "ft_proj_selector": 4}, "at most 3"),
         ({"train_mode": "finetune", "ft_proj_selector": 2, "proj_head_mode": "linear"}, "at most 1"),
+        ({"eval_every_epochs": -1}, "`eval_every_epochs` must be >= 0"),
+        ({"online_eval_examples": 0}, "`online_eval_examples` must be >= 1"),
+        ({"eval_every_epochs": 0.5, "train_mode": "finetune"}, "`eval_every_epochs` must be 0 when fine-tuning"),
         ({"untrained_baseline": True, "lineareval_while_pretraining": False}, "untrained_baseline"),
     ],
 )
@@ -66,6 +69,18 @@ def test_checkpoints_by_epochs_or_steps():
     assert durations(train_epochs=20).checkpoint_steps == 10
     assert durations(train_epochs=20, checkpoint_epochs=2.5).checkpoint_steps == 25
     assert durations(train_epochs=20, checkpoint_steps=3).checkpoint_steps == 3
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0, 0), (1, 10), (0.5, 5), (2.5, 25), (0.001, 1), (1000, 10_000)])
+def test_online_evaluations_by_epochs(epochs, steps):
+    assert durations(train_epochs=20, eval_every_epochs=epochs).online_eval_steps == steps
+
+
+def test_online_evaluations_are_due_at_multiples_and_at_the_end():
+    found = durations(train_steps=23, warmup_epochs=0, eval_every_epochs=0.5)
+    assert [step for step in range(24) if found.online_eval_is_due(step)] == [5, 10, 15, 20, 23]
+    never = durations(train_steps=23, warmup_epochs=0)
+    assert not any(never.online_eval_is_due(step) for step in range(24))
 
 
 def test_a_batch_larger_than_the_data_is_refused():

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr.config import Durations
+from tf_simclr.train import loop as loop_module
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import DivergedError, build_train_function, run_loop
 
@@ -30,7 +31,7 @@ def counting_step(batch):
     return {"train/total_loss": tf.cast(batch, tf.float32)}
 
 
-def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8, on_save=None):
+def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8, on_save=None, online=0, on_due=None):
     strategy, saved, recorder = one_device(), [], Recorder()
     data = tf.data.Dataset.range(start, 10_000)
 
@@ -42,13 +43,14 @@ def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8,
     done = run_loop(
         train=build_train_function(strategy, step),
         iterator=iter(strategy.experimental_distribute_dataset(data)),
-        durations=Durations(total, 0, every, per_epoch),
+        durations=Durations(total, 0, every, per_epoch, online),
         start_step=start,
         batch_size=4,
         learning_rate=lambda s: 0.5 * s,
         save=save,
         observer=recorder,
         stop=stop if stop is not None else StopRequest(),
+        on_due=on_due,
     )
     return done, saved, recorder
 
@@ -61,6 +63,32 @@ def test_exactly_the_scheduled_steps_whatever_the_interval():
 
 def test_a_resumed_loop_keeps_the_rhythm_of_the_uninterrupted_one():
     assert loop(total=10, every=4, start=6)[:2] == (10, [8, 10])
+
+
+@pytest.fixture
+def long_calls(monkeypatch):
+    """Calls as long as the next boundary allows, whatever the speed of the machine."""
+    monkeypatch.setattr(loop_module._Clock, "steps_per_call", lambda clock: 1000)
+
+
+@pytest.mark.parametrize(
+    ("start", "online", "due"), [(0, 7, [7, 14, 20]), (8, 7, [14, 20]), (14, 7, [20]), (0, 10, [10, 20]), (0, 0, [])]
+)
+def test_evaluations_stop_calls_of_several_steps_exactly_where_they_are_due(long_calls, start, online, due):
+    seen = []
+    done, saved, recorder = loop(total=20, every=9, start=start, per_epoch=80, online=online, on_due=seen.append)
+    assert (done, seen) == (20, due)
+    stops = {9, 18, 20, *due}
+    assert [progress.step for progress in recorder.progress] == sorted(step for step in stops if step > start)
+    assert saved == [step for step in (9, 18, 20) if step > start]
+
+
+def test_a_checkpoint_is_written_before_the_evaluation_of_its_step(long_calls):
+    events = []
+    loop(
+        total=6, every=3, online=2, on_save=lambda at: events.append(("save", at)), on_due=lambda at: events.append(at)
+    )
+    assert events == [2, ("save", 3), 4, ("save", 6), 6]
 
 
 def test_windows_are_means_over_their_steps():

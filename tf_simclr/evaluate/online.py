@@ -64,9 +64,10 @@ class OnlinePlan:
     def describe(self, steps: int) -> str:
         """What happens every so many steps, in a line."""
         reduced = f" in place of {K}, the size of the gallery" if self.k < K else ""
+        every = "step" if steps == 1 else f"{steps} steps"
         return (
-            f"online evaluation every {steps} steps and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) "
-            f"and a linear classifier on h of {self.gallery.num_examples} training pictures"
+            f"online evaluation every {every} and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) and a "
+            f"linear classifier, on h of {self.gallery.num_examples} training pictures"
         )
 
 
