@@ -102,7 +102,7 @@ def test_the_classes_are_named_and_no_record_has_a_label(data_dir):
 
 def test_the_rest_refuses_what_needs_one_class_a_picture(data_dir):
     source, _ = opened(data_dir, "plain")
-    with pytest.raises(InputError, match=r"one class each\. Received: simclr_several_bits/plain"):
+    with pytest.raises(InputError, match=r"one class each. Received: simclr_several_bits/plain"):
         class_balanced(source, per_class=1)
     flags = {"dataset": "simclr_several_bits/plain", "data_dir": data_dir, "image_size": 32}
     with pytest.raises(InputError, match="`train_mode` must be pretrain for pictures with several classes each"):
