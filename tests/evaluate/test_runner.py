@@ -122,16 +122,8 @@ def test_every_protocol_finds_something(everything):
     judging, cells, _, _ = everything
     found = [(cell.protocol, cell.encoder) for cell in cells]
     assert found == [
-        ("health", PRETRAINED),
-        ("health", UNTRAINED),
-        ("knn", PRETRAINED),
-        ("knn", UNTRAINED),
-        ("linear_cached", PRETRAINED),
-        ("linear_cached", UNTRAINED),
-        ("logreg", PRETRAINED),
-        ("logreg", UNTRAINED),
-        ("linear", PRETRAINED),
-        ("linear", UNTRAINED),
+        *((name, PRETRAINED) for name in ("health", "knn", "linear_cached", "logreg", "linear")),
+        *((name, UNTRAINED) for name in ("health", "knn", "linear_cached", "logreg", "linear")),
         ("finetune_3per_class", PRETRAINED),
         ("finetune_grid", PRETRAINED),
         ("supervised", SCRATCH),

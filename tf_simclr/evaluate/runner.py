@@ -71,14 +71,22 @@ class Planned:
 
 
 def plan(judging: Judging) -> list[Planned]:
-    """Everything to do, in order: what costs least first."""
+    """Everything to do: the pretrained encoder first, then each untrained one, then what trains the whole network."""
     settings = judging.protocols
-    names, planned = settings.protocol_names, []
-    for name in (n for n in ("health", *FROZEN_PROTOCOLS, "linear") if n in names):
-        for encoder in (PRETRAINED, UNTRAINED)[: 1 + ("untrained" in names)]:
-            planned += [
-                Planned(name, encoder, e, s) for e in settings.endpoint_names for s in _seeds(judging, name, encoder)
-            ]
+    names = settings.protocol_names
+    on_encoders = [name for name in ("health", *FROZEN_PROTOCOLS, "linear") if name in names]
+    planned = [
+        Planned(name, PRETRAINED, endpoint, seed)
+        for name in on_encoders
+        for endpoint in settings.endpoint_names
+        for seed in ((None,) if _needs_no_seed(judging, name) else settings.seeds)
+    ]
+    planned += [
+        Planned(name, UNTRAINED, endpoint, seed)
+        for seed in settings.seeds * ("untrained" in names)
+        for name in on_encoders
+        for endpoint in settings.endpoint_names
+    ]
     for name in names:
         amount = read_labelled_training(name)
         if amount is not None or name == "finetune_grid":
@@ -87,10 +95,9 @@ def plan(judging: Judging) -> list[Planned]:
     return planned
 
 
-def _seeds(judging: Judging, protocol: str, encoder: str) -> tuple[int | None, ...]:
-    """The seeds a protocol on an encoder is run with; one run without a seed where nothing would depend on it."""
-    fixed = protocol in ("health", "knn") or (protocol == "logreg" and judging.splits.validation is not None)
-    return (None,) if fixed and encoder == PRETRAINED else judging.protocols.seeds
+def _needs_no_seed(judging: Judging, protocol: str) -> bool:
+    """Whether nothing of a protocol on the pretrained encoder is random."""
+    return protocol in ("health", "knn") or (protocol == "logreg" and judging.splits.validation is not None)
 
 
 class Runner:
