@@ -303,7 +303,7 @@ def test_stopping_and_going_on(everything, checkpoint, tmp_path):
     stopping.stop.signal_name = None
     cells, _ = Runner(stopping).run()
     uninterrupted = [
-        cell for cell in whole if cell.encoder == PRETRAINED and cell.protocol in stopping.protocols.protocols
+        cell for cell in whole if cell.encoder == PRETRAINED and cell.protocol in stopping.protocols.protocol_names
     ]
     assert len(cells) == 3
     for cell, other in zip(cells, uninterrupted, strict=True):
