@@ -110,6 +110,41 @@ def test_running_the_same_command_again_changes_nothing(pretrained, tiny_flags):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(pretrained, tiny_flags, tmp_path, capsys):
+    flags = [*tiny_flags, f"--model_dir={tmp_path}", "--mode=train_then_eval", "--untrained_baseline"]
+    flags += ["--eval_every_epochs=1", "--online_eval_examples=30"]
+    run(flags)
+    tags, result = tags_in(tmp_path), json.loads((tmp_path / "result.json").read_text())
+    for name in ("eval/knn_top_1", "eval/linear_top_1"):
+        assert [step for step, _ in tags[name]] == [3, 4]
+        assert tags[name][-1][1] == pytest.approx(result[name])
+        assert (result[name] * 22) % 1 == pytest.approx(0, abs=1e-4)
+        assert name not in tags_in(tmp_path / "untrained_baseline")
+    plain = json.loads((pretrained / "result.json").read_text())
+    assert plain == {name: result[name] for name in plain} and len(result) == len(plain) + 2
+    want, got = values_of(pretrained / "ckpt-4"), values_of(tmp_path / "ckpt-4")
+    assert [name for name in want if not np.array_equal(want[name], got[name])] == []
+    output = capsys.readouterr().out
+    assert "online evaluation every 3 steps and at the end: kNN (k = 30 in place of 200" in output
+    assert output.count("(online)") == 2
+    # The same command again only evaluates; the figures stay beside the others.
+    run(flags)
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert capsys.readouterr().out.count("(online)") == 1
+
+
+def test_online_evaluation_without_labels_ends_before_any_work(tiny_flags, tmp_path, capsys):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(16):
+        content = tf.io.encode_png(tf.fill([16, 16, 3], tf.cast(number, tf.uint8)))
+        (folder / f"{number}.png").write_bytes(content.numpy())
+    flags = [*tiny_flags, "--dataset=folder", f"--data_dir={folder}", "--train_split=train", "--eval_every_epochs=1"]
+    assert run_task("train", [*flags, f"--model_dir={tmp_path / 'run'}"]) == 2
+    assert "error: --eval_every_epochs needs labels" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_mode_eval_reads_the_run_s_own_flags_and_ends(pretrained, capsys):
     result = json.loads((pretrained / "result.json").read_text())
     run([f"--model_dir={pretrained}", "--mode=eval", "--eval_timeout=30"])
