@@ -155,7 +155,7 @@ def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
         return []
     parts = ["## Classes, in points", markdown_table(table)]
     if any(NOTHING in row[1:] for row in table[1:]):
-        parts.append(f"{NOTHING} stands where no judged picture shows the class.")
+        parts.append(f"Where {NOTHING} stands, no judged picture shows the class.")
     return parts
 
 
