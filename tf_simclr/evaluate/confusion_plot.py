@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,24 +16,27 @@ _MOST_TICKS = 21
 
 
 def require_matplotlib() -> Any:
-    """The module matplotlib.figure, which only plots need: a program that will draw asks for it before it works.
+    """The package matplotlib, which only plots need: a program that will draw asks for it before it works.
 
     Raises:
         InputError: matplotlib is missing.
     """
     try:
+        import matplotlib.backends.backend_agg
         import matplotlib.figure
+        import matplotlib.font_manager
     except ImportError as error:
         raise InputError(
             f"Plots need the package matplotlib. Received: {error}. Install it: pip install matplotlib, or the extra "
             "`notebooks` of this package"
         ) from error
-    return matplotlib.figure
+    return matplotlib
 
 
 def draw_confusion(counts: np.ndarray, class_names: Sequence[str], title: str) -> bytes:
     """A PNG of the matrix: the colour is the share of the true class, so that small classes are seen as well.
 
+    Colours follow the root of the share: errors are spread over many classes, and would be as white as nothing else.
     Names stand at the axes up to 40 classes, and counts in the cells up to 20; beyond, every k-th class has its number.
     The row of a class without pictures is grey.
 
@@ -50,22 +53,19 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str], title: str) -
         raise InputError(
             f"`counts` must be a square with a row for each of the {classes} names. Received: shape {counts.shape}"
         )
-    figure_module = require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
+    matplotlib = require_matplotlib()
     side = float(np.clip(0.42 * classes + 2.2, 4.5, 11))  # inches
     # A canvas of its own: the backend that a notebook has chosen stays.
-    figure = figure_module.Figure(figsize=(side + 0.8, side), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = matplotlib.figure.Figure(figsize=(side + 0.8, side), dpi=120, layout="constrained")
+    matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     axes = figure.add_subplot()
     sizes = counts.sum(axis=1, keepdims=True)
     shares = np.where(sizes > 0, counts / np.maximum(sizes, 1), np.nan)
     axes.set_facecolor("lightgrey")
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    picture = axes.imshow(shares, cmap="Blues", norm=matplotlib.colors.PowerNorm(0.5, 0, 1), interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.02)
     axes.set_title(title, parse_math=False, fontsize=11, wrap=True)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
     _label_axes(axes, class_names)
     if classes <= MOST_COUNTS:
         _write_counts(axes, counts, shares)
@@ -76,13 +76,17 @@ def draw_confusion(counts: np.ndarray, class_names: Sequence[str], title: str) -
 
 def _label_axes(axes: Any, class_names: Sequence[str]) -> None:
     classes = len(class_names)
+    kind = "class" if classes <= MOST_NAMES else "class, by its number"
+    axes.set_xlabel(f"predicted {kind}")
+    axes.set_ylabel(f"true {kind}")
     if classes > MOST_NAMES:
         ticks = range(0, classes, _tick_distance(classes))
         axes.set_xticks(ticks)
         axes.set_yticks(ticks)
         axes.tick_params(labelsize=8)
         return
-    names = [_shown(name, label) for label, name in enumerate(class_names)]
+    letters = _drawable()
+    names = [shown_name(name, label, letters) for label, name in enumerate(class_names)]
     size = 9 if classes <= MOST_COUNTS else 7
     axes.set_xticks(range(classes), names, rotation=60, ha="right", rotation_mode="anchor", parse_math=False)
     axes.set_yticks(range(classes), names, parse_math=False)
@@ -95,15 +99,28 @@ def _tick_distance(classes: int) -> int:
     return next(distance for distance in distances if -(-classes // distance) <= _MOST_TICKS)
 
 
-def _shown(name: str, label: int) -> str:
-    """The name on one line and not too long; the number of a class whose name the font cannot write."""
-    from matplotlib import font_manager
+def _drawable() -> Container[int]:
+    """The letters that the font of the axes has."""
+    fonts = require_matplotlib().font_manager
+    return fonts.get_font(fonts.findfont(fonts.FontProperties())).get_charmap()
 
+
+def shown_name(name: str, label: int, letters: Container[int]) -> str:
+    """What stands at an axis for a class: its name on one line, the middle of a long one left out.
+
+    Args:
+        name: of the class.
+        label: its number, which stands for a name that cannot be drawn.
+        letters: the code points that can be drawn.
+    """
     text = " ".join(name.split())
-    font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
-    if not text or any(ord(letter) not in font.get_charmap() for letter in text):
+    if not text or any(ord(letter) not in letters for letter in text):
         return f"class {label}"
-    return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
+    if len(text) <= LONGEST_NAME:
+        return text
+    # Both ends: long names differ in their last word as often as in their first.
+    end = (LONGEST_NAME - 1) // 2
+    return f"{text[: LONGEST_NAME - 1 - end].rstrip()}…{text[-end:].lstrip()}"
 
 
 def _write_counts(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
@@ -117,5 +134,5 @@ def _write_counts(axes: Any, counts: np.ndarray, shares: np.ndarray) -> None:
             ha="center",
             va="center",
             fontsize=9 if longest <= 4 else 7,
-            color="white" if shares[row, column] > 0.55 else "black",
+            color="white" if shares[row, column] > 0.3 else "black",
         )

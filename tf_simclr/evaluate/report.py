@@ -131,7 +131,9 @@ def write_report(directory: str, subject: Subject, cells: Sequence[Cell]) -> Rep
     write_json(paths.json, values)
     _write_whole(paths.markdown, report_markdown(subject, cells).encode())
     for path, row in zip(paths.plots, plots.values(), strict=True):
-        _write_whole(path, draw_confusion(_counts(row), subject.class_names, _title(row)))
+        counts = row.confusion
+        assert counts is not None, "only rows with a matrix have a plot"
+        _write_whole(path, draw_confusion(counts, subject.class_names, _title(row)))
     return paths
 
 
@@ -155,13 +157,13 @@ def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
         return []
     parts = ["## Classes, in points", markdown_table(table)]
     if any(NOTHING in row[1:] for row in table[1:]):
-        parts.append(f"{NOTHING} stands where no judged picture shows the class.")
+        parts.append(f"Where {NOTHING} stands, no judged picture shows the class.")
     return parts
 
 
 def _plot_names(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows that have a confusion matrix, each by the name of its file."""
-    shown = [row for row in rows if row.first.confusion is not None]
+    shown = [row for row in rows if row.confusion is not None]
     short = [_file_name(row.first.protocol, row.first.encoder, row.first.endpoint) for row in shown]
     names: dict[str, Row] = {}
     for row, name in zip(shown, short, strict=True):
@@ -184,13 +186,6 @@ def _file_name(*parts: str | None) -> str:
 def _title(row: Row) -> str:
     seeds = f" ({len(row.cells)} seeds added up)" if len(row.cells) > 1 else ""
     return f"{row.first.protocol}, {row.first.encoder}, {row.where}{seeds}"
-
-
-def _counts(row: Row) -> Any:
-    """The confusion matrix of a row that has one."""
-    counts = row.confusion
-    assert counts is not None
-    return counts
 
 
 def _write_whole(path: str, content: bytes) -> None:

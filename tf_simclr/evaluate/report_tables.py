@@ -167,10 +167,7 @@ def _seeds(row: Row) -> str:
 
 
 def _column_name(row: Row, rows: Sequence[Row]) -> str:
-    """The protocol, and what tells it from others of its name."""
-    namesakes = [other for other in rows if (other.first.protocol, other.first.encoder) == _identity(row)]
-    return row.first.protocol if len(namesakes) == 1 else f"{row.first.protocol}, {row.where}"
-
-
-def _identity(row: Row) -> tuple[str, str]:
-    return row.first.protocol, row.first.encoder
+    """The protocol, and what tells it from others of its name on the pretrained encoder."""
+    protocol = row.first.protocol
+    namesakes = [other for other in rows if other.first.protocol == protocol and other.first.encoder == PRETRAINED]
+    return protocol if len(namesakes) == 1 else f"{protocol}, {row.where}"

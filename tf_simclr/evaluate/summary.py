@@ -171,7 +171,12 @@ def summarise(subject: Subject, cells: Sequence[Cell]) -> list[Row]:
 
 
 def _row(subject: Subject, cells: Sequence[Cell]) -> Row:
-    names = dict.fromkeys(name for cell in cells for name in cell.metrics)
+    # An order of their own: report.json sorts its keys, and the cells read from it must give the same tables.
+    known = list(TITLES)
+    names = sorted(
+        {name for cell in cells for name in cell.metrics},
+        key=lambda name: (known.index(name) if name in known else len(known), name),
+    )
     summaries = {name: over_seeds(cell.metrics[name] for cell in cells if name in cell.metrics) for name in names}
     found = {name: _reference(subject, cells[0], name) for name in names}
     references = {name: reference for name, reference in found.items() if reference is not None}

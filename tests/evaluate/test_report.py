@@ -1,0 +1,505 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate import report as report_module
+from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell, Verdict, measured
+from tf_simclr.evaluate.confusion_plot import draw_confusion, shown_name
+from tf_simclr.evaluate.report import print_report, report_markdown, report_values, write_report
+from tf_simclr.evaluate.report_tables import (
+    duration,
+    escape_markdown,
+    health_rows,
+    markdown_table,
+    per_class_rows,
+    plain_table,
+    result_rows,
+    source_lines,
+    warning_lines,
+)
+from tf_simclr.evaluate.summary import Subject, summarise
+
+NAMES = ("plane", "bird|cat", "naïve café", "日本", "[red]dog", "__init__", "a$b$c")
+CLASSES = len(NAMES)
+
+
+def subject(**changes):
+    values = {
+        "checkpoint": "runs/a/ckpt-100",
+        "step": 100,
+        "digest": "0a1b",
+        "resnet_depth": 18,
+        "width_multiplier": 0.5,
+        "sk_ratio": 0.0,
+        "se_ratio": 0.0,
+        "stem": "cifar",
+        "dataset": "shapes",
+        "class_names": NAMES,
+        "train_pictures": 700,
+        "test_pictures": 140,
+        "image_size": 32,
+        "metric": "top_1",
+    }
+    return Subject(**{**values, **changes})
+
+
+def cell(protocol="linear", encoder=PRETRAINED, seed=0, *, endpoint="final_avg_pool", setting="", missing=None, **more):
+    """A protocol that is right for about three pictures in four, drawn by the seed."""
+    rng = np.random.default_rng([seed or 0, len(protocol), len(encoder)])
+    labels = rng.integers(0, CLASSES, 140)
+    labels[labels == missing] = 0
+    predictions = np.where(rng.random(140) < 0.75, labels, rng.integers(0, CLASSES, 140))
+    scores = np.eye(CLASSES)[predictions] + rng.random((140, CLASSES)) / 2
+    found = measured(Verdict(predictions, scores, {"strength": 0.5}), labels, CLASSES)
+    return Cell(protocol, encoder, endpoint, setting, seed, **{**found, "seconds": 1.5, **more})
+
+
+def health(seed=None, warning=None, **figures):
+    details = {"warning": warning}
+    values = figures or {"uniformity": -3.25, "effective_rank": 12.3456}
+    return Cell("health", PRETRAINED, "final_avg_pool", "", seed, values, details=details, seconds=0.5)
+
+
+@pytest.fixture
+def cells():
+    return [
+        cell("knn", seed=None, setting="k=200, T=0.1"),
+        *(cell(seed=seed) for seed in (0, 1, 2)),
+        *(cell(encoder=UNTRAINED, seed=seed) for seed in (0, 1)),
+        cell("supervised_10pct", SCRATCH, endpoint=None),
+        health(warning="few dimensions"),
+    ]
+
+
+@pytest.fixture
+def quick_plots(monkeypatch):
+    """For tests of the other files: a plot takes a second."""
+    monkeypatch.setattr(report_module, "draw_confusion", lambda *_: b"picture")
+
+
+def column(table, name):
+    return [row[table[0].index(name)] for row in table[1:]]
+
+
+def test_seeds_become_one_row_with_the_mean_and_deviation_of_numpy(cells):
+    rows = summarise(subject(), cells)
+    assert [(row.first.protocol, row.first.encoder, len(row.cells)) for row in rows] == [
+        ("knn", PRETRAINED, 1),
+        ("linear", PRETRAINED, 3),
+        ("linear", UNTRAINED, 2),
+        ("supervised_10pct", SCRATCH, 1),
+        ("health", PRETRAINED, 1),
+    ]
+    for row in rows:
+        for name, summary in row.metrics.items():
+            values = [one.metrics[name] for one in row.cells]
+            assert summary.mean == pytest.approx(np.mean(values))
+            assert summary.std == (pytest.approx(np.std(values, ddof=1)) if len(values) > 1 else None)
+            assert summary.runs == len(values)
+        assert row.seconds == pytest.approx(sum(one.seconds for one in row.cells))
+    three = rows[1]
+    np.testing.assert_allclose(three.per_class, np.mean([one.per_class for one in three.cells], axis=0))
+    assert three.confusion.sum() == 3 * 140
+    np.testing.assert_array_equal(three.confusion, sum(np.array(one.confusion) for one in three.cells))
+
+
+def test_the_order_of_the_cells_changes_nothing_but_the_order_of_the_rows(cells):
+    mixed = [cells[index] for index in np.random.default_rng(0).permutation(len(cells))]
+    there = {(row.first.protocol, row.first.encoder): row for row in summarise(subject(), cells)}
+    for row in summarise(subject(), mixed):
+        same = there[row.first.protocol, row.first.encoder]
+        assert {name: summary.mean for name, summary in row.metrics.items()} == pytest.approx(
+            {name: summary.mean for name, summary in same.metrics.items()}
+        )
+
+
+def test_endpoints_and_settings_stay_apart():
+    judged = [cell(endpoint=name, setting=k) for name in ("final_avg_pool", "block_group3") for k in ("k=20", "k=200")]
+    table = result_rows(subject(), summarise(subject(), judged))
+    assert column(table, "endpoint, setting") == [
+        "final_avg_pool; k=20",
+        "final_avg_pool; k=200",
+        "block_group3; k=20",
+        "block_group3; k=200",
+    ]
+
+
+def test_cells_of_the_table():
+    runs = [cell(seed=seed, metrics={"top_1": value, "top_5": 0.9}) for seed, value in enumerate((0.70, 0.72, 0.77))]
+    one = cell("finetune", endpoint=None, metrics={"top_1": 0.8765}, seconds=250.0)
+    assert result_rows(subject(), summarise(subject(), [*runs, one])) == [
+        ["protocol", "encoder", "endpoint, setting", "top-1", "top-5", "seeds", "time"],
+        ["linear", "pretrained", "final_avg_pool", "73.0 ± 3.6", "90.0 ± 0.0", "0, 1, 2", "4.5 s"],
+        ["finetune", "pretrained", "whole network", "87.6", "-", "0", "4 min 10 s"],
+    ]
+
+
+def test_another_metric_in_the_table():
+    judged = [cell(metrics={"top_1": 0.5, "mean_per_class": 0.25})]
+    table = result_rows(subject(metric="mean_per_class"), summarise(subject(), judged))
+    assert table[0][3:] == ["mean per class", "seeds", "time"]
+    assert table[1][3] == "25.0"
+
+
+def test_pictures_of_several_labels_have_a_figure_and_no_confusion(tmp_path):
+    several = cell("logreg", metrics={"map_11_point": 0.842}, confusion=None)
+    table = result_rows(subject(), summarise(subject(), [several]))
+    assert column(table, "top-1") == ["84.2 (11-point mAP)"]
+    assert column(result_rows(subject(metric="map_11_point"), summarise(subject(), [several])), "11-point mAP") == [
+        "84.2"
+    ]
+    assert write_report(str(tmp_path), subject(), [several]).plots == ()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+    assert "Confusion" not in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+PAPERS = {"resnet_depth": 50, "width_multiplier": 1.0, "stem": "imagenet", "dataset": "imagenet2012"}
+
+
+def test_figures_of_the_paper_stand_beside_the_pretrained_encoder():
+    whole = subject(**PAPERS)
+    judged = [
+        cell(),
+        cell(encoder=UNTRAINED),
+        cell(endpoint="block_group3"),
+        cell("finetune_1pct", endpoint=None),
+        cell("supervised_10pct", SCRATCH, endpoint=None),
+        cell("knn", seed=None),
+    ]
+    rows = summarise(whole, judged)
+    paper = column(result_rows(whole, rows), "paper")
+    assert paper == ["69.3 (top-5: 89.0)", "-", "-", "top-5: 75.5", "top-5: 80.4", "-"]
+    assert source_lines(rows) == [
+        "Paper, linear, top-1 69.3: SimCLR, Table 6",
+        "Paper, linear, top-5 89.0: SimCLR, Table 6",
+        "Paper, finetune_1pct, top-5 75.5: SimCLR, Table 7",
+        "Paper, supervised_10pct, top-5 80.4: SimCLR, Table 7",
+    ]
+    values = report_values(whole, judged)["rows"]
+    assert values[0]["reference"]["top_1"] == {"value": 0.693, "source": "SimCLR, Table 6"}
+    assert values[1]["reference"] is None
+
+
+@pytest.mark.parametrize(
+    "other", [{"resnet_depth": 18}, {"sk_ratio": 0.0625}, {"se_ratio": 0.25}, {"stem": "cifar"}, {"dataset": "folder"}]
+)
+def test_no_figure_of_the_paper_for_another_network(other):
+    changed = subject(**{**PAPERS, **other})
+    table = result_rows(changed, summarise(changed, [cell()]))
+    assert "paper" not in table[0]
+
+
+def test_health_has_a_table_of_its_own_figures():
+    runs = [health(0, loss=1.0, rank=10.0), health(1, loss=2.0, rank=10.5)]
+    rows = summarise(subject(), runs)
+    assert result_rows(subject(), rows) == []
+    assert health_rows(rows) == [
+        ["encoder", "endpoint, setting", "loss", "rank", "seeds", "time"],
+        ["pretrained", "final_avg_pool", "1.500 ± 0.707", "10.250 ± 0.354", "0, 1", "1.0 s"],
+    ]
+    assert health_rows(summarise(subject(), [cell()])) == []
+
+
+def test_warnings_are_said_once():
+    rows = summarise(subject(), [health(0, "few dimensions"), health(1, "few dimensions"), cell()])
+    assert warning_lines(rows) == ["health, pretrained, final_avg_pool: few dimensions"]
+    text = report_markdown(subject(), [health(0, "few | dimensions")])
+    assert "- Warning: health, pretrained, final_avg_pool: few \\| dimensions\n" in text
+
+
+def test_classes_of_the_pretrained_encoder(cells):
+    table = per_class_rows(subject(), summarise(subject(), cells))
+    assert table[0] == ["class", "knn", "linear"]
+    assert column(table, "class") == list(NAMES)
+    expected = np.mean([one.per_class for one in cells[1:4]], axis=0)
+    assert column(table, "linear") == [f"{100 * value:.1f}" for value in expected]
+    assert "no judged picture" not in report_markdown(subject(), cells)
+    assert per_class_rows(subject(), summarise(subject(), [cell(encoder=UNTRAINED), health()])) == []
+
+
+def test_columns_of_one_protocol_are_told_apart():
+    judged = [cell(), cell(endpoint="block_group3"), cell(encoder=UNTRAINED), cell("knn", encoder=PRETRAINED)]
+    assert per_class_rows(subject(), summarise(subject(), judged))[0] == [
+        "class",
+        "linear, final_avg_pool",
+        "linear, block_group3",
+        "knn",
+    ]
+
+
+def test_a_class_without_a_picture():
+    judged = [cell(seed=seed, missing=3) for seed in (0, 1)]
+    rows = summarise(subject(), judged)
+    assert [label for label, value in enumerate(rows[0].per_class) if value is None] == [3]
+    table = per_class_rows(subject(), rows)
+    assert table[4] == ["日本", "-"]
+    assert all(re.fullmatch(r"\d+\.\d", row[1]) for row in table[1:4] + table[5:])
+    assert "Where - stands, no judged picture shows the class." in report_markdown(subject(), judged)
+
+
+def split_markdown(line):
+    """The cells of a row as a reader of Markdown takes them."""
+    inner = re.split(r"(?<!\\)\|", line)[1:-1]
+    return [re.sub(r"\\(.)", r"\1", text.strip()) for text in inner]
+
+
+def test_markdown_gives_back_every_cell(cells):
+    table = per_class_rows(subject(), summarise(subject(), cells))
+    lines = markdown_table(table).splitlines()
+    assert [split_markdown(line) for line in lines[:1] + lines[2:]] == table
+    assert lines[1] == "| --- | --- | --- |"
+    assert "bird\\|cat" in lines[3] and "naïve café" in lines[4]
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a|b", "a\\|b"),
+        ("linear_cached", "linear_cached"),
+        ("_odd_", "\\_odd\\_"),
+        ("*a* `b` <c> [d]", "\\*a\\* \\`b\\` \\<c> \\[d\\]"),
+        ("two\nlines", "two lines"),
+        ("back\\slash", "back\\\\slash"),
+    ],
+)
+def test_markdown_of_odd_names(text, escaped):
+    assert escape_markdown(text) == escaped
+
+
+def test_plain_columns_stand_below_each_other():
+    lines = plain_table([["class", "x"], ["日本", "1"], ["naïve café", "22"]]).splitlines()
+    assert lines == ["class       x", "日本        1", "naïve café  22"]  # 日本 is four columns wide
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.0 s"), (59.94, "59.9 s"), (59.96, "1 min 0 s"), (250, "4 min 10 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_the_terminal_shows_what_the_tables_say(cells, stream):
+    odd = cell("logreg", setting="[bold]c=1[/bold]")
+    console = Console(file=stream(), width=160, color_system=None)
+    print_report(subject(), [*cells, odd], console)
+    shown = console.file.getvalue()
+    rows = summarise(subject(), [*cells, odd])
+    for line in [*result_rows(subject(), rows), *health_rows(rows)]:
+        assert any(all(text in printed for text in line) for printed in shown.splitlines()), line
+    assert "Warning: health, pretrained, final_avg_pool: few dimensions\n" in shown
+    assert ("─" in shown) == (stream is Terminal)
+
+
+def test_json_gives_back_the_same_report(cells, tmp_path, quick_plots):
+    paths = write_report(str(tmp_path / "deep" / "report"), subject(), cells)
+    with open(paths.json, encoding="utf-8") as file:
+        values = json.load(file)
+    again = [Cell.from_json(one) for one in values["cells"]]
+    assert again == cells
+    assert report_markdown(Subject.from_json(values["subject"]), again) == report_markdown(subject(), cells)
+    with open(paths.markdown, encoding="utf-8") as file:
+        assert file.read() == report_markdown(subject(), cells)
+    assert values["format"] == 1
+    assert values["subject"]["network"] == "ResNet-18 x0.5"
+    linear = values["rows"][1]
+    assert linear["metrics"]["top_1"]["runs"] == 3
+    assert linear["seeds"] == [{"seed": seed, "details": {"strength": 0.5}} for seed in (0, 1, 2)]
+
+
+def test_networks_by_name():
+    assert subject(resnet_depth=50, width_multiplier=4.0).network == "ResNet-50 x4"
+    assert subject(resnet_depth=152, width_multiplier=3, sk_ratio=0.0625).network == "ResNet-152 x3, SK 0.0625"
+
+
+def test_what_is_not_known_is_left_out():
+    text = report_markdown(subject(step=None, digest=None), [cell()])
+    assert "step" not in text and "digest" not in text
+    assert "- step: 100\n- digest of the values: 0a1b\n" in report_markdown(subject(), [cell()])
+
+
+def test_plots_by_name(cells, tmp_path, quick_plots):
+    more = [cell("knn", seed=None, setting=f"k={k}, T=0.1", endpoint="a/b") for k in (20, 200)]
+    paths = write_report(str(tmp_path), subject(), [*cells, *more])
+    names = [path.rsplit("/", 1)[1] for path in paths.plots]
+    assert names == [
+        "confusion_knn_pretrained_final_avg_pool.png",
+        "confusion_linear_pretrained_final_avg_pool.png",
+        "confusion_linear_untrained_final_avg_pool.png",
+        "confusion_supervised_10pct_from-scratch.png",
+        "confusion_knn_pretrained_a-b_k=20-T=0.1.png",
+        "confusion_knn_pretrained_a-b_k=200-T=0.1.png",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names, "report.json", "report.md"])
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\((.*)\)", text) == names
+    assert "linear, pretrained, final_avg_pool (3 seeds added up)" in text
+
+
+def test_names_that_become_alike_get_a_number(tmp_path, quick_plots):
+    alike = [cell(endpoint=endpoint) for endpoint in ("a/b", "a:b", "a b")]
+    paths = write_report(str(tmp_path), subject(), alike)
+    assert [path.rsplit("/", 1)[1] for path in paths.plots] == [
+        "confusion_linear_pretrained_a-b.png",
+        "confusion_linear_pretrained_a-b_2.png",
+        "confusion_linear_pretrained_a-b_3.png",
+    ]
+
+
+@pytest.mark.parametrize("interrupted", [".json", ".md", ".png"])
+def test_an_interrupted_file_leaves_the_old_one(tmp_path, monkeypatch, quick_plots, interrupted):
+    write_report(str(tmp_path), subject(), [cell()])
+    before = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {".json", ".md", ".png"}
+    rename = tf.io.gfile.rename
+
+    def fail_at_one(source, target, overwrite):
+        if target.endswith(interrupted):
+            raise OSError("full")
+        rename(source, target, overwrite)
+
+    monkeypatch.setattr(tf.io.gfile, "rename", fail_at_one)
+    with pytest.raises(OSError, match="full"):
+        write_report(str(tmp_path), subject(step=200), [cell()])
+    after = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after[interrupted] == before[interrupted]
+    assert (after[".json"] == before[".json"]) == (interrupted == ".json")
+
+
+def test_the_plots_are_pictures_of_the_rows(tmp_path):
+    paths = write_report(str(tmp_path), subject(), [cell(seed=0), cell(seed=1)])
+    (row,) = summarise(subject(), [cell(seed=0), cell(seed=1)])
+    drawn = draw_confusion(row.confusion, NAMES, "linear, pretrained, final_avg_pool (2 seeds added up)")
+    with open(paths.plots[0], "rb") as file:
+        np.testing.assert_array_equal(pixels(file.read()), pixels(drawn))
+
+
+def test_without_matplotlib_the_tables_are_written(cells, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"pip install matplotlib, or the extra `notebooks`"):
+        write_report(str(tmp_path), subject(), cells)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
+
+
+def pixels(png):
+    return tf.io.decode_png(png, channels=3).numpy()
+
+
+def share_of(colour, picture):
+    return np.mean(np.all(picture == colour, axis=-1))
+
+
+LIGHT_GREY = (211, 211, 211)
+
+
+def test_a_plot_is_coloured_by_the_share_of_the_true_class():
+    """Ten times the pictures in a class change neither its row's colour nor those of the others."""
+    counts = np.full((50, 50), 1) + 9 * np.eye(50, dtype=int)
+    names = [f"class {label}" for label in range(50)]
+    drawn = draw_confusion(counts, names, "title")
+    more = counts.copy()
+    more[4] *= 10
+    np.testing.assert_array_equal(pixels(draw_confusion(more, names, "title")), pixels(drawn))
+    assert share_of(LIGHT_GREY, pixels(drawn)) < 1e-3
+    more[4] = 0
+    emptied = pixels(draw_confusion(more, names, "title"))
+    # A fiftieth of a matrix that takes more than half of the picture.
+    assert 0.5 / 50 < share_of(LIGHT_GREY, emptied) < 1 / 50
+
+
+def test_counts_are_written_for_few_classes():
+    for classes, written in ((20, True), (21, False)):
+        counts = 3 * np.eye(classes, dtype=int)
+        names = [str(label) for label in range(classes)]
+        # Twice the pictures are the same shares: only the numbers in the cells can tell.
+        once, twice = pixels(draw_confusion(counts, names, "")), pixels(draw_confusion(2 * counts, names, ""))
+        assert (once != twice).any() == written
+
+
+def test_names_are_written_up_to_forty_classes():
+    for classes, written in ((40, True), (41, False)):
+        counts = np.eye(classes, dtype=int)
+        first, second = (
+            pixels(draw_confusion(counts, [f"{letter}{n}" for n in range(classes)], "")) for letter in "ab"
+        )
+        assert (first.shape != second.shape or (first != second).any()) == written
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("names", [NAMES, ["😀", "", "two\nlines", "$", "a_{b", "%", "a name that is far too long"]])
+def test_odd_names_are_drawn_without_a_warning(names):
+    png = draw_confusion(np.eye(CLASSES, dtype=int), names, "finetune_10pct, $x$")
+    assert min(pixels(png).shape[:2]) > 500
+
+
+def test_names_at_the_axes():
+    letters = set(range(32, 127))
+    assert shown_name("two\nlines", 3, letters) == "two lines"
+    assert shown_name("日本", 3, letters) == "class 3"
+    assert shown_name("  ", 3, letters) == "class 3"
+    assert shown_name("exactly 18 letters", 3, letters) == "exactly 18 letters"
+    assert shown_name("American bulldog puppy", 3, letters) == "American…og puppy"
+    assert len(shown_name("x" * 50, 3, letters)) == 18
+
+
+def test_a_plot_leaves_matplotlib_as_it_was():
+    program = (
+        "import sys, numpy\n"
+        "from tf_simclr.evaluate.confusion_plot import draw_confusion\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "draw_confusion(numpy.eye(2, dtype=int), 'ab', '')\n"
+        "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_plot_needs_a_name_for_each_class():
+    with pytest.raises(InputError, match=r"each of the 3 names. Received: shape \(2, 2\)"):
+        draw_confusion(np.eye(2, dtype=int), "abc", "")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([], "at least one result"),
+        ([cell(), cell()], r"linear, pretrained, final_avg_pool, seed 0 twice"),
+        ([health(), health()], "twice"),
+        ([cell(metrics={"top_1": float("nan")})], r"finite ones.*linear, pretrained"),
+        ([cell(metrics={})], "must have figures"),
+        ([cell(per_class=[0.5])], r"`per_class`.*7 classes.*with 1\."),
+        ([cell(confusion=[[1]])], r"`confusion`.*7 classes.*with 1\."),
+        ([dataclasses.replace(cell(), encoder="trained")], "pretrained, untrained, from scratch"),
+    ],
+)
+def test_cells_that_make_no_report(wrong, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        write_report(str(tmp_path / "out"), subject(), wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plot_that_fails_leaves_the_tables(cells, tmp_path, monkeypatch):
+    def fail(*_arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(report_module, "draw_confusion", fail)
+    with pytest.raises(MemoryError):
+        write_report(str(tmp_path), subject(), cells)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
