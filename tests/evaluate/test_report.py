@@ -393,7 +393,7 @@ def test_the_plots_are_pictures_of_the_rows(tmp_path):
 
 def test_without_matplotlib_the_tables_are_written(cells, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(InputError, match=r"pip install matplotlib, or the extra `notebooks`"):
+    with pytest.raises(InputError, match=r"pip install matplotlib, or the extra `evaluate`"):
         write_report(str(tmp_path), subject(), cells)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,7 +15,9 @@ from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import Cell
+from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Judging, open_splits
+from tf_simclr.evaluate.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.report import print_report, write_report
 from tf_simclr.evaluate.runner import Runner
 from tf_simclr.evaluate.summary import Subject
@@ -150,12 +151,6 @@ def report(judging: Judging, digest: str, cells: list[Cell]) -> None:
 
 def require_packages(protocols: ProtocolConfig) -> None:
     """Raises InputError where a package is missing that would be needed hours later."""
-    needed = {"matplotlib": "matplotlib"}
+    require_matplotlib()
     if "logreg" in protocols.protocol_names:
-        needed["sklearn"] = "scikit-learn"
-    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise InputError(
-            f"judging needs packages that are not installed: {', '.join(missing)}. Received: "
-            f"protocols={protocols.protocols}. Install them: pip install {' '.join(missing)}"
-        )
+        require_scikit_learn()

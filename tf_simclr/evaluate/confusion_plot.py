@@ -28,7 +28,7 @@ def require_matplotlib() -> Any:
     except ImportError as error:
         raise InputError(
             f"Plots need the package matplotlib. Received: {error}. Install it: pip install matplotlib, or the extra "
-            "`notebooks` of this package"
+            "`evaluate` of this package"
         ) from error
     return matplotlib
 

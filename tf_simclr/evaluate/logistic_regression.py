@@ -261,16 +261,27 @@ def _measured(metric: Metric, predictions: np.ndarray, labels: np.ndarray) -> fl
     return value
 
 
-def new_model(max_iterations: int, tolerance: float) -> Any:
-    """scikit-learn's estimator, which starts each further fit from the one before."""
+def require_scikit_learn() -> Any:
+    """The package's linear models: a program that will fit asks for them before it works.
+
+    Raises:
+        InputError: scikit-learn is missing.
+    """
     try:
-        from sklearn.linear_model import LogisticRegression
+        import sklearn.linear_model
     except ImportError as error:
         raise InputError(
             f"Logistic regression needs the package scikit-learn. Received: {error}. Install it: pip install "
-            "scikit-learn"
+            "scikit-learn, or the extra `evaluate` of this package"
         ) from error
-    return LogisticRegression(solver="lbfgs", warm_start=True, max_iter=max_iterations, tol=tolerance)
+    return sklearn.linear_model
+
+
+def new_model(max_iterations: int, tolerance: float) -> Any:
+    """scikit-learn's estimator, which starts each further fit from the one before."""
+    return require_scikit_learn().LogisticRegression(
+        solver="lbfgs", warm_start=True, max_iter=max_iterations, tol=tolerance
+    )
 
 
 def fit_model(

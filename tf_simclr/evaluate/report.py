@@ -25,7 +25,7 @@ from tf_simclr.evaluate.report_tables import (
     terminal_table,
     warning_lines,
 )
-from tf_simclr.evaluate.results import write_json
+from tf_simclr.evaluate.results import write_json, write_whole
 from tf_simclr.evaluate.summary import Row, Subject, summarise
 
 FORMAT = 1
@@ -128,12 +128,12 @@ def write_report(directory: str, subject: Subject, cells: Sequence[Cell]) -> Rep
         os.path.join(directory, MARKDOWN_FILE),
         tuple(os.path.join(directory, name) for name in plots),
     )
-    write_json(paths.json, values)
-    _write_whole(paths.markdown, report_markdown(subject, cells).encode())
+    write_json(paths.json, values, indent=None)
+    write_whole(paths.markdown, report_markdown(subject, cells).encode())
     for path, row in zip(paths.plots, plots.values(), strict=True):
         counts = row.confusion
         assert counts is not None, "only rows with a matrix have a plot"
-        _write_whole(path, draw_confusion(counts, subject.class_names, _title(row)))
+        write_whole(path, draw_confusion(counts, subject.class_names, _title(row)))
     return paths
 
 
@@ -186,11 +186,3 @@ def _file_name(*parts: str | None) -> str:
 def _title(row: Row) -> str:
     seeds = f" ({len(row.cells)} seeds added up)" if len(row.cells) > 1 else ""
     return f"{row.first.protocol}, {row.first.encoder}, {row.where}{seeds}"
-
-
-def _write_whole(path: str, content: bytes) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never a half."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)

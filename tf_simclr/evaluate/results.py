@@ -9,17 +9,17 @@ from typing import Any
 import tensorflow as tf
 
 
-def _write_whole(path: str, text: str) -> None:
+def write_whole(path: str, content: bytes) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a half."""
     temporary = f"{path}.{os.getpid()}.tmp"
-    with tf.io.gfile.GFile(temporary, "w") as file:
-        file.write(text)
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(content)
     tf.io.gfile.rename(temporary, path, overwrite=True)
 
 
-def write_json(path: str, values: dict[str, Any]) -> None:
-    """Writes values as JSON, keys sorted."""
-    _write_whole(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+def write_json(path: str, values: dict[str, Any], *, indent: int | None = 2) -> None:
+    """Writes values as JSON, keys sorted; without `indent` on one line, which suits matrices of numbers."""
+    write_whole(path, (json.dumps(values, indent=indent, sort_keys=True) + "\n").encode())
 
 
 def write_results(model_dir: str, step: int, metrics: dict[str, Any]) -> None:

@@ -271,7 +271,7 @@ class Runner:
     def _store(self, planned: Planned, cells: list[Cell]) -> None:
         tf.io.gfile.makedirs(os.path.join(self._directory, CELLS_DIRECTORY))
         values = {"identity": self._identity(planned), "cells": [cell.to_json() for cell in cells]}
-        write_json(self._path(planned), values)
+        write_json(self._path(planned), values, indent=None)
 
 
 def _require_fitting_metric(protocols: Sequence[str], metric: str, *, several: bool) -> None:
