@@ -17,7 +17,7 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.shapes import SHAPES, shapes_source
 from tf_simclr.data.source import ImageSource, records_from_table
-from tf_simclr.data.subset import class_balanced, read_chosen, write_chosen
+from tf_simclr.data.subset import class_balanced, hold_out, read_chosen, require_every_class, write_chosen
 from tf_simclr.data.tfds_source import load_tfds
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
@@ -368,3 +368,34 @@ def test_bad_input_teaches(source, arguments, message):
     with pytest.raises(InputError, match=message) as caught:
         class_balanced(source, **arguments)
     assert "\n" not in str(caught.value)
+
+
+# ---- Parts of a split ----
+
+
+def test_hold_out_keeps_the_shares_of_the_classes():
+    source = shapes_source("train[:200]")
+    kept, held = hold_out(source, 0.25, seed=3)
+    assert set(kept.indices).isdisjoint(held.indices)
+    assert sorted(kept.indices + held.indices) == list(range(200))
+    sizes = np.bincount([int(record["label"]) for record in source.records(None)])
+    assert held.counts == tuple(np.round(0.25 * sizes).astype(int))
+    assert held.source.num_examples == len(held.indices)
+    assert hold_out(source, 0.25, seed=3)[1].indices == held.indices
+    assert hold_out(source, 0.25, seed=4)[1].indices != held.indices
+
+
+def test_hold_out_leaves_one_of_each_class_on_both_sides():
+    kept, held = hold_out(shapes_source("train[:60]"), 0.001)
+    assert min(kept.counts) >= 1
+    assert held.counts == (1,) * 10
+    with pytest.raises(InputError, match="at most one of"):
+        hold_out(shapes_source("train[:10]"), 0.1)
+    with pytest.raises(InputError, match="`fraction` must be > 0 and < 1"):
+        hold_out(shapes_source("train[:60]"), 1.0)
+
+
+def test_every_class_is_required():
+    require_every_class(shapes_source("train[:60]"))
+    with pytest.raises(InputError, match="without any"):
+        require_every_class(shapes_source("train[:4]"))
