@@ -145,6 +145,9 @@ class NoDownloads:
     def download_and_extract(self, addresses):
         return dict.fromkeys(addresses, self.folder) if isinstance(addresses, dict) else self.folder
 
+    def extract(self, path):
+        return self.folder
+
     def iter_archive(self, path):
         return iter(())
 
