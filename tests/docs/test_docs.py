@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"))
 )
-CONFIGS = sorted(ROOT.glob("configs/*.cfg"))
+CONFIGS = sorted(ROOT.glob("configs/**/*.cfg"))
 RUNNABLE = "runnable"
 FEWEST_BLOCKS = 10
 # Flags in the documentation that belong to other programs.
