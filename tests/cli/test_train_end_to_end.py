@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -48,10 +50,17 @@ def tags_in(directory):
 
 
 @pytest.fixture(scope="module")
-def pretrained(tmp_path_factory, tiny_flags):
-    directory = tmp_path_factory.mktemp("pretrained")
-    run([*tiny_flags, f"--model_dir={directory}", "--mode=train_then_eval", "--untrained_baseline"])
-    return directory
+def pretraining(tmp_path_factory, tiny_flags):
+    """The directory of a run, and what it printed."""
+    directory, output = tmp_path_factory.mktemp("pretrained"), io.StringIO()
+    with contextlib.redirect_stdout(output):
+        run([*tiny_flags, f"--model_dir={directory}", "--mode=train_then_eval", "--untrained_baseline"])
+    return directory, output.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pretrained(pretraining):
+    return pretraining[0]
 
 
 def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
@@ -349,6 +358,5 @@ def test_bad_input_is_one_line_and_not_exit_code_0(tmp_path, tiny_flags, capsys,
     assert error.startswith("error: ") and error.count("\n") == 1 and "Received" in error
 
 
-def test_chance_is_logged(pretrained, tiny_flags, tmp_path, capsys):
-    run(tiny_flags, f"--model_dir={pretrained}")
-    assert f"contrastive loss at chance: ln(2 x 16 - 1) = {math.log(31):.3f}" in capsys.readouterr().out
+def test_chance_is_logged(pretraining):
+    assert f"contrastive loss at chance: ln(2 x 16 - 1) = {math.log(31):.3f}" in pretraining[1]

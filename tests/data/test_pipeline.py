@@ -21,6 +21,7 @@ SIZE = 8
 # Colour and blur take seconds to trace, and matter only where views are compared with those of one picture.
 POLICY = ViewPolicy.crop_and_flip(SIZE)
 FULL = ViewPolicy(image_size=SIZE)
+EPOCHS_IN_BATCHES = 23  # 23 batches of 4 are 4 epochs of 23
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,19 @@ def train(source, count, **arguments):
     return collect(train_batches(source, **arguments), count)
 
 
+@pytest.fixture(scope="module")
+def stream():
+    """The first batches of a source as `train` makes them by default; each stream is made once a module."""
+    made = {}
+
+    def batches_of(source, count):
+        if id(source) not in made:
+            made[id(source)] = source, train(source, EPOCHS_IN_BATCHES)
+        return made[id(source)][1][:count]
+
+    return batches_of
+
+
 def decoded(source):
     """The records in canonical order, each with its picture."""
     records = source.records(None).map(lambda r: r | {"image": source.decode(r["data"])})
@@ -77,20 +91,20 @@ def assert_same(first, second):
 # ---- Training ----
 
 
-def test_shapes_and_ranges_are_static_and_right(source):
+def test_shapes_and_ranges_are_static_and_right(source, stream):
     spec = train_batches(source, policy=POLICY, batch_size=4, num_views=3, seed=0).element_spec
     assert [tuple(v.shape) for v in spec["views"]] == [(4, SIZE, SIZE, 3)] * 3
     assert {k: (tuple(s.shape), s.dtype) for k, s in spec.items() if k != "views"} == {
         k: ((4,), tf.int64) for k in ("label", "index", "epoch")
     }
-    (batch,) = train(source, 1)
+    (batch,) = stream(source, 1)
     views = np.stack(batch["views"])
     assert views.dtype == np.float32 and views.min() >= 0 and views.max() <= 1
     assert np.abs(views[0] - views[1]).max(axis=(1, 2, 3)).min() > 0.01
 
 
-def test_every_example_once_an_epoch_and_batches_run_across_its_end(source):
-    batches = train(source, 23)  # 23 batches of 4 are 4 epochs of 23
+def test_every_example_once_an_epoch_and_batches_run_across_its_end(source, stream):
+    batches = stream(source, EPOCHS_IN_BATCHES)
     index = np.concatenate([b["index"] for b in batches])
     epoch = np.concatenate([b["epoch"] for b in batches])
     np.testing.assert_array_equal(epoch, np.repeat(np.arange(4), 23))
@@ -112,15 +126,15 @@ def test_views_are_a_function_of_seed_epoch_example_and_view(name, request):
                 np.testing.assert_allclose(batch["views"][view][row], wanted, atol=1e-4)
 
 
-def test_seed_decides_order_and_views(small):
-    first = train(small, 3)
+def test_seed_decides_order_and_views(small, stream):
+    first = stream(small, 3)
     assert_same(first, train(small, 3))
     other = train(small, 3, seed=2)
     assert any((a["index"] != b["index"]).any() for a, b in zip(first, other, strict=True))
 
 
-def test_resumption_goes_on_exactly(source):
-    uninterrupted = train(source, 19)
+def test_resumption_goes_on_exactly(source, stream):
+    uninterrupted = stream(source, 19)
     for start in (5, 6, 17):  # within the first epoch, across its end, and in the third
         assert_same(uninterrupted[start : start + 2], train(source, 2, start_step=start))
 
@@ -147,12 +161,12 @@ def test_parallelism_changes_nothing(source):
     assert_same(train(source, 8, parallelism=1), train(source, 8, parallelism=4))
 
 
-def test_cache_changes_nothing(varied):
-    assert_same(train(varied, 8), train(varied, 8, cache=True))
+def test_cache_changes_nothing(varied, stream):
+    assert_same(stream(varied, 8), train(varied, 8, cache=True))
 
 
-def test_global_seed_changes_nothing(small):
-    first = train(small, 2)
+def test_global_seed_changes_nothing(small, stream):
+    first = stream(small, 2)
     tf.random.set_seed(123)
     assert_same(first, train(small, 2))
 

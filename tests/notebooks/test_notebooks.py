@@ -47,11 +47,7 @@ TINY = {
         "BATCH_SIZE": 10,
         "EPOCHS": 2,
     },
-    "load_and_inference": {
-        "PRETRAIN_FLAGS": list(TINY_PRETRAINING),
-        "GALLERY_SPLIT": "train[:40]",
-        "QUERY_SPLIT": "test[:20]",
-    },
+    "load_and_inference": {"GALLERY_SPLIT": "train[:40]", "QUERY_SPLIT": "test[:20]"},
 }
 
 
@@ -92,44 +88,50 @@ def count_pictures(notebook):
     return sum(any(kind in PICTURES for kind in kinds) for kinds in data)
 
 
-@pytest.fixture
-def execute(tmp_path, monkeypatch):
-    """Runs a notebook to its end in a directory of its own, on the interpreter that runs the tests."""
-    kernel = tmp_path / "jupyter" / "kernels" / KERNEL
+@pytest.fixture(scope="module")
+def execute(tmp_path_factory):
+    """Runs a notebook to its end in a directory, on the interpreter that runs the tests."""
+    jupyter = tmp_path_factory.mktemp("jupyter")
+    kernel = jupyter / "kernels" / KERNEL
     kernel.mkdir(parents=True)
     command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (kernel / "kernel.json").write_text(json.dumps({"argv": command, "display_name": KERNEL, "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    directory = tmp_path / "work"
-    directory.mkdir()
 
-    def run(name, **settings):
+    def run(name, directory, **settings):
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         with_settings(notebook, TINY[name] | settings)
         where = {"metadata": {"path": str(directory)}}
         NotebookClient(notebook, timeout=SECONDS_PER_CELL, kernel_name=KERNEL, resources=where).execute()
         return notebook
 
-    run.directory = directory
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(jupyter))
+        patch.setenv("IPYTHONDIR", str(tmp_path_factory.mktemp("ipython")))
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield run
 
 
-def test_pretraining_goes_on_where_it_was_stopped(execute):
-    first = execute("pretrain_tpu", TRAIN_STEPS=3, UNTRAINED_BASELINE=False)
+@pytest.fixture(scope="module")
+def pretraining(execute, tmp_path_factory):
+    """The notebook of a first pretraining of three steps, and the directory it ran in."""
+    directory = tmp_path_factory.mktemp("work")
+    return execute("pretrain_tpu", directory, TRAIN_STEPS=3, UNTRAINED_BASELINE=False), directory
+
+
+def test_pretraining_goes_on_where_it_was_stopped(pretraining, execute):
+    first, directory = pretraining
     assert "training from step 0 to 3" in printed(first)
     assert count_pictures(first) == 3
-    result = execute.directory / "runs" / "pretrain" / "result.json"
-    assert json.loads(result.read_text())["global_step"] == 3
-    second = execute("pretrain_tpu", TRAIN_STEPS=6)
+    assert (directory / "runs" / "pretrain" / "ckpt-3.index").is_file()
+    second = execute("pretrain_tpu", directory, TRAIN_STEPS=6)
     assert "resuming from step 3 in runs/pretrain" in printed(second)
-    assert json.loads(result.read_text())["global_step"] == 6
+    results = [directory / "runs" / "pretrain" / name for name in ("result_3.json", "result_6.json", "result.json")]
+    assert [json.loads(result.read_text())["global_step"] for result in results] == [3, 6, 6]
 
 
-def test_fine_tuning_compares_every_start(execute):
-    notebook = execute("finetune")
-    rows = json.loads((execute.directory / "runs" / "finetune" / "comparison.json").read_text())
+def test_fine_tuning_compares_every_start(execute, tmp_path):
+    notebook = execute("finetune", tmp_path)
+    rows = json.loads((tmp_path / "runs" / "finetune" / "comparison.json").read_text())
     starts = {"from scratch", "pretrained", "pretrained, plain TensorFlow"}
     assert {(row["start"], row["trained"]) for row in rows} == {
         (start, trained) for start in starts for trained in ("linear head", "whole network")
@@ -140,8 +142,9 @@ def test_fine_tuning_compares_every_start(execute):
     assert count_pictures(notebook) == 1
 
 
-def test_inference_loads_draws_and_searches(execute):
-    notebook = execute("load_and_inference")
+def test_inference_loads_draws_and_searches(pretraining, execute):
+    """On the run that pretrain_tpu left, as a reader of the notebooks has it."""
+    notebook = execute("load_and_inference", pretraining[1])
     text = printed(notebook)
     assert re.search(r"final_avg_pool +\[1, 32\]", text)
     assert "h of the gallery: (40, 32)  h of the queries: (20, 32)" in text
@@ -150,6 +153,19 @@ def test_inference_loads_draws_and_searches(execute):
     # Files, feature vector and Keras model give the same features as the arrays did: up to rounding.
     differences = re.findall(r"^h by \S+: differs by (\S+) at most", text, re.M)
     assert len(differences) == 3 and all(float(difference) < 1e-4 for difference in differences)
+
+
+def test_the_run_that_is_missing_is_made_by_the_same_lines_in_both_notebooks():
+    """The test of fine-tuning starts without a run, that of inference with one: the first speaks for both."""
+    made = []
+    for name in ("finetune", "load_and_inference"):
+        sources = [cell.source for cell in code_of(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))]
+        statements = [statement for source in sources for statement in ast.parse(source).body]
+        [helper] = [each for each in statements if isinstance(each, ast.FunctionDef) and each.name == "run_py"]
+        [missing] = [each for each in statements if isinstance(each, ast.If) and "PRETRAIN_FLAGS" in ast.unparse(each)]
+        assert ast.unparse(missing.test) == "not tf.io.gfile.exists(f'{PRETRAINED}/saved_model')"
+        made.append((ast.unparse(helper), ast.unparse(missing)))
+    assert made[0] == made[1]
 
 
 def test_settings_that_a_notebook_does_not_have_are_an_error():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -36,6 +38,22 @@ def three_steps(strategy, config, monkeypatch):
     return losses, {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
 
 
+@pytest.fixture(scope="module")
+def run() -> Callable:
+    """Three steps on some replicas (0: one device without a strategy of several); each run is made once a module."""
+    made = {}
+
+    def losses_and_state(replicas, mirrored=None, **values):
+        key = (replicas, *sorted(values.items()))
+        if key not in made:
+            strategy = mirrored(replicas) if replicas else tf.distribute.OneDeviceStrategy("CPU:0")
+            with pytest.MonkeyPatch.context() as patch:
+                made[key] = three_steps(strategy, config_of(**values), patch)
+        return made[key]
+
+    return losses_and_state
+
+
 def _per_replica(data, replicas, share):
     """Cuts every global batch into the replicas' shares, one after the other."""
 
@@ -60,41 +78,39 @@ def worst(got, want):
 
 @pytest.mark.parametrize("head", ["none", "linear", "nonlinear"])
 @pytest.mark.parametrize("replicas", [2, 3, 4])
-def test_replicas_are_one_with_the_whole_batch(replicas, head, mirrored, monkeypatch):
-    config = config_of(proj_head_mode=head, weight_decay=1e-3)
-    want_losses, want = three_steps(mirrored(1), config, monkeypatch)
-    losses, state = three_steps(mirrored(replicas), config, monkeypatch)
+def test_replicas_are_one_with_the_whole_batch(replicas, head, mirrored, run):
+    values = {"proj_head_mode": head, "weight_decay": 1e-3}
+    want_losses, want = run(1, mirrored, **values)
+    losses, state = run(replicas, mirrored, **values)
     for got_step, want_step in zip(losses, want_losses, strict=True):
         assert got_step == pytest.approx(want_step, rel=TOLERANCE, abs=1e-5)
     assert worst(state, want) < TOLERANCE
 
 
-def test_local_batch_norm_is_not_the_same(mirrored, monkeypatch):
+def test_local_batch_norm_is_not_the_same(mirrored, run):
     """So that the test above can fail."""
-    config = config_of(global_bn=False)
-    _, want = three_steps(mirrored(1), config, monkeypatch)
-    _, state = three_steps(mirrored(2), config, monkeypatch)
+    _, want = run(1, mirrored, global_bn=False)
+    _, state = run(2, mirrored, global_bn=False)
     assert worst(state, want) > 10 * TOLERANCE
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam", "lamb"])
-def test_other_optimizers_agree_too(optimizer, mirrored, monkeypatch):
-    config = config_of(optimizer=optimizer, learning_rate=0.5 if optimizer == "momentum" else 0.01)
-    _, want = three_steps(mirrored(1), config, monkeypatch)
-    _, state = three_steps(mirrored(2), config, monkeypatch)
+def test_other_optimizers_agree_too(optimizer, mirrored, run):
+    values = {"optimizer": optimizer, "learning_rate": 0.5 if optimizer == "momentum" else 0.01}
+    _, want = run(1, mirrored, **values)
+    _, state = run(2, mirrored, **values)
     # Adam and LAMB divide by the root of tiny second moments, which magnifies rounding: up to 3e-3 was seen.
     assert worst(state, want) < (TOLERANCE if optimizer == "momentum" else 100 * TOLERANCE)
 
 
-def test_the_online_head_never_reaches_the_encoder(monkeypatch):
+def test_the_online_head_never_reaches_the_encoder(run, monkeypatch):
     """The encoder of a run with labels and of one without move alike."""
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    _, with_head = three_steps(strategy, config_of(), monkeypatch)
+    _, with_head = run(0)
     monkeypatch.setattr(
         "tf_simclr.train.step.supervised_terms",
         lambda logits, labels: {"train/supervised_loss": tf.constant(0.0), "train/supervised_acc": tf.constant(0.0)},
     )
-    _, without = three_steps(strategy, config_of(), monkeypatch)
+    _, without = three_steps(tf.distribute.OneDeviceStrategy("CPU:0"), config_of(), monkeypatch)
     encoder = [path for path in with_head if path.startswith(("encoder", "projection_head"))]
     assert len(encoder) > 10
     assert all(np.array_equal(with_head[path], without[path]) for path in encoder)
@@ -114,17 +130,14 @@ def test_the_untrained_baseline_trains_the_head_alone(monkeypatch):
     assert moved == statistics | {"supervised_head/dense/kernel", "supervised_head/dense/bias"}
 
 
-def test_total_loss_is_the_sum_of_its_parts(monkeypatch):
-    losses, _ = three_steps(tf.distribute.OneDeviceStrategy("CPU:0"), config_of(weight_decay=0.1), monkeypatch)
+def test_total_loss_is_the_sum_of_its_parts(run):
+    losses, _ = run(0, weight_decay=0.1)
     for step in losses:
         parts = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
         assert step["train/total_loss"] == pytest.approx(sum(step[part] for part in parts), rel=1e-5)
 
 
-def test_the_loss_follows_the_temperature(monkeypatch):
-    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
-    first = [
-        three_steps(strategy, config_of(temperature=tau), monkeypatch)[0][0]["train/contrast_loss"]
-        for tau in (0.1, 1.0)
-    ]
-    assert first[0] != pytest.approx(first[1], rel=1e-2)
+def test_the_loss_follows_the_temperature(run):
+    (hot, *_), _ = run(0)
+    (cold, *_), _ = run(0, temperature=0.1)
+    assert cold["train/contrast_loss"] != pytest.approx(hot["train/contrast_loss"], rel=1e-2)

@@ -63,13 +63,19 @@ def build_train_function(
         per_replica = strategy.run(step, args=(next(iterator),))
         return {k: strategy.reduce(tf.distribute.ReduceOp.MEAN, v, axis=None) for k, v in per_replica.items()}
 
+    names: list[str] = []
+
     @tf.function
     def train(iterator: Any, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-        totals = one_step(iterator)
-        for _ in tf.range(num_steps - 1):
+        # The step stands only in the loop: a first one before it would be traced and optimised a second time. How many
+        # metrics there are is known when the loop has been traced; until then one zero stands for all of them.
+        totals = tf.zeros([1])
+        for _ in tf.range(num_steps):
+            tf.autograph.experimental.set_loop_options(shape_invariants=[(totals, tf.TensorShape([None]))])
             metrics = one_step(iterator)
-            totals = {name: totals[name] + value for name, value in metrics.items()}
-        return {name: value / tf.cast(num_steps, tf.float32) for name, value in totals.items()}
+            names[:] = metrics
+            totals += tf.stack([tf.cast(value, tf.float32) for value in metrics.values()])
+        return dict(zip(names, tf.unstack(totals / tf.cast(num_steps, tf.float32), num=len(names)), strict=True))
 
     return train
 
