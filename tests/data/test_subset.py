@@ -17,7 +17,14 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.shapes import SHAPES, shapes_source
 from tf_simclr.data.source import ImageSource, records_from_table
-from tf_simclr.data.subset import class_balanced, hold_out, read_chosen, require_every_class, write_chosen
+from tf_simclr.data.subset import (
+    chosen_at_random,
+    class_balanced,
+    hold_out,
+    read_chosen,
+    require_every_class,
+    write_chosen,
+)
 from tf_simclr.data.tfds_source import load_tfds
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
@@ -260,6 +267,27 @@ def test_training_batches_of_a_subset():
     batches = train_batches(few, policy=ViewPolicy.crop_and_flip(8), batch_size=len(SHAPES), seed=0, num_views=1)
     for batch in batches.take(2):
         assert sorted(batch["label"].numpy()) == list(range(len(SHAPES)))
+
+
+# ---- Whatever their classes ----
+
+
+def test_at_random_the_rare_class_stays_rare():
+    source = sorted_by_class(900, 100)
+    chosen = chosen_at_random(source, 300, seed=1)
+    assert len(set(chosen.indices)) == chosen.source.num_examples == 300
+    assert 15 <= chosen.counts[1] <= 45  # 30 are expected, with a standard deviation of 4.3
+    assert set(chosen_at_random(source, 100, seed=1).indices) < set(chosen.indices)
+    assert chosen_at_random(source, 300, seed=2).indices != chosen.indices
+    assert chosen_at_random(source, 5000).indices == tuple(range(1000))
+
+
+def test_at_random_only_what_has_a_label_is_chosen():
+    source = source_of([0, -1, 1, -1, 0, 2])
+    assert chosen_at_random(source, 100).indices == (0, 2, 4, 5)
+    for bad, number, message in [(source, 0, "`number` must be >= 1"), (source_of([-1, -1]), 1, "with a label")]:
+        with pytest.raises(InputError, match=message):
+            chosen_at_random(bad, number)
 
 
 # ---- Lists ----

@@ -59,7 +59,9 @@ def tags_in(directory):
     return found
 
 
-def test_the_figures_are_those_of_stored_features(tmp_path):
+@pytest.mark.parametrize("k", [3, GALLERY])
+def test_the_figures_are_those_of_stored_features(tmp_path, monkeypatch, k):
+    monkeypatch.setattr(online_module, "K", k)
     plan, model = plan_of(), model_on(ONE_DEVICE)
     evaluation = OnlineEvaluation(plan, model, ONE_DEVICE)
     figures = evaluation.figures(*evaluation.features())
@@ -70,12 +72,10 @@ def test_the_figures_are_those_of_stored_features(tmp_path):
         for source in (plan.gallery, TEST)
     )
     assert len(gallery.labels) == GALLERY and len(queries.labels) == 22
-    knn = knn_accuracies(
-        queries.features, queries.labels, gallery.features, gallery.labels, ks=[GALLERY], temperatures=[0.1]
-    )
+    knn = knn_accuracies(queries.features, queries.labels, gallery.features, gallery.labels, ks=[k], temperatures=[0.1])
     classifier = train_linear(gallery.features, gallery.labels, 10, epochs=20, batch_size=GALLERY, seed=0)
     linear = np.mean(classifier.logits(queries.features).argmax(axis=1) == queries.labels)
-    assert figures == {KNN_TOP_1: knn[GALLERY, 0.1], LINEAR_TOP_1: linear}
+    assert figures == {KNN_TOP_1: knn[k, 0.1], LINEAR_TOP_1: linear}
 
 
 def test_nothing_changes_and_one_trace_follows_the_model(monkeypatch):
