@@ -122,7 +122,7 @@ class ProtocolConfig:
         "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5."
     )
     linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.")
-    linear_batch_size: int = option(4096, "Batch of linear_cached, at most the training pictures.")
+    linear_batch_size: int = option(4096, "Batch of linear_cached, at most a quarter of the training pictures.")
     linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
     finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
     finetune_batch_size: int = option(

@@ -47,7 +47,8 @@ def knn(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
 def linear_cached(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
     """SGD on stored features of the evaluation view (SimCLR, Appendix B.6, without its crops and flips)."""
     settings = judging.protocols
-    batch = min(settings.linear_batch_size, len(features.train.labels))
+    # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
+    batch = min(settings.linear_batch_size, max(len(features.train.labels) // 4, 1))
     with judging.reporter.counting("linear classifier") as count:
         classifier = train_linear(
             features.train.features,
