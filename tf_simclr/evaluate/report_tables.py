@@ -61,16 +61,19 @@ def result_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
 
 
 def health_rows(rows: Sequence[Row]) -> TextRows:
-    """The table of `health`, a column for each of its figures; empty where it was not asked for."""
+    """The table of `health`, a line for each of its figures; empty where it was not asked for.
+
+    Encoders stand side by side: they are what is compared, and eight figures would not fit into a terminal's width.
+    """
     shown = [row for row in rows if row.is_health]
     if not shown:
         return []
     names = list(dict.fromkeys(name for row in shown for name in row.metrics))
-    table = [["encoder", "endpoint, setting", *(name.replace("_", " ") for name in names), "seeds", "time"]]
-    for row in shown:
-        figures = [_as_it_is(row.metrics[name]) if name in row.metrics else NOTHING for name in names]
-        table.append([row.first.encoder, row.where, *figures, _seeds(row), duration(row.seconds)])
-    return table
+    table = [["", *(f"{row.first.encoder}, {row.where}" for row in shown)]]
+    for name in names:
+        figures = [_as_it_is(row.metrics[name]) if name in row.metrics else NOTHING for row in shown]
+        table.append([name.replace("_", " "), *figures])
+    return [*table, ["seeds", *map(_seeds, shown)], ["time", *(duration(row.seconds) for row in shown)]]
 
 
 def per_class_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
