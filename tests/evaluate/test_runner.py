@@ -194,7 +194,7 @@ def test_knn_and_logreg_are_scikit_learns(everything):
     knn = next(cell for cell in cells if (cell.protocol, cell.encoder) == ("knn", PRETRAINED))
     assert knn.metrics["top_1"] == np.mean(votes.argmax(axis=1) == test.labels)
     logreg = next(cell for cell in cells if (cell.protocol, cell.encoder) == ("logreg", PRETRAINED))
-    theirs = LogisticRegression(C=sklearn_c(logreg.details["l2"], 10), max_iter=5000, tol=1e-8)
+    theirs = LogisticRegression(C=sklearn_c(logreg.details["l2"], 10), max_iter=2000, tol=1e-6)
     theirs.fit(np.float64(train.features), train.labels)
     assert logreg.metrics["top_1"] == pytest.approx(theirs.score(np.float64(test.features), test.labels), abs=1e-3)
 
