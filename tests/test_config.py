@@ -13,6 +13,10 @@ from tf_simclr.errors import InputError
     "values,message",
     [
         ({"temperature": 0.0}, r"`temperature` must be > 0. Received: temperature=0.0"),
+        ({"loss": "triplet"}, "`loss` must be one of: nt_xent, nt_logistic, margin_triplet. Received: loss='triplet'"),
+        ({"loss": "margin_triplet", "margin": -0.1}, "`margin` must be >= 0"),
+        ({"semi_hard": True}, "Pass --loss=nt_logistic or --loss=margin_triplet"),
+        ({"loss": "nt_logistic", "semi_hard": True, "margin": 0}, "`semi_hard` needs a margin above 0"),
         ({"resnet_depth": 20}, r"`resnet_depth` must be one of: 18, 34, 50, 101, 152, 200. Received: resnet_depth=20"),
         ({"width_multiplier": 0}, "width_multiplier"),
         ({"momentum": 1.5}, "momentum"),
@@ -34,6 +38,13 @@ def test_what_cannot_work_is_refused_in_one_line(values, message):
     with pytest.raises(InputError, match=message) as error:
         build_config({"dataset": "shapes"} | values)
     assert "\n" not in str(error.value) and "Received:" in str(error.value)
+
+
+def test_numbers_that_a_loss_does_not_use_are_accepted():
+    assert build_config({"dataset": "shapes", "margin": 0.0}).loss.loss == "nt_xent"
+    assert build_config({"dataset": "shapes", "loss": "margin_triplet", "temperature": 1.0}).loss.margin == 0.4
+    mined = build_config({"dataset": "shapes", "loss": "nt_logistic", "semi_hard": True, "margin": 0.2}).loss
+    assert (mined.loss, mined.semi_hard, mined.margin) == ("nt_logistic", True, 0.2)
 
 
 def test_a_name_that_is_no_field_is_refused():

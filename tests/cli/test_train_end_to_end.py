@@ -186,6 +186,15 @@ def test_other_heads_and_optimizers_without_a_supervised_head(tmp_path, tiny_fla
     assert not (tmp_path / "result.json").exists()
 
 
+def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, capsys):
+    run(tiny_flags, f"--model_dir={tmp_path}", "--loss=margin_triplet", "--margin=0.3", "--semi_hard", "--mode=train")
+    assert "contrastive loss: margin_triplet, semi-hard negatives within 0.3" in capsys.readouterr().out
+    losses = [value for _, value in tags_in(tmp_path)["train/contrast_loss"]]
+    # Of anchors with a negative within the margin, what is left of it; NT-Xent starts near ln 31.
+    assert len(losses) == 4 and all(0 < value < 0.3 for value in losses)
+    assert json.loads((tmp_path / "flags.json").read_text())["loss"] == "margin_triplet"
+
+
 def encoder_of(values):
     return {name: value for name, value in values.items() if name.startswith("variables/encoder")}
 

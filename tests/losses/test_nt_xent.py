@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.losses.pairs import finite_differences, on_replicas, value_and_gradient
 from tf_simclr.errors import InputError
 from tf_simclr.losses.nt_xent import chance_level, nt_xent
 
@@ -75,53 +77,20 @@ def test_low_precision_projections_give_a_finite_loss_and_gradient(dtype):
 
 
 def test_gradient_equals_finite_differences():
-    rng = np.random.default_rng(3)
-    z = rng.normal(size=(2, 3, 4)).astype(np.float32)
-    with tf.GradientTape() as tape:
-        z_tf = tf.constant(z)
-        tape.watch(z_tf)
-        loss = nt_xent(z_tf[0], z_tf[1], temperature=0.5).loss
-    gradient = tape.gradient(loss, z_tf).numpy()
-    for index in np.ndindex(z.shape):
-        step = np.zeros(z.shape)
-        step[index] = 1e-5
-        up, down = naive(*(z + step), 0.5, True)[0], naive(*(z - step), 0.5, True)[0]
-        assert gradient[index] == pytest.approx((up - down) / 2e-5, abs=2e-5)
+    z = np.random.default_rng(3).normal(size=(2, 3, 4)).astype(np.float32)
+    _, gradient = value_and_gradient(functools.partial(nt_xent, temperature=0.5), z)
+    expected = finite_differences(lambda x: naive(*x, 0.5, True)[0], z)
+    np.testing.assert_allclose(gradient, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 4])
 def test_replicas_give_the_loss_and_gradient_of_the_whole_batch(replicas, mirrored):
-    n, d = 12, 6
-    rng = np.random.default_rng(4)
-    z = rng.normal(size=(2, n, d)).astype(np.float32)
-    with tf.GradientTape() as tape:
-        whole = tf.constant(z)
-        tape.watch(whole)
-        expected = nt_xent(whole[0], whole[1], temperature=0.2)
-    expected_gradient = tape.gradient(expected.loss, whole).numpy()
-    strategy = mirrored(replicas)
-    share = n // replicas
-
-    def part(context):
-        i = context.replica_id_in_sync_group
-        return tf.constant(z[:, i * share : (i + 1) * share])
-
-    @tf.function
-    def run(local):
-        def replica(z_local):
-            with tf.GradientTape() as tape:
-                tape.watch(z_local)
-                out = nt_xent(z_local[0], z_local[1], temperature=0.2)
-                scaled = out.loss / replicas
-            return out, tape.gradient(scaled, z_local)
-
-        return strategy.run(replica, args=(local,))
-
-    out, gradient = run(strategy.experimental_distribute_values_from_function(part))
-    for got, want in zip(out, expected, strict=True):
-        np.testing.assert_allclose(strategy.reduce("MEAN", got, axis=None), want, rtol=1e-5)
-    gathered = np.concatenate([g.numpy() for g in strategy.experimental_local_results(gradient)], axis=1)
-    np.testing.assert_allclose(gathered, expected_gradient, rtol=1e-4, atol=1e-7)
+    z = np.random.default_rng(4).normal(size=(2, 12, 6)).astype(np.float32)
+    loss = functools.partial(nt_xent, temperature=0.2)
+    want, want_gradient = value_and_gradient(loss, z)
+    means, gradient = on_replicas(loss, z, mirrored(replicas))
+    np.testing.assert_allclose(means, want, rtol=1e-5)
+    np.testing.assert_allclose(gradient, want_gradient, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("tau", [0.0, -1.0])

@@ -10,9 +10,12 @@ import tensorflow as tf
 
 from tests.networks import small_networks
 from tf_simclr.compat import raw_variable
-from tf_simclr.config import Durations, build_config
+from tf_simclr.config import Durations, LossConfig, build_config
+from tf_simclr.losses.margin_triplet import margin_triplet
+from tf_simclr.losses.nt_logistic import nt_logistic
 from tf_simclr.train import build
 from tf_simclr.train.loop import build_train_function
+from tf_simclr.train.step import contrastive_loss
 
 BATCH, SIZE = 12, 8
 DURATIONS = Durations(train_steps=10, warmup_steps=1, checkpoint_steps=10, steps_per_epoch=10)
@@ -141,3 +144,28 @@ def test_the_loss_follows_the_temperature(run):
     (hot, *_), _ = run(0)
     (cold, *_), _ = run(0, temperature=0.1)
     assert cold["train/contrast_loss"] != pytest.approx(hot["train/contrast_loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize("values", [{"loss": "nt_logistic"}, {"loss": "margin_triplet", "semi_hard": True}])
+def test_another_loss_is_taken_on_one_replica_and_on_two(values, mirrored, run):
+    (usual, *_), _ = run(0)
+    want_losses, want = run(0, **values)
+    losses, state = run(2, mirrored, **values)
+    for got_step, want_step in zip(losses, want_losses, strict=True):
+        assert got_step == pytest.approx(want_step, rel=TOLERANCE, abs=1e-5)
+    assert worst(state, want) < TOLERANCE
+    # The first step has the same projections whatever the loss.
+    for tag in ("train/contrast_acc", "train/contrast_entropy"):
+        assert want_losses[0][tag] == pytest.approx(usual[tag], rel=1e-5)
+    assert want_losses[0]["train/contrast_loss"] != pytest.approx(usual["train/contrast_loss"], rel=1e-2)
+
+
+def test_the_numbers_of_a_loss_reach_it():
+    z_a, z_b = (tf.constant(z) for z in np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32))
+    for loss, function in (("nt_logistic", nt_logistic), ("margin_triplet", margin_triplet)):
+        numbers = {"temperature": 0.3, "hidden_norm": False, "margin": 3.0, "semi_hard": True}
+        got = contrastive_loss(z_a, z_b, LossConfig(loss=loss, **numbers))
+        np.testing.assert_array_equal(got, function(z_a, z_b, **numbers))
+        for name, usual in (("temperature", 0.1), ("hidden_norm", True), ("margin", 0.4), ("semi_hard", False)):
+            other = contrastive_loss(z_a, z_b, LossConfig(loss=loss, **numbers | {name: usual}))
+            assert not np.array_equal(other, got), f"{loss} does not depend on {name}"

@@ -15,12 +15,13 @@ import tensorflow as tf
 from tf_simclr.cli.completion import changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
-from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, resolve_durations
+from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, resolve_durations
 from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
 from tf_simclr.evaluate.results import read_json, write_json
+from tf_simclr.losses import nt_logistic
 from tf_simclr.losses.nt_xent import chance_level
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import Data, build_data
@@ -144,7 +145,7 @@ def describe(session: Session) -> list[str]:
         f"({durations.warmup_steps} of warm-up), peak learning rate {config.optimizer.peak_learning_rate(batch):.4g}"
     )
     if config.train.train_mode == "pretrain":
-        lines.append(f"contrastive loss at chance: ln(2 x {batch} - 1) = {chance_level(batch):.3f}")
+        lines.append(describe_loss(config.loss, batch))
     if session.online is not None:
         lines.append(session.online.describe(durations.online_eval_steps))
     if config.train.micro_batch_size:
@@ -153,6 +154,19 @@ def describe(session: Session) -> list[str]:
     if config.runtime.precision != "float32":
         lines.append(f"layers compute in {config.runtime.precision}; variables, loss and optimiser are float32")
     return lines
+
+
+def describe_loss(loss: LossConfig, batch: int) -> str:
+    """The contrastive loss at chance; with semi-hard negatives it depends on the projections, and is left out."""
+    if loss.semi_hard:
+        return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"
+    chance = {
+        "nt_xent": f"ln(2 x {batch} - 1) = {chance_level(batch):.3f}",
+        "nt_logistic": f"at least 2 ln 2 = {nt_logistic.CHANCE_LEVEL:.3f}",
+        "margin_triplet": f"at least the margin, {loss.margin:g}",
+    }[loss.loss]
+    name = "contrastive loss" if loss.loss == "nt_xent" else f"contrastive loss ({loss.loss})"
+    return f"{name} at chance: {chance}"
 
 
 def record_flags(config: ExperimentConfig) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE
 from tf_simclr.config.option import option
-from tf_simclr.errors import require_choice, require_range
+from tf_simclr.errors import InputError, require_choice, require_range
 
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
+CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,41 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The contrastive loss (SimCLR, Equation 1)."""
+    """The contrastive loss (SimCLR, Equation 1 and Table 2)."""
 
-    temperature: float = option(0.1, "Temperature tau of NT-Xent.")
+    loss: str = option(
+        "nt_xent",
+        "Contrastive loss: nt_xent, or one of those the paper compares it with: nt_logistic, margin_triplet.",
+        CONTRASTIVE_LOSSES,
+    )
+    temperature: float = option(
+        0.1,
+        "Temperature tau of NT-Xent and NT-Logistic. With margin_triplet, only of train/contrast_entropy.",
+    )
     hidden_norm: bool = option(True, "Cosine similarity: l2-normalise the projections.")
+    margin: float = option(
+        0.4,
+        "Margin between similarities (cosines, with --hidden_norm): of margin_triplet, and of the negatives that "
+        "--semi_hard may choose.",
+    )
+    semi_hard: bool = option(
+        False,
+        "nt_logistic and margin_triplet: learn only from the negative nearest to the anchor among those farther than "
+        "the positive, and within --margin of it.",
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
+        require_choice("loss", self.loss, CONTRASTIVE_LOSSES)
         require_range("temperature", self.temperature, above=0)
+        require_range("margin", self.margin, at_least=0)
+        if self.semi_hard and self.loss == "nt_xent":
+            raise InputError(
+                "`semi_hard` chooses one negative an anchor, and nt_xent weighs all of them by itself. Received: "
+                "semi_hard=True, loss=nt_xent. Pass --loss=nt_logistic or --loss=margin_triplet, or leave it out"
+            )
+        if self.semi_hard and self.margin == 0:
+            raise InputError(
+                "`semi_hard` needs a margin above 0, since no negative is within a margin of 0. Received: "
+                "semi_hard=True, margin=0. Pass a larger --margin"
+            )

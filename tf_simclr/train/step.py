@@ -7,7 +7,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig
+from tf_simclr.config import ExperimentConfig, LossConfig
+from tf_simclr.losses.anchors import ContrastiveOutput
+from tf_simclr.losses.margin_triplet import margin_triplet
+from tf_simclr.losses.nt_logistic import nt_logistic
 from tf_simclr.losses.nt_xent import nt_xent
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
@@ -28,10 +31,26 @@ def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
     }
 
 
+def contrastive_loss(z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig) -> ContrastiveOutput:
+    """The loss that was chosen, of a replica's two projections [n, d]."""
+    temperature, hidden_norm = settings.temperature, settings.hidden_norm
+    if settings.loss == "nt_xent":
+        return nt_xent(z_a, z_b, temperature=temperature, hidden_norm=hidden_norm)
+    loss = {"nt_logistic": nt_logistic, "margin_triplet": margin_triplet}[settings.loss]
+    return loss(
+        z_a,
+        z_b,
+        temperature=temperature,
+        hidden_norm=hidden_norm,
+        semi_hard=settings.semi_hard,
+        margin=settings.margin,
+    )
+
+
 def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig) -> Metrics:
     """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags."""
     z_a, z_b = tf.split(projections, 2, axis=0)
-    output = nt_xent(z_a, z_b, temperature=config.loss.temperature, hidden_norm=config.loss.hidden_norm)
+    output = contrastive_loss(z_a, z_b, config.loss)
     return {
         "train/contrast_loss": output.loss,
         "train/contrast_acc": output.accuracy,
