@@ -6,10 +6,12 @@ Every function maps numbers to parameters elementwise, so one image and a batch 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TypeAlias
 
 import tensorflow as tf
 
+from tf_simclr.config import SMALLEST_BLUR_SIGMA
 from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.ops.color import BRIGHTNESS_IMPLS
 from tf_simclr.ops.philox import philox_uniforms
@@ -18,7 +20,7 @@ MAX_VIEWS = 1 << 7
 MAX_EXAMPLES = 1 << 36  # and 2^20 epochs: the three fill the 63 bits of the second half of a key
 MIN_CROP_AREA = 0.08
 CROP_ASPECT_RATIOS = (3.0 / 4.0, 4.0 / 3.0)
-BLUR_SIGMAS = (0.1, 2.0)
+BLUR_SIGMAS = (SMALLEST_BLUR_SIGMA, 2.0)
 _ORDERS_OF_FOUR = tuple(itertools.permutations(range(4)))
 
 TensorLike: TypeAlias = "tf.Tensor | int | float"
@@ -63,6 +65,45 @@ def uniforms(key: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
     if key.shape.rank == 1:
         return tf.random.stateless_uniform([n], key, alg="philox")
     return philox_uniforms(key, n)
+
+
+def view_number(key: tf.Tensor) -> tf.Tensor:
+    """Which view of its example a key of `example_key` [..., 2] belongs to: int64 [...]."""
+    return tf.bitwise.bitwise_and(key[..., 1], tf.constant(MAX_VIEWS - 1, tf.int64))
+
+
+def first_view_key(key: tf.Tensor) -> tf.Tensor:
+    """The key of view 0 of the same example and epoch: what all views of an example can share."""
+    return tf.bitwise.bitwise_and(key, tf.constant([-1, -MAX_VIEWS], tf.int64))
+
+
+def noise_key(key: tf.Tensor) -> tf.Tensor:
+    """A key of `example_key` [..., 2] for a number a pixel: with the sign bit, which no example's key has."""
+    return tf.bitwise.bitwise_or(key, tf.constant([0, -(1 << 63)], tf.int64))
+
+
+def normals(keys: tf.Tensor, n: int) -> tf.Tensor:
+    """Standard normal numbers, a function of the key: Philox's uniform ones through Box and Muller's formula.
+
+    One key at a time: the generator's own kernel is far faster for thousands of numbers than `philox_uniforms`, which
+    gives the same ones.
+
+    Args:
+        keys: int64 [b, 2].
+        n: how many numbers a key gives.
+
+    Returns:
+        float32 [b, n], at most 5.7 in magnitude.
+    """
+    pairs = -(-n // 2)
+
+    def of_key(key: tf.Tensor) -> tf.Tensor:
+        u, v = tf.split(uniforms(key, 2 * pairs), 2)
+        radius = tf.sqrt(-2.0 * tf.math.log(1.0 - u))  # 1 - u is in (0, 1]
+        angle = 2.0 * math.pi * v
+        return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], 0)[:n]
+
+    return tf.map_fn(of_key, keys, fn_output_signature=tf.TensorSpec([n], tf.float32))
 
 
 def between(u: tf.Tensor, low: TensorLike, high: TensorLike) -> tf.Tensor:
@@ -115,6 +156,11 @@ def order_of_four(u: tf.Tensor) -> tf.Tensor:
     """One of the 24 orders of four operators: int32 [..., 4]."""
     orders = tf.constant(_ORDERS_OF_FOUR, tf.int32)
     return tf.gather(orders, tf.cast(u * len(_ORDERS_OF_FOUR), tf.int32))
+
+
+def quarter_turns(u: tf.Tensor) -> tf.Tensor:
+    """0, 1, 2 or 3 turns by 90 degrees, equally likely: int32 [...]."""
+    return tf.cast(u * 4.0, tf.int32)
 
 
 def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
