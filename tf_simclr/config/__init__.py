@@ -7,7 +7,6 @@ the field's metadata, so that flags, defaults, documentation and config are writ
 from tf_simclr.config.augmentation import (
     BRANCHES,
     OPERATORS,
-    SMALLEST_BLUR_SIGMA,
     OperatorOption,
     read_augmentation,
 )
@@ -50,7 +49,6 @@ __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "RESNET_DEPTHS",
-    "SMALLEST_BLUR_SIGMA",
     "AugmentationConfig",
     "CheckpointConfig",
     "DataConfig",

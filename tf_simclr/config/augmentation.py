@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tf_simclr.errors import InputError, require_choice, require_range
 
 BRANCHES = ("both", "one")
-SMALLEST_BLUR_SIGMA = 0.1
 # Every operator's name, and the bounds of its strength where it has one.
 OPERATORS: dict[str, dict[str, float] | None] = {
     "crop": None,
@@ -17,7 +17,7 @@ OPERATORS: dict[str, dict[str, float] | None] = {
     "rotate": None,
     "cutout": {"above": 0.0, "at_most": 1.0},
     "noise": {"above": 0.0},
-    "blur": {"above": SMALLEST_BLUR_SIGMA},
+    "blur": {"above": 0.1},  # the smallest sigma that is drawn
     "sobel": None,
     "autoaugment": None,
 }
@@ -85,9 +85,12 @@ def _read_one(text: str) -> OperatorOption:
 
 def _number(whole: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
         raise InputError(
-            f"`augmentation` is written NAME:STRENGTH@PROBABILITY with plain numbers, the last two optional. "
+            "`augmentation` is written NAME:STRENGTH@PROBABILITY with plain numbers, the last two optional. "
             f"Received: {whole}. Write for example color_jitter:0.5@0.8"
-        ) from None
+        )
+    return number

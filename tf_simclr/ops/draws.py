@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.config import SMALLEST_BLUR_SIGMA
 from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.ops.color import BRIGHTNESS_IMPLS
 from tf_simclr.ops.philox import philox_uniforms
@@ -20,7 +19,7 @@ MAX_VIEWS = 1 << 7
 MAX_EXAMPLES = 1 << 36  # and 2^20 epochs: the three fill the 63 bits of the second half of a key
 MIN_CROP_AREA = 0.08
 CROP_ASPECT_RATIOS = (3.0 / 4.0, 4.0 / 3.0)
-BLUR_SIGMAS = (SMALLEST_BLUR_SIGMA, 2.0)
+BLUR_SIGMAS = (0.1, 2.0)
 _ORDERS_OF_FOUR = tuple(itertools.permutations(range(4)))
 
 TensorLike: TypeAlias = "tf.Tensor | int | float"
