@@ -5,7 +5,15 @@ import json
 
 import pytest
 
-from tf_simclr.config import ExperimentConfig, build_config, parts, resolve_durations
+from tf_simclr.config import (
+    AugmentationConfig,
+    ExperimentConfig,
+    OperatorOption,
+    build_config,
+    parts,
+    read_augmentation,
+    resolve_durations,
+)
 from tf_simclr.errors import InputError
 
 
@@ -25,6 +33,21 @@ from tf_simclr.errors import InputError
         ({"num_proj_layers": 0}, "num_proj_layers"),
         ({"seed": -1}, "seed"),
         ({"color_jitter_strength": -0.5}, "color_jitter_strength"),
+        ({"augmentation": "crop,solarise"}, "must be one of: crop, flip, color_drop, .*augmentation='solarise'"),
+        ({"augmentation": "flip,crop"}, "must begin with crop"),
+        ({"augmentation": "crop,flip,crop"}, "crop more than once"),
+        ({"augmentation": "sobel:2"}, "color_jitter, cutout, noise, blur. Received: sobel:2"),
+        ({"augmentation": "noise:a"}, "NAME:STRENGTH@PROBABILITY.*Received: noise:a"),
+        ({"augmentation": "noise:"}, "NAME:STRENGTH@PROBABILITY"),
+        ({"augmentation": "crop,,flip"}, "must be one of"),
+        ({"augmentation": "noise@0"}, "noise@PROBABILITY` must be > 0 and <= 1"),
+        ({"augmentation": "noise:inf"}, "NAME:STRENGTH@PROBABILITY"),
+        ({"augmentation": "cutout:1.5"}, "cutout:STRENGTH` must be > 0 and <= 1"),
+        ({"augmentation": "blur:0.1"}, "blur:STRENGTH` must be > 0.1"),
+        ({"augmentation": "blur", "use_blur": False}, "Pass --use_blur=True, or leave blur out"),
+        ({"augmentation": "color_jitter", "color_jitter_strength": 0.0}, "Write color_jitter:STRENGTH"),
+        ({"augmentation_branch": "one"}, "`augmentation` must name the operators of the one branch"),
+        ({"augmentation_branch": "two"}, "`augmentation_branch` must be one of: both, one"),
         ({"dataset": "folder"}, "Pass --data_dir=DIR"),
         ({"train_mode": "finetune", "ft_proj_selector": 4}, "at most 3"),
         ({"train_mode": "finetune", "ft_proj_selector": 2, "proj_head_mode": "linear"}, "at most 1"),
@@ -45,6 +68,18 @@ def test_numbers_that_a_loss_does_not_use_are_accepted():
     assert build_config({"dataset": "shapes", "loss": "margin_triplet", "temperature": 1.0}).loss.margin == 0.4
     mined = build_config({"dataset": "shapes", "loss": "nt_logistic", "semi_hard": True, "margin": 0.2}).loss
     assert (mined.loss, mined.semi_hard, mined.margin) == ("nt_logistic", True, 0.2)
+
+
+def test_augmentation_is_read_as_written():
+    found = read_augmentation(" crop, color_jitter:0.5@0.8,noise@0.25 ,blur:2")
+    assert found == (
+        OperatorOption("crop"),
+        OperatorOption("color_jitter", 0.5, 0.8),
+        OperatorOption("noise", None, 0.25),
+        OperatorOption("blur", 2.0),
+    )
+    assert read_augmentation("") == ()
+    ExperimentConfig(augmentation=AugmentationConfig(0.0, augmentation="color_jitter:0.5", use_blur=False)).validate()
 
 
 def test_a_name_that_is_no_field_is_refused():

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.ops import blur, draws, image
+from tf_simclr.ops import affine, blur, draws, image, tone
 
 pytestmark = pytest.mark.skipif(
     compat.KERAS_3, reason="TensorFlow Addons exist for TensorFlow 2.15 only (requirements-addons.txt)"
@@ -44,3 +44,48 @@ def test_cutout_at_the_pixel_that_we_drew_also_over_the_edge():
         for picture, pixel in zip(images, pixels, strict=True)
     ]
     np.testing.assert_array_equal(image.cutout(images, boxes, fill=0.5), tf.stack(theirs))
+
+
+@pytest.mark.parametrize("degrees", [-30.0, -7.3, 12.0, 26.7, 75.0])
+def test_rotation(degrees):
+    images = tf.constant(RNG.random([2, 13, 16, 3], dtype=np.float32))
+    theirs = compat.addons().image.rotate(images, np.radians(degrees), "nearest", "constant", fill_value=0.25)
+    np.testing.assert_array_equal(affine.transform(images, affine.rotate(degrees, 13, 16), 0.25), theirs)
+
+
+@pytest.mark.parametrize("amount", [-0.27, 0.13])
+def test_shear(amount):
+    levels = tf.constant(RNG.integers(0, 256, [12, 15, 3]), tf.uint8)
+    image_of_ours = tf.constant(levels.numpy() / np.float32(255))
+    grey = tf.constant([128, 128, 128], tf.uint8)
+    # They shear around the middle of the first pixel and we around its corner: half a row's shift.
+    half = tf.constant([[0.0, 0.0, -0.5 * amount], [0.0, 0.0, 0.0]])
+    theirs = compat.addons().image.shear_x(levels, amount, grey)
+    ours = affine.transform(image_of_ours, affine.shear_x(amount) + half, 128 / 255)
+    np.testing.assert_allclose(ours * 255, tf.cast(theirs, tf.float32), atol=1e-3)
+    theirs = compat.addons().image.shear_y(levels, amount, grey)
+    ours = affine.transform(image_of_ours, affine.shear_y(amount) + half[::-1], 128 / 255)
+    np.testing.assert_allclose(ours * 255, tf.cast(theirs, tf.float32), atol=1e-3)
+
+
+def test_translation():
+    images = tf.constant(RNG.random([2, 9, 11, 3], dtype=np.float32))
+    shifts = tf.constant([[3.0, -2.0], [-4.0, 5.0]])  # to the right and down
+    theirs = compat.addons().image.translate(images, shifts, "nearest", "constant", fill_value=0.5)
+    ours = affine.transform(images, affine.translate(-shifts[:, 0], -shifts[:, 1]), 0.5)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_equalize():
+    levels = tf.constant(RNG.integers(0, 200, [3, 20, 22, 3]), tf.uint8)
+    theirs = compat.addons().image.equalize(levels)
+    ours = tone.equalize(tf.constant(levels.numpy() / np.float32(255)))
+    np.testing.assert_allclose(ours * 255, tf.cast(theirs, tf.float32), atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.9, 1.6])
+def test_sharpness(factor):
+    levels = tf.constant(RNG.integers(0, 256, [2, 12, 10, 3]), tf.uint8)
+    theirs = tf.cast(compat.addons().image.sharpness(levels, factor), tf.float32)
+    ours = tone.sharpness(tf.constant(levels.numpy() / np.float32(255)), factor) * 255
+    np.testing.assert_allclose(ours, theirs, atol=2.0)  # they cut fractions off, twice

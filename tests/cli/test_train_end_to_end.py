@@ -169,8 +169,23 @@ def test_mode_eval_gives_up_in_time(tmp_path, tiny_flags, capsys):
     assert "`eval_timeout` passed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("head", "optimizer"), [("none", "adam"), ("linear", "lamb")])
-def test_other_heads_and_optimizers_without_a_supervised_head(tmp_path, tiny_flags, head, optimizer):
+@pytest.mark.parametrize(
+    ("head", "optimizer", "more"),
+    [
+        ("none", "adam", ()),
+        (
+            "linear",
+            "lamb",
+            (
+                "--augmentation=crop,flip,color_jitter:0.5@0.8,color_drop,rotate,cutout,noise,sobel@0.5,autoaugment",
+                "--augmentation_branch=one",
+            ),
+        ),
+    ],
+)
+def test_other_heads_optimizers_and_augmentations_without_a_supervised_head(
+    tmp_path, tiny_flags, head, optimizer, more
+):
     run(
         tiny_flags,
         f"--model_dir={tmp_path}",
@@ -179,6 +194,7 @@ def test_other_heads_and_optimizers_without_a_supervised_head(tmp_path, tiny_fla
         "--mode=train_then_eval",
         f"--optimizer={optimizer}",
         "--learning_rate=0.01",
+        *more,
     )
     loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "4"))
     outputs = loaded(tf.zeros([1, 16, 16, 3]), trainable=False)

@@ -176,3 +176,22 @@ def test_cutout_compiles_with_xla():
     images, boxes = tf.constant(pictures(2, 6, 5, 3)), tf.constant([[0, 1, 2, 2], [4, 3, 4, 4]])
     compiled = tf.function(image.cutout, jit_compile=True)
     np.testing.assert_array_equal(compiled(images, boxes), image.cutout(images, boxes))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 5, 3), (2, 2, 6, 6, 3)])
+def test_quarter_turns_are_numpys(shape):
+    images, turns = pictures(*shape), np.arange(4).reshape(shape[:-3])
+    ours = tf.function(image.rotate_quarters)(tf.constant(images), tf.constant(turns, tf.int32))
+    for place in np.ndindex(shape[:-3]):
+        np.testing.assert_array_equal(ours[place], np.rot90(images[place], turns[place]))
+        np.testing.assert_array_equal(image.rotate_quarters(tf.constant(images[place]), int(turns[place])), ours[place])
+
+
+def test_a_quarter_turn_by_hand():
+    ours = image.rotate_quarters(tf.constant([[[1.0], [2.0]], [[3.0], [4.0]]]), 1)
+    np.testing.assert_array_equal(ours[..., 0], [[2, 4], [1, 3]])
+
+
+def test_quarter_turns_need_squares():
+    with pytest.raises(InputError, match="square"):
+        image.rotate_quarters(tf.zeros([2, 3, 3]), 1)

@@ -4,6 +4,12 @@ Every field is also a command-line flag of the same name; its help, and the choi
 the field's metadata, so that flags, defaults, documentation and config are written once.
 """
 
+from tf_simclr.config.augmentation import (
+    BRANCHES,
+    OPERATORS,
+    OperatorOption,
+    read_augmentation,
+)
 from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, takes_central_crop
 from tf_simclr.config.durations import Durations, resolve_durations
 from tf_simclr.config.experiment import (
@@ -34,10 +40,12 @@ from tf_simclr.config.training import (
 
 __all__ = [
     "ADAPTIVE_OPTIMIZERS",
+    "BRANCHES",
     "CARD_FILE",
     "CIFAR_STEM_MAX_SIZE",
     "FLAGS_FILE",
     "FROZEN_PROTOCOLS",
+    "OPERATORS",
     "OPTIMIZERS",
     "PRECISIONS",
     "RESNET_DEPTHS",
@@ -50,6 +58,7 @@ __all__ = [
     "LabelledTraining",
     "LossConfig",
     "ModelConfig",
+    "OperatorOption",
     "OptimizerConfig",
     "ProtocolConfig",
     "RuntimeConfig",
@@ -58,6 +67,7 @@ __all__ = [
     "known_flags",
     "option",
     "parts",
+    "read_augmentation",
     "read_labelled_training",
     "resolve_durations",
     "takes_central_crop",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
 from tf_simclr.config.option import option
 from tf_simclr.errors import InputError, require_choice, require_range
 
@@ -61,8 +62,44 @@ class AugmentationConfig:
         ("simclrv1", "simclrv2"),
     )
     use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized pictures.")
+    augmentation: str = option(
+        "",
+        "The operators of pretraining by name, in order, separated by commas: "
+        + ", ".join(OPERATORS)
+        + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means "
+        "crop, flip, color_jitter, color_drop and blur as the flags above say.",
+    )
+    augmentation_branch: str = option(
+        "both",
+        "Which views --augmentation acts on: both, or one, the first (the paper's Figure 5). With one, both views "
+        "share a random crop; crop in the list is then another crop inside it.",
+        BRANCHES,
+    )
+
+    @property
+    def operators(self) -> tuple[OperatorOption, ...]:
+        """What --augmentation says; empty for the composition that the other flags describe."""
+        return read_augmentation(self.augmentation)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("color_jitter_strength", self.color_jitter_strength, at_least=0)
         require_choice("color_jitter_impl", self.color_jitter_impl, ("simclrv1", "simclrv2"))
+        require_choice("augmentation_branch", self.augmentation_branch, BRANCHES)
+        options = {operator.name: operator for operator in self.operators}
+        if self.augmentation_branch == "one" and not options:
+            raise InputError(
+                "`augmentation` must name the operators of the one branch. Received: augmentation_branch=one, "
+                "augmentation=''. Pass for example --augmentation=crop,color_jitter"
+            )
+        if "blur" in options and not self.use_blur:
+            raise InputError(
+                f"`augmentation` has blur, which the other flag turns off. Received: augmentation={self.augmentation}, "
+                "use_blur=False. Pass --use_blur=True, or leave blur out"
+            )
+        jitter = options.get("color_jitter")
+        if jitter and jitter.strength is None and not self.color_jitter_strength:
+            raise InputError(
+                f"`augmentation` has color_jitter, which the other flag turns off. Received: augmentation="
+                f"{self.augmentation}, color_jitter_strength=0. Write color_jitter:STRENGTH, or leave it out"
+            )

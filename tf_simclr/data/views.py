@@ -11,19 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import tensorflow as tf
 
+from tf_simclr.config import OperatorOption
+from tf_simclr.data.operators import (
+    CROP_NUMBERS,
+    Blur,
+    ColorDrop,
+    ColorJitter,
+    CropAgain,
+    Draw,
+    Flip,
+    Operator,
+    build_operator,
+)
 from tf_simclr.errors import require_choice, require_range
-from tf_simclr.ops import blur, color, draws, image
+from tf_simclr.ops import color, draws, image
 
-JITTER_PROBABILITY = 0.8
-GRAY_PROBABILITY = 0.2
-FLIP_PROBABILITY = 0.5
-BLUR_PROBABILITY = 0.5
-_NUMBERS_PER_VIEW = 14
-
-Draw = dict[str, tf.Tensor]
+Shape: TypeAlias = "tf.Tensor | Sequence[int] | tf.TensorShape"
 
 # Nothing here or in ops branches on a tensor in Python, and translating it all would take seconds at start-up.
 _plain_tensor_code = tf.autograph.experimental.do_not_convert
@@ -31,39 +38,84 @@ _plain_tensor_code = tf.autograph.experimental.do_not_convert
 
 @dataclass(frozen=True)
 class ViewPolicy:
-    """The family of augmentations that a view is drawn from; crop, resize and flip always belong to it.
+    """The family of augmentations that a view is drawn from: a crop, then operators.
 
     Attributes:
         image_size: side of a view in pixels.
         color_jitter_strength: s >= 0 of the colour distortion (jitter and grey); 0 turns it off altogether.
         color_jitter_impl: "simclrv1" adds to the brightness (the paper), "simclrv2" multiplies it.
         blur: whether half of the views are blurred; off for CIFAR-size images in the paper.
+        composition: the operators after the crop, in order; None means flip, colour distortion and blur as the three
+            attributes above say.
+        crop_probability: of a random crop; otherwise the whole picture is resized.
+        one_branch: view 0 alone gets the operators, and all views of a picture have the crop of view 0.
     """
 
     image_size: int
     color_jitter_strength: float = 1.0
     color_jitter_impl: str = "simclrv1"
     blur: bool = True
+    composition: tuple[Operator, ...] | None = None
+    crop_probability: float = 1.0
+    one_branch: bool = False
 
     def __post_init__(self) -> None:
         """Raises InputError for values that no view can have."""
         require_range("image_size", self.image_size, at_least=1)
         require_range("color_jitter_strength", self.color_jitter_strength, at_least=0.0)
         require_choice("color_jitter_impl", self.color_jitter_impl, color.BRIGHTNESS_IMPLS)
+        require_range("crop_probability", self.crop_probability, at_least=0.0, at_most=1.0)
 
     @classmethod
     def crop_and_flip(cls, image_size: int) -> ViewPolicy:
         """The augmentation of fine-tuning, linear evaluation and the supervised baseline (Appendix B.5, B.6)."""
         return cls(image_size=image_size, color_jitter_strength=0.0, blur=False)
 
+    @classmethod
+    def composed(
+        cls,
+        image_size: int,
+        options: Sequence[OperatorOption],
+        *,
+        one_branch: bool = False,
+        color_jitter_strength: float = 1.0,
+        color_jitter_impl: str = "simclrv1",
+    ) -> ViewPolicy:
+        """A composition by the names of its operators.
+
+        "crop" is the crop out of the picture, without which the whole picture is resized. With `one_branch` both views
+        have that crop in common, and "crop" is another one inside it: the operator whose effect Figure 5 measures.
+
+        Args:
+            image_size: side of a view in pixels.
+            options: the operators in order; crop is the first where it is there.
+            one_branch: whether only view 0 gets them.
+            color_jitter_strength: of color_jitter where its option has none.
+            color_jitter_impl: how its brightness acts.
+        """
+        crop_probability, operators = 1.0 if one_branch else 0.0, []
+        for option in options:
+            if option.name == "crop" and not one_branch:
+                crop_probability = 1.0 if option.probability is None else option.probability
+                continue
+            jitter = option.name == "color_jitter" and option.strength is None
+            strength = color_jitter_strength if jitter else option.strength
+            operators.append(
+                build_operator(option.name, strength=strength, probability=option.probability, impl=color_jitter_impl)
+            )
+        return cls(image_size, composition=tuple(operators), crop_probability=crop_probability, one_branch=one_branch)
+
     @property
-    def distorts_color(self) -> bool:
-        """Whether views get colour jitter and grey."""
-        return self.color_jitter_strength > 0.0
+    def operators(self) -> tuple[Operator, ...]:
+        """What happens to a view after its crop, in order."""
+        if self.composition is not None:
+            return self.composition
+        distortion = (ColorJitter(self.color_jitter_strength, self.color_jitter_impl), ColorDrop())
+        return (Flip(), *distortion * (self.color_jitter_strength > 0.0), *(Blur(),) * self.blur)
 
 
 @_plain_tensor_code
-def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: tf.Tensor | Sequence[int] | tf.TensorShape) -> Draw:
+def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: Shape) -> Draw:
     """Every random number of one view.
 
     Each number has a fixed place in the sequence of its key: switching blur or colour off leaves all other draws as
@@ -75,24 +127,33 @@ def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: tf.Tensor | Seque
         image_shape: (height, width, ...) of the image, or of every image of the batch.
 
     Returns:
-        "box" int32 [..., 4] and "flip" bool [...]; with colour also "jitter" bool, "order" int32 [..., 4],
-        "brightness", "contrast", "saturation", "hue" float32 and "gray" bool; with blur also "blur" bool and "sigma"
-        float32.
+        "box" int32 [..., 4], and what the policy's operators draw: see `operators`.
     """
-    u = draws.uniforms(key, _NUMBERS_PER_VIEW)
-    draw = {
-        "box": draws.crop_box(u[..., 0:4], image_shape[0], image_shape[1]),
-        "flip": draws.happens(u[..., 4], FLIP_PROBABILITY),
-    }
-    if policy.distorts_color:
-        draw["jitter"] = draws.happens(u[..., 5], JITTER_PROBABILITY)
-        draw["order"] = draws.order_of_four(u[..., 6])
-        draw["gray"] = draws.happens(u[..., 11], GRAY_PROBABILITY)
-        draw |= draws.jitter_amounts(u[..., 7:11], policy.color_jitter_strength, policy.color_jitter_impl)
-    if policy.blur:
-        draw["blur"] = draws.happens(u[..., 12], BLUR_PROBABILITY)
-        draw["sigma"] = draws.between(u[..., 13], *draws.BLUR_SIGMAS)
+    operators = policy.operators
+    places = [CROP_NUMBERS, *(operator.numbers for operator in operators)]
+    if policy.crop_probability < 1.0:
+        places.append(CropAgain.numbers)
+    u = draws.uniforms(key, max(numbers.stop for numbers in places))
+    draw = {"box": _draw_box(policy, key, u, image_shape)}
+    for operator in operators:
+        mine = u[..., operator.numbers.start : operator.numbers.stop]
+        drawn = operator.draw(mine, key, policy.image_size)
+        if policy.one_branch:
+            drawn[operator.event] &= draws.view_number(key) == 0
+        draw |= drawn
     return draw
+
+
+def _draw_box(policy: ViewPolicy, key: tf.Tensor, u: tf.Tensor, image_shape: Shape) -> tf.Tensor:
+    """The box in the picture that a view shows."""
+    height, width = image_shape[0], image_shape[1]
+    if policy.one_branch:
+        u = draws.uniforms(draws.first_view_key(key), CROP_NUMBERS.stop)
+    box = draws.crop_box(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], height, width)
+    if policy.crop_probability < 1.0:
+        happens = draws.happens(u[..., CropAgain.numbers.start], policy.crop_probability)
+        box = tf.where(happens[..., tf.newaxis], box, tf.stack([0, 0, height, width]))
+    return box
 
 
 @_plain_tensor_code
@@ -114,7 +175,7 @@ def apply_crop(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 @_plain_tensor_code
 def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """Everything after the crop: flip, colour jitter, grey and blur.
+    """Everything after the crop: the policy's operators, one after the other.
 
     Args:
         policy: the one `draw` was drawn from.
@@ -124,14 +185,8 @@ def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
     Returns:
         float32 [..., s, s, 3] in [0, 1].
     """
-    images = image.flip_left_right(images, draw["flip"])
-    if policy.distorts_color:
-        amounts = {op: draw[op] for op in color.JITTER_OPS}
-        images = color.jitter(images, amounts, draw["order"], draw["jitter"], policy.color_jitter_impl)
-        images = color.to_grayscale(images, draw["gray"])
-    if policy.blur:
-        kernel_size = blur.blur_kernel_size(policy.image_size)
-        images = blur.blur_chosen(images, draw["blur"], draw["sigma"], kernel_size)
+    for operator in policy.operators:
+        images = operator.apply(images, draw)
     return images
 
 

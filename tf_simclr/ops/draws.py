@@ -6,6 +6,7 @@ Every function maps numbers to parameters elementwise, so one image and a batch 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -65,6 +66,45 @@ def uniforms(key: tf.Tensor, n: int | tf.Tensor) -> tf.Tensor:
     return philox_uniforms(key, n)
 
 
+def view_number(key: tf.Tensor) -> tf.Tensor:
+    """Which view of its example a key of `example_key` [..., 2] belongs to: int64 [...]."""
+    return tf.bitwise.bitwise_and(key[..., 1], tf.constant(MAX_VIEWS - 1, tf.int64))
+
+
+def first_view_key(key: tf.Tensor) -> tf.Tensor:
+    """The key of view 0 of the same example and epoch: what all views of an example can share."""
+    return tf.bitwise.bitwise_and(key, tf.constant([-1, -MAX_VIEWS], tf.int64))
+
+
+def noise_key(key: tf.Tensor) -> tf.Tensor:
+    """A key of `example_key` [..., 2] for a number a pixel: with the sign bit, which no example's key has."""
+    return tf.bitwise.bitwise_or(key, tf.constant([0, -(1 << 63)], tf.int64))
+
+
+def normals(keys: tf.Tensor, n: int) -> tf.Tensor:
+    """Standard normal numbers, a function of the key: Philox's uniform ones through Box and Muller's formula.
+
+    One key at a time: the generator's own kernel is far faster for thousands of numbers than `philox_uniforms`, which
+    gives the same ones.
+
+    Args:
+        keys: int64 [b, 2].
+        n: how many numbers a key gives.
+
+    Returns:
+        float32 [b, n], at most 5.7 in magnitude.
+    """
+    pairs = -(-n // 2)
+
+    def of_key(key: tf.Tensor) -> tf.Tensor:
+        u, v = tf.split(uniforms(key, 2 * pairs), 2)
+        radius = tf.sqrt(-2.0 * tf.math.log(1.0 - u))  # 1 - u is in (0, 1]
+        angle = 2.0 * math.pi * v
+        return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], 0)[:n]
+
+    return tf.map_fn(of_key, keys, fn_output_signature=tf.TensorSpec([n], tf.float32))
+
+
 def between(u: tf.Tensor, low: TensorLike, high: TensorLike) -> tf.Tensor:
     """Moves numbers in [0, 1) to [low, high)."""
     return low + u * (high - low)
@@ -115,6 +155,11 @@ def order_of_four(u: tf.Tensor) -> tf.Tensor:
     """One of the 24 orders of four operators: int32 [..., 4]."""
     orders = tf.constant(_ORDERS_OF_FOUR, tf.int32)
     return tf.gather(orders, tf.cast(u * len(_ORDERS_OF_FOUR), tf.int32))
+
+
+def quarter_turns(u: tf.Tensor) -> tf.Tensor:
+    """0, 1, 2 or 3 turns by 90 degrees, equally likely: int32 [...]."""
+    return tf.cast(u * 4.0, tf.int32)
 
 
 def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:

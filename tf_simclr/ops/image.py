@@ -1,4 +1,4 @@
-"""Where pixels go: crops, resizing and flips, exact and deterministic given their parameters.
+"""Where pixels go: crops, resizing, flips and quarter turns, exact and deterministic given their parameters.
 
 Images are float32 [..., h, w, c] in [0, 1] with any leading dimensions, and leave in [0, 1]: bicubic interpolation
 overshoots at edges and is clipped.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_range
-from tf_simclr.ops.batching import flatten_batch, flatten_parameter, where_chosen
+from tf_simclr.ops.batching import by_case, flatten_batch, flatten_parameter, unchanged, where_chosen
 from tf_simclr.ops.resample import bicubic_weights, resample
 
 Size = tuple[int, int]
@@ -106,6 +106,32 @@ def flip_left_right(images: tf.Tensor, flip: tf.Tensor | bool = True) -> tf.Tens
     flat, restore = flatten_batch(images)
     chosen = flatten_parameter(flip, images)
     return restore(where_chosen(flat, chosen, lambda part, _: tf.reverse(part, [2])))
+
+
+def rotate_quarters(images: tf.Tensor, turns: tf.Tensor | int) -> tf.Tensor:
+    """Turns every image by a multiple of 90 degrees against the clock, as `np.rot90` (SimCLR, Section 3).
+
+    Args:
+        images: float32 [..., s, s, c]; a batch has one shape, so only squares can be turned.
+        turns: int32 scalar or [...], in {0, 1, 2, 3}.
+
+    Returns:
+        float32 [..., s, s, c], the same pixels.
+
+    Raises:
+        InputError: when the sides are known and differ.
+    """
+    height, width = images.shape[-3:-1]
+    if None not in (height, width) and height != width:
+        raise InputError(f"Only square images can be turned. Received: shape={images.shape}; crop or resize them first")
+    flat, restore = flatten_batch(images)
+    branches = [
+        unchanged,
+        lambda part, _: tf.reverse(tf.transpose(part, [0, 2, 1, 3]), [1]),
+        lambda part, _: tf.reverse(part, [1, 2]),
+        lambda part, _: tf.transpose(tf.reverse(part, [1]), [0, 2, 1, 3]),
+    ]
+    return restore(by_case(flat, flatten_parameter(turns, images), branches))
 
 
 def cutout(images: tf.Tensor, boxes: tf.Tensor, fill: float = 0.0) -> tf.Tensor:

@@ -187,6 +187,15 @@ def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
     if config.train.train_mode == "finetune":
         return ViewPolicy.crop_and_flip(size), 1
     augmentation = config.augmentation
+    if augmentation.operators:
+        policy = ViewPolicy.composed(
+            size,
+            augmentation.operators,
+            one_branch=augmentation.augmentation_branch == "one",
+            color_jitter_strength=augmentation.color_jitter_strength,
+            color_jitter_impl=augmentation.color_jitter_impl,
+        )
+        return policy, 2
     policy = ViewPolicy(
         image_size=size,
         color_jitter_strength=augmentation.color_jitter_strength,
