@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.data.views import (
+from tf_simclr.data.operators import (
     BLUR_PROBABILITY,
     FLIP_PROBABILITY,
     GRAY_PROBABILITY,
