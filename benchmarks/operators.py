@@ -19,7 +19,7 @@ from tf_simclr.data.shapes import SIDE, shapes_source
 from tf_simclr.data.views import ViewPolicy, make_view
 from tf_simclr.ops.draws import example_key
 
-VIEWS, SCALE = 8, 2
+VIEWS, SCALE = 6, 2
 
 
 def main() -> None:
@@ -39,7 +39,8 @@ def main() -> None:
     grid = tf.stack(rows).numpy()  # [operators, views + 1, side, side, 3]
     pixels = grid.transpose(0, 2, 1, 3, 4).reshape(len(rows) * SIDE, (VIEWS + 1) * SIDE, 3)
     picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST).save(arguments.out)
+    picture = picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST)
+    picture.save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":

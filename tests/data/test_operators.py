@@ -152,7 +152,7 @@ def test_one_branch_leaves_the_other_view_alone(name):
     """Both views show one crop, and the operators act on the first (SimCLR, Figure 5)."""
     images = tf.repeat(pictures(8, 1, 18, 18, 3), 2, axis=1)
     both_keys = example_key(1, 0, tf.range(8)[:, tf.newaxis], tf.range(2))
-    policy = composed(name, one_branch=True)
+    policy = composed(f"{name}@1", one_branch=True)
     draw = views.draw_view(policy, both_keys, (18, 18))
     np.testing.assert_array_equal(draw["box"][:, 0], draw["box"][:, 1])
     np.testing.assert_array_equal(draw["box"][:, 0], views.draw_view(ViewPolicy(16), keys(8), (18, 18))["box"])
@@ -160,9 +160,8 @@ def test_one_branch_leaves_the_other_view_alone(name):
     ours = views.make_view(policy, images, both_keys).numpy()
     np.testing.assert_array_equal(ours[:, 1], crops[:, 1])
     changed = (ours[:, 0] != crops.numpy()[:, 0]).any((1, 2, 3))
-    assert changed.any()
-    if name in ("noise", "sobel", "cutout"):
-        assert changed.all()
+    # Among the angles is 0, and a sub-policy of AutoAugment may do nothing.
+    assert changed.any() if name in ("rotate", "autoaugment") else changed.all()
 
 
 def test_the_crop_of_one_branch_is_a_crop_of_the_shared_one():

@@ -17,6 +17,11 @@ from tf_simclr.errors import require_choice, require_range
 from tf_simclr.ops import autoaugment, blur, color, draws, image, noise, sobel
 from tf_simclr.ops.batching import Branch, flatten_batch, flatten_parameter, where_chosen
 
+JITTER_PROBABILITY = 0.8
+GRAY_PROBABILITY = 0.2
+FLIP_PROBABILITY = 0.5
+BLUR_PROBABILITY = 0.5
+
 Draw = dict[str, tf.Tensor]
 
 CROP_NUMBERS = range(4)  # of the crop out of the whole picture, which is no operator: it makes the sizes equal
@@ -49,7 +54,7 @@ class Operator(Protocol):
 class Flip:
     """Mirrors left and right."""
 
-    probability: float = 0.5
+    probability: float = FLIP_PROBABILITY
     event: ClassVar[str] = "flip"
     numbers: ClassVar[range] = range(4, 5)
 
@@ -68,7 +73,7 @@ class ColorJitter:
 
     strength: float = 1.0
     impl: str = "simclrv1"
-    probability: float = 0.8
+    probability: float = JITTER_PROBABILITY
     event: ClassVar[str] = "jitter"
     numbers: ClassVar[range] = range(5, 11)
 
@@ -91,7 +96,7 @@ class ColorJitter:
 class ColorDrop:
     """Grey in place of colours."""
 
-    probability: float = 0.2
+    probability: float = GRAY_PROBABILITY
     event: ClassVar[str] = "gray"
     numbers: ClassVar[range] = range(11, 12)
 
@@ -109,7 +114,7 @@ class Blur:
     """Gaussian blur; `strength` is the largest sigma in pixels."""
 
     strength: float = draws.BLUR_SIGMAS[1]
-    probability: float = 0.5
+    probability: float = BLUR_PROBABILITY
     event: ClassVar[str] = "blur"
     numbers: ClassVar[range] = range(12, 14)
 

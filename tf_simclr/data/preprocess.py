@@ -13,7 +13,12 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.data.operators import Blur, ColorDrop, ColorJitter, Flip
+from tf_simclr.data.operators import (
+    BLUR_PROBABILITY,
+    FLIP_PROBABILITY,
+    GRAY_PROBABILITY,
+    JITTER_PROBABILITY,
+)
 from tf_simclr.ops import blur, color, draws
 from tf_simclr.ops import image as image_ops
 
@@ -71,7 +76,7 @@ def preprocess_for_train(
     image = image_ops.to_rgb(image)
     image = random_crop_with_resize(image, height, width, p=float(crop), seed=crop_key)
     if flip:
-        flipped = draws.happens(_uniform(flip_key), Flip.probability)
+        flipped = draws.happens(_uniform(flip_key), FLIP_PROBABILITY)
         image = image_ops.flip_left_right(image, flipped)
     if color_jitter_strength > 0.0:
         image = random_color_jitter(image, strength=color_jitter_strength, impl=impl, seed=color_key)
@@ -115,9 +120,9 @@ def random_color_jitter(
     """With probability p the colour distortion: jitter with probability 0.8, then grey with probability 0.2."""
     u = draws.uniforms(_key(seed), 8)
     chosen = draws.happens(u[0], p)
-    jittered = chosen & draws.happens(u[1], ColorJitter.probability)
+    jittered = chosen & draws.happens(u[1], JITTER_PROBABILITY)
     image = _jitter(image, u[3:], strength, impl, chosen=jittered)
-    return color.to_grayscale(image, chosen & draws.happens(u[2], ColorDrop.probability))
+    return color.to_grayscale(image, chosen & draws.happens(u[2], GRAY_PROBABILITY))
 
 
 def color_jitter(
@@ -169,7 +174,7 @@ def batch_random_blur(
     images_list: Sequence[tf.Tensor],
     height: int,
     width: int,
-    blur_probability: float = Blur.probability,
+    blur_probability: float = BLUR_PROBABILITY,
     seed: Seed = None,
 ) -> list[tf.Tensor]:
     """Blurs each image with some probability and a sigma in [0.1, 2] of its own.
