@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tf_simclr.cli import evaluate
 from tf_simclr.cli.flags import parse
-from tf_simclr.config.data import DataConfig
-from tf_simclr.config.protocols import ProtocolConfig
 from tf_simclr.data.datasets import load_sources
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "transfer"
@@ -42,12 +40,9 @@ PICTURES, GREY_STEP = 6, 12
 
 def settings(name):
     """The two configs that a flag file makes."""
-    values = parse([f"--flagfile={CONFIGS / name}.cfg"], [ProtocolConfig, DataConfig]).values
+    values = parse([f"--flagfile={CONFIGS / name}.cfg"], evaluate.FLAG_GROUPS).values
     values |= {"checkpoint": "PRETRAINED", "data_dir": "TFDS"}
-    return tuple(
-        kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
-        for kind in (ProtocolConfig, DataConfig)
-    )
+    return evaluate.PROTOCOLS.build(values), evaluate.DATA.build(values)
 
 
 def splits_of(name):
