@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tf_simclr.data.folder import load_folder
@@ -48,3 +49,16 @@ def test_only_one_data_set(tmp_path):
     folder, _ = load_folder(str(tmp_path), train_split="train", eval_split="test")
     with pytest.raises(InputError, match="Only splits of one data set"):
         joined(folder, shapes_source("train[:20]"))
+
+
+def test_the_global_seed_is_no_part_of_the_order():
+    """A run sets it to its own seed, 0 by default, which TensorFlow would compare with the tensor in Python."""
+    both = joined(shapes_source("train[:30]"), shapes_source("validation[:20]"))
+    orders = []
+    for global_seed in (None, 0, 3):
+        tf.random.set_seed(global_seed)
+        epochs = tf.data.Dataset.range(2).flat_map(both.records)
+        orders.append([int(record["index"]) for record in epochs.as_numpy_iterator()])
+    tf.random.set_seed(None)
+    assert orders[0] == orders[1] == orders[2]
+    assert orders[0][:50] != orders[0][50:]

@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tf_simclr.data.source import ImageSource
+from tf_simclr.data.source import ImageSource, no_global_seed
 from tf_simclr.errors import InputError
 
 # Indices of both parts stay apart, and below the 2**36 that an augmentation's key has room for.
@@ -38,7 +38,8 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
 
     def records(seed: tf.Tensor | None) -> tf.data.Dataset:
         both = first.records(seed).concatenate(second.records(seed).map(moved))
-        return both if seed is None else both.shuffle(total, seed=seed, reshuffle_each_iteration=False)
+        with no_global_seed():
+            return both if seed is None else both.shuffle(total, seed=seed, reshuffle_each_iteration=False)
 
     def load() -> ImageSource:
         return joined(*(source.load() if source.load is not None else source for source in (first, second)))

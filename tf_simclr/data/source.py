@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -90,6 +91,24 @@ class ImageSource:
     def labelled(self) -> bool:
         """Whether a picture has one class, which training and choosing by label need."""
         return self.num_classes > 0 and self.targets is None
+
+
+@contextlib.contextmanager
+def no_global_seed() -> Iterator[None]:
+    """In here a shuffle by a tensor depends on that tensor alone, and not on tf.random.set_seed.
+
+    TensorFlow mixes the global seed into a shuffle's, and with a global seed of 0 it compares the tensor with 0 in
+    Python, which fails while a pipeline is traced. Outside of a pipeline, eagerly, the global seed still counts.
+    """
+    if tf.executing_eagerly():
+        yield
+        return
+    graph = tf.compat.v1.get_default_graph()
+    before, graph.seed = graph.seed, None
+    try:
+        yield
+    finally:
+        graph.seed = before
 
 
 def records_from_table(index: tf.Tensor, label: tf.Tensor, data: tf.Tensor) -> Records:

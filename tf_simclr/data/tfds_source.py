@@ -18,6 +18,7 @@ from tf_simclr.data.source import (
     MultiLabel,
     Records,
     decode_named,
+    no_global_seed,
     records_from_table,
 )
 from tf_simclr.errors import InputError
@@ -212,10 +213,11 @@ class _Reader:
             }
 
         def records(seed: tf.Tensor | None) -> tf.data.Dataset:
-            dataset = self._examples(split, wanted, {image_key: self.tfds.decode.SkipDecoding()}, seed)
-            if seed is not None:
-                buffer = min(self.shuffle_buffer, num_examples)
-                dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
+            with no_global_seed():
+                dataset = self._examples(split, wanted, {image_key: self.tfds.decode.SkipDecoding()}, seed)
+                if seed is not None:
+                    buffer = min(self.shuffle_buffer, num_examples)
+                    dataset = dataset.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
             return dataset.map(standard)
 
         return records

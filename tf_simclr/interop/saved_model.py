@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -20,8 +20,6 @@ DIRECTORY = "saved_model"
 FEATURE_VECTOR = "feature_vector"
 IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="inputs")
 ENCODED = tf.TensorSpec([None], tf.string, name="encoded")
-
-Encode = Callable[[tf.Tensor, bool], dict[str, tf.Tensor]]
 
 
 class _Exported(tf.Module):
@@ -60,24 +58,13 @@ def _thawed(model: SimCLRModel) -> Iterator[None]:
             layer.trainable = trainable
 
 
-def _trace_encoder(encoder: tf.keras.Model) -> Encode:
-    """The encoder as two graphs, which both SavedModels call: tracing it is most of the time an export takes."""
-
-    @tf.function
-    def encode(inputs: tf.Tensor, training: bool) -> dict[str, tf.Tensor]:
-        return encoder(inputs, training=training)
-
-    graphs = {training: encode.get_concrete_function(IMAGES, training) for training in (False, True)}
-    return lambda inputs, training: graphs[training](inputs)
-
-
-def _save_endpoints(model: SimCLRModel, encode: Encode, path: str, card: ModelCard) -> None:
+def _save_endpoints(model: SimCLRModel, path: str, card: ModelCard) -> None:
     """Writes the SavedModel with the authors' signature."""
     exported = _Exported()
 
     @tf.function
     def call(inputs: tf.Tensor, trainable: bool = False) -> dict[str, tf.Tensor]:
-        return model.endpoints_from(encode(inputs, trainable), trainable)
+        return model.endpoints(inputs, training=trainable)
 
     inference, _ = (call.get_concrete_function(IMAGES, trainable=trainable) for trainable in (False, True))
 
@@ -98,13 +85,13 @@ def _save_endpoints(model: SimCLRModel, encode: Encode, path: str, card: ModelCa
     tf.saved_model.save(exported, path, signatures={"serving_default": serving_default, "serving_bytes": serving_bytes})
 
 
-def _save_feature_vector(model: SimCLRModel, encode: Encode, path: str) -> None:
+def _save_feature_vector(model: SimCLRModel, path: str) -> None:
     """Writes the SavedModel with TF Hub's interface of image feature vectors: images, training -> h."""
     exported = _Exported()
 
     @tf.function
     def call(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return tf.cast(encode(inputs, training)["final_avg_pool"], tf.float32)
+        return tf.cast(model.encoder(inputs, training=training)["final_avg_pool"], tf.float32)
 
     inference, _ = (call.get_concrete_function(IMAGES, training=training) for training in (False, True))
 
@@ -140,9 +127,8 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     if tf.io.gfile.exists(partial):
         tf.io.gfile.rmtree(partial)
     with _thawed(model):
-        encode = _trace_encoder(model.encoder)
-        _save_endpoints(model, encode, partial, card)
-        _save_feature_vector(model, encode, os.path.join(partial, FEATURE_VECTOR))
+        _save_endpoints(model, partial, card)
+        _save_feature_vector(model, os.path.join(partial, FEATURE_VECTOR))
     write_stock_encoder(model.encoder, partial)
     card.write(model, partial)
     if tf.io.gfile.exists(path):

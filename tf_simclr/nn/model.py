@@ -59,11 +59,7 @@ class SimCLRModel:
             a dict of the encoder's endpoints, and of proj_head_input, proj_head_layer1.., proj_head_output and
             logits_sup where those parts exist; float32 whatever the policy of the layers.
         """
-        return self.endpoints_from(self.encoder(images, training=training), training)
-
-    def endpoints_from(self, encoded: dict[str, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
-        """Runs the heads on what the encoder gave; result and `training` are those of `endpoints`."""
-        found = dict(encoded)
+        found = dict(self.encoder(images, training=training))
         if self.projection_head is not None:
             found.update(self.projection_head(found["final_avg_pool"], training=training))
         if self.supervised_head is not None:
