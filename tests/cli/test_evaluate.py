@@ -132,6 +132,17 @@ def test_a_class_that_is_missing_is_named(run_directory, capsys, split, name):
     assert "'star'" in error
 
 
+def test_a_damaged_picture_is_named(run_directory, tmp_path, capsys):
+    data = write_pictures(tmp_path / "data", FEW)
+    damaged = data / "test" / "b" / "1.png"
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'judged'}"]
+    assert judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2") == 2
+    error = capsys.readouterr().err
+    assert str(damaged) in error
+    assert "Traceback" not in error
+
+
 def test_nothing_to_judge(tmp_path, capsys):
     assert main(["evaluate"]) == 2
     assert "`checkpoint` must name what is judged" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from rich.console import Console
 
+from tf_simclr.cli.launch import named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import Observers, build_counter, build_progress
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
@@ -70,7 +71,7 @@ def run(
     tf.get_logger().setLevel("ERROR")
     judging = open_judging(protocols, data, runtime, origin, prefix)
     runner = Runner(judging)
-    with judging.stop.watch():
+    with judging.stop.watch(), named_pictures():
         try:
             cells, failed = runner.run()
         except StoppedError:

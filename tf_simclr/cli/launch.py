@@ -109,7 +109,7 @@ def named_pictures() -> Iterator[None]:
         found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
         if found is None:
             raise
-        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The run goes on from its last checkpoint") from error
+        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The same command then goes on") from error
 
 
 def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy) -> Durations:
