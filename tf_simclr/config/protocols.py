@@ -176,7 +176,7 @@ class ProtocolConfig:
                 "`untrained` repeats the protocols on frozen features beside it. Received: protocols=untrained. Pass "
                 "--protocols=knn,untrained or others with it"
             )
-        self.endpoint_names  # noqa: B018  raises
+        _listed("endpoints", self.endpoints, str)  # raises
 
     @property
     def protocol_names(self) -> tuple[str, ...]:

@@ -35,14 +35,14 @@ class Cell:
     """One figure of the report.
 
     Attributes:
-        protocol: as in --protocols, without amounts of seeds.
+        protocol: as in --protocols.
         encoder: PRETRAINED, UNTRAINED or SCRATCH.
         endpoint: whose features were judged; None where the whole network was trained.
         setting: what else tells it from other cells of the protocol, as "k=200, T=0.1"; may be empty.
         seed: None for a protocol without randomness.
         metrics: by name, each in [0, 1]: top_1, top_5, mean_per_class, or map_11_point; of `health` its own.
         per_class: accuracy, or average precision, of each class; None for a class without a test picture.
-        confusion: [true class][predicted class] -> pictures; None where there is one prediction more or less a picture.
+        confusion: [true class][predicted class] -> pictures; None where a picture may have several classes.
         details: as in Verdict.
         seconds: wall-clock time.
     """

@@ -54,7 +54,6 @@ class Training:
         selector: as --ft_proj_selector.
         steps: instead of epochs, where > 0.
         batch_norm_decay: None for the checkpoint's.
-        batch_size: None for --finetune_batch_size, or a quarter of the pictures where that is less.
     """
 
     source: ImageSource
@@ -68,7 +67,6 @@ class Training:
     selector: int = 0
     steps: int = 0
     batch_norm_decay: float | None = None
-    batch_size: int | None = None
 
 
 def selector_of(endpoint: str, origin: ExperimentConfig) -> int:
@@ -88,11 +86,11 @@ def selector_of(endpoint: str, origin: ExperimentConfig) -> int:
     return selectors[endpoint]
 
 
-def batch_of(judging: Judging, source: ImageSource, asked: int | None = None) -> int:
-    """The batch: what was asked for, a quarter of the pictures at most, and a multiple of the replicas."""
+def batch_of(judging: Judging, source: ImageSource) -> int:
+    """The batch: --finetune_batch_size, a quarter of the pictures at most, and a multiple of the replicas."""
     replicas = judging.strategy.num_replicas_in_sync
     most = max(source.num_examples // 4, min(2, source.num_examples))
-    batch = min(asked or judging.protocols.finetune_batch_size, most) // replicas * replicas
+    batch = min(judging.protocols.finetune_batch_size, most) // replicas * replicas
     if batch < 1:
         raise InputError(
             f"Every replica needs a picture in a batch. Received: {source.num_examples} pictures of {source.split!r} "
@@ -104,7 +102,7 @@ def batch_of(judging: Judging, source: ImageSource, asked: int | None = None) ->
 def training_config(judging: Judging, training: Training, directory: str) -> ExperimentConfig:
     """The config of a training, with the networks of the checkpoint."""
     origin, source = judging.origin, training.source
-    batch = batch_of(judging, source, training.batch_size)
+    batch = batch_of(judging, source)
     epochs = training.steps * batch / source.num_examples if training.steps else training.epochs
     decay = origin.model.batch_norm_decay if training.batch_norm_decay is None else training.batch_norm_decay
     config = ExperimentConfig(
