@@ -146,7 +146,7 @@ class _MicroBatches:
                 terms = {name: value * share for name, value in terms.items()}
                 losses.append(terms["train/supervised_loss"])
             scaled = self.updater.scaled(tf.add_n(losses))
-        return tape.gradient(scaled, self.updater.variables), terms
+        return _after(scaled, tape.gradient(scaled, self.updater.variables)), terms
 
 
 def build_micro_batch_step(
@@ -174,6 +174,17 @@ def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
 def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
     """Where the two views of some pictures stand in [2 total, ...]."""
     return tf.concat([rows, rows + total], axis=0)
+
+
+def _after(loss: tf.Tensor, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The gradients of a loss that is a number, and NaN otherwise; either way not before the loss is known.
+
+    z * z_gradient is linear in z: its gradient needs no value of z, so nothing but control edges keeps the update of a
+    parameter behind its read in the forward pass. TensorFlow's graph optimiser drops such edges (2.15, 2.21: its
+    dependency_optimization), and now and then a backward pass went through parameters already updated. An edge that
+    carries data stays.
+    """
+    return [tf.where(tf.math.is_nan(loss), tf.cast(loss, g.dtype), g) for g in gradients]
 
 
 def _labelled(labels: tf.Tensor) -> tf.Tensor:
