@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "tf_simclr"
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"studies"},
     {"evaluate", "interop"},
     {"train"},
     {"data", "nn", "losses", "optim"},

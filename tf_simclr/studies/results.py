@@ -1,0 +1,126 @@
+"""What the cells of a study found: a file for each cell and seed, and the table of all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tf_simclr.errors import InputError
+
+CELLS_DIRECTORY = "cells"
+
+
+class MissingCellsError(Exception):
+    """A check needs cells that were not run."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What one cell found with one seed.
+
+    Attributes:
+        cell: its name.
+        seed: of weights, order and augmentations.
+        measures: by name, as in studies.study.MEASURES; accuracies in [0, 1].
+        curves: name -> {"x": numbers, "y": numbers}, of the same length.
+        details: what else is worth telling, as JSON values.
+        seconds: wall-clock time.
+    """
+
+    cell: str
+    seed: int
+    measures: dict[str, float]
+    curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def file_name(cell: str, seed: int) -> str:
+    """Where a result is kept below CELLS_DIRECTORY."""
+    return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', cell)}-seed{seed}.json"
+
+
+def read_result(directory: str, cell: str, seed: int) -> CellResult | None:
+    """A result that was kept, None where there is none.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = os.path.join(directory, CELLS_DIRECTORY, file_name(cell, seed))
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        text = file.read()
+    try:
+        return CellResult(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"a result of a study must be JSON as this program writes it. Received: {path}, {error}. Delete it: the "
+            "same command measures the cell again"
+        ) from error
+
+
+class Results:
+    """Measures by cell, over seeds.
+
+    Args:
+        found: results of cells, in any order.
+    """
+
+    def __init__(self, found: Iterable[CellResult]):
+        self._by_cell: dict[str, list[CellResult]] = {}
+        for result in sorted(found, key=lambda result: result.seed):
+            self._by_cell.setdefault(result.cell, []).append(result)
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds of which anything is there."""
+        return sorted({result.seed for found in self._by_cell.values() for result in found})
+
+    def of(self, cell: str) -> list[CellResult]:
+        """What is there of a cell, a result a seed."""
+        return self._by_cell.get(cell, [])
+
+    def values(self, cell: str, measure: str) -> list[float]:
+        """One value a seed; empty where nothing is there."""
+        return [result.measures[measure] for result in self.of(cell) if measure in result.measures]
+
+    def mean(self, cell: str, measure: str) -> float:
+        """The mean over seeds.
+
+        Raises:
+            MissingCellsError: nothing is there.
+        """
+        values = self.values(cell, measure)
+        if not values:
+            raise MissingCellsError(cell)
+        return float(np.mean(values))
+
+    def std(self, cell: str, measure: str) -> float:
+        """The standard deviation over seeds (n - 1); 0 for one seed."""
+        values = self.values(cell, measure)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+    def means(self, cells: Iterable[str], measure: str) -> dict[str, float]:
+        """The mean of each cell.
+
+        Raises:
+            MissingCellsError: one of them is missing.
+        """
+        return {cell: self.mean(cell, measure) for cell in cells}
+
+    @property
+    def seconds(self) -> float:
+        """Time of all cells together."""
+        return sum(result.seconds for found in self._by_cell.values() for result in found)
+
+    def to_json(self) -> list[Mapping[str, Any]]:
+        """All results as JSON values."""
+        return [dataclasses.asdict(result) for found in self._by_cell.values() for result in found]

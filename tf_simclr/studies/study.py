@@ -1,0 +1,194 @@
+"""What a study is: named cells, the paper's numbers beside them, figures of the results, and findings to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tf_simclr.studies.results import Results
+
+# What a cell does: contrastive pretraining and its evaluation, training with labels, predicting transformations from
+# features, or histograms of crops, which need no training.
+PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS = "pretrain", "supervised", "transformations", "histograms"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that is measured in a cell.
+
+    Attributes:
+        label: for axes and tables.
+        scale: what a stored value is multiplied with to be shown: accuracies are kept in [0, 1].
+        digits: after the point, shown.
+    """
+
+    label: str
+    scale: float = 100.0
+    digits: int = 1
+
+    def show(self, value: float) -> str:
+        """A stored value as a person reads it."""
+        return f"{self.scale * value:.{self.digits}f}"
+
+
+MEASURES = {
+    "top_1": Measure("linear evaluation of h, test top-1 (%)"),
+    "train_top_1": Measure("linear evaluation of h, train top-1 (%)"),
+    "projection_top_1": Measure("linear evaluation of g(h), test top-1 (%)"),
+    "knn_top_1": Measure("kNN on h, test top-1 (%)"),
+    "contrast_acc": Measure("contrastive accuracy (%)"),
+    "contrast_entropy": Measure("entropy of the candidates (nats)", scale=1.0, digits=2),
+    "contrast_loss": Measure("contrastive loss", scale=1.0, digits=3),
+    "from_h": Measure("predicted from h, accuracy (%)"),
+    "from_projection": Measure("predicted from g(h), accuracy (%)"),
+    "chance": Measure("most frequent answer (%)"),
+    "same_picture": Measure("crop's nearest histogram is of its own picture (%)"),
+}
+
+
+@dataclass(frozen=True)
+class StudyCell:
+    """One named config of a study.
+
+    Attributes:
+        name: unique in its study; also a file name.
+        place: where it stands in tables and figures: axis -> label.
+        flags: what it sets beyond the scale, by flag name.
+        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS or HISTOGRAMS.
+        paper: the paper's numbers by measure, as stored: accuracies in [0, 1].
+        paper_order: its place in the paper's order of the cells, the higher the better, where the paper draws a figure
+            without numbers; None for none.
+        options: of the task, beyond flags.
+    """
+
+    name: str
+    place: Mapping[str, str]
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    task: str = PRETRAIN
+    paper: Mapping[str, float] = field(default_factory=dict)
+    paper_order: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---- Figures: what is drawn, not how ----
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A matrix of one measure, as Figure 5; the mean of each row beside it."""
+
+    name: str
+    title: str
+    measure: str
+    rows: str
+    columns: str
+    row_average: bool = True
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of one measure: groups along the x axis, a colour for each label of `series` (None: one colour)."""
+
+    name: str
+    title: str
+    measure: str
+    groups: str
+    series: str | None = None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """One measure against an axis of numbers, a line for each label of `series`; a panel for each of `panels`."""
+
+    name: str
+    title: str
+    measure: str
+    x: str
+    series: str
+    log_x: bool = True
+    panels: str | None = None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Curves that cells record, as losses by step or histograms; a panel for each label of `panels` where given.
+
+    Attributes:
+        curves: names of the recorded curves to draw; empty for all.
+    """
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    series: str
+    curves: tuple[str, ...] = ()
+    panels: str | None = None
+
+
+@dataclass(frozen=True)
+class Views:
+    """A row of augmented views of one picture for each cell, as Figure 4; cells named, or all."""
+
+    name: str
+    title: str
+    cells: tuple[str, ...] = ()
+
+
+Figure = HeatMap | Bars | Lines | Curves | Views
+
+
+# ---- Findings ----
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a finding holds on results, and the numbers that say so; None: cells are missing."""
+
+    holds: bool | None
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A qualitative statement of the paper as a check.
+
+    Attributes:
+        statement: in one sentence.
+        check: says whether it holds. It may raise MissingCellsError where results lack cells.
+    """
+
+    statement: str
+    check: Callable[[Results], Verdict]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table or figure of the paper.
+
+    Attributes:
+        name: as in --study.
+        title: with the place in the paper.
+        question: what is asked, in a sentence.
+        paper_says: what the paper found, in a sentence or two.
+        cells: scale -> its cells, in the order they are run.
+        figures: what is drawn.
+        findings: what is checked.
+        compared: the measure whose order is held against the paper's; None where the paper gives no order.
+        measures: what its tables show, in order.
+    """
+
+    name: str
+    title: str
+    question: str
+    paper_says: str
+    cells: Callable[[str], tuple[StudyCell, ...]]
+    figures: tuple[Figure, ...]
+    findings: tuple[Finding, ...]
+    measures: tuple[str, ...]
+    compared: str | None = "top_1"
+
+    def varied(self, scale: str) -> frozenset[str]:
+        """Flags that its cells set, so that they cannot be given for all of them."""
+        return frozenset(name for cell in self.cells(scale) for name in cell.flags)
