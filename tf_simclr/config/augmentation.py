@@ -42,7 +42,7 @@ def read_augmentation(text: str) -> tuple[OperatorOption, ...]:
     """Reads NAME, NAME:STRENGTH, NAME@PROBABILITY or NAME:STRENGTH@PROBABILITY, separated by commas.
 
     Raises:
-        InputError: an unknown name, a number that cannot work, an operator twice, or a crop that is not the first.
+        InputError: an unknown name, a number that cannot work, or an operator twice.
     """
     options = tuple(_read_one(part.strip()) for part in text.split(",")) if text.strip() else ()
     names = [option.name for option in options]
@@ -51,11 +51,6 @@ def read_augmentation(text: str) -> tuple[OperatorOption, ...]:
         raise InputError(
             f"`augmentation` takes every operator once. Received: {', '.join(twice)} more than once in "
             f"augmentation={text}. Leave the others out"
-        )
-    if "crop" in names[1:]:
-        raise InputError(
-            f"`augmentation` must begin with crop where it has it: the other operators work on pictures of the final "
-            f"size. Received: augmentation={text}. Write crop first"
         )
     return options
 

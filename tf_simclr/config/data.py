@@ -64,10 +64,11 @@ class AugmentationConfig:
     use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized pictures.")
     augmentation: str = option(
         "",
-        "The operators of pretraining by name, in order, separated by commas: "
+        "The operators of training by name, in order, separated by commas: "
         + ", ".join(OPERATORS)
-        + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means "
-        "crop, flip, color_jitter, color_drop and blur as the flags above say.",
+        + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means, "
+        "when pretraining, crop, flip, color_jitter, color_drop and blur as the flags above say; when fine-tuning, crop "
+        "and flip.",
     )
     augmentation_branch: str = option(
         "both",
@@ -91,6 +92,11 @@ class AugmentationConfig:
             raise InputError(
                 "`augmentation` must name the operators of the one branch. Received: augmentation_branch=one, "
                 "augmentation=''. Pass for example --augmentation=crop,color_jitter"
+            )
+        if self.augmentation_branch == "both" and "crop" in list(options)[1:]:
+            raise InputError(
+                "`augmentation` must begin with crop where it has it: the other operators work on pictures of the "
+                f"final size. Received: augmentation={self.augmentation}. Write crop first"
             )
         if "blur" in options and not self.use_blur:
             raise InputError(

@@ -49,6 +49,11 @@ class ExperimentConfig:
                 f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
                 "--micro_batch_size, or 0 for none"
             )
+        if self.augmentation.augmentation_branch == "one" and self.train.train_mode == "finetune":
+            raise InputError(
+                "`augmentation_branch` must be both when fine-tuning, where a picture has one view. Received: "
+                "augmentation_branch=one, train_mode=finetune. Leave it out"
+            )
         if self.evaluation.eval_every_epochs and self.train.train_mode != "pretrain":
             raise InputError(
                 "`eval_every_epochs` must be 0 when fine-tuning: kNN and the linear classifier judge what is learnt "

@@ -156,11 +156,11 @@ class Finding:
 
     Attributes:
         statement: in one sentence.
-        check: says whether it holds. It may raise MissingCellsError where results lack cells.
+        check: of the cells and their results, says whether it holds. It may raise MissingCellsError.
     """
 
     statement: str
-    check: Callable[[Results], Verdict]
+    check: Callable[[tuple[StudyCell, ...], Results], Verdict]
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,8 @@ class Study:
         findings: what is checked.
         compared: the measure whose order is held against the paper's; None where the paper gives no order.
         measures: what its tables show, in order.
+        best_of: an axis whose labels stand in the paper with the best of a small grid: the order is that of the best
+            cells.
     """
 
     name: str
@@ -188,6 +190,7 @@ class Study:
     findings: tuple[Finding, ...]
     measures: tuple[str, ...]
     compared: str | None = "top_1"
+    best_of: str | None = None
 
     def varied(self, scale: str) -> frozenset[str]:
         """Flags that its cells set, so that they cannot be given for all of them."""

@@ -183,10 +183,8 @@ def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
 
 def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
     """The augmentation of a training run, and how many views of each picture it takes."""
-    size = config.data.image_size
-    if config.train.train_mode == "finetune":
-        return ViewPolicy.crop_and_flip(size), 1
-    augmentation = config.augmentation
+    size, augmentation = config.data.image_size, config.augmentation
+    num_views = 1 if config.train.train_mode == "finetune" else 2
     if augmentation.operators:
         policy = ViewPolicy.composed(
             size,
@@ -195,14 +193,16 @@ def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
             color_jitter_strength=augmentation.color_jitter_strength,
             color_jitter_impl=augmentation.color_jitter_impl,
         )
-        return policy, 2
-    policy = ViewPolicy(
-        image_size=size,
-        color_jitter_strength=augmentation.color_jitter_strength,
-        color_jitter_impl=augmentation.color_jitter_impl,
-        blur=augmentation.use_blur,
-    )
-    return policy, 2
+    elif num_views == 1:
+        policy = ViewPolicy.crop_and_flip(size)
+    else:
+        policy = ViewPolicy(
+            image_size=size,
+            color_jitter_strength=augmentation.color_jitter_strength,
+            color_jitter_impl=augmentation.color_jitter_impl,
+            blur=augmentation.use_blur,
+        )
+    return policy, num_views
 
 
 def build_train_iterator(
