@@ -12,6 +12,7 @@ norm is half of w's, and C is 2 / lambda. Features are taken as they are: B.8 na
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -261,20 +262,23 @@ def _measured(metric: Metric, predictions: np.ndarray, labels: np.ndarray) -> fl
     return value
 
 
-def require_scikit_learn() -> Any:
-    """The package's linear models: a program that will fit asks for them before it works.
+def require_scikit_learn(module: str = "linear_model", task: str = "Logistic regression") -> Any:
+    """A module of the package: a program that will fit asks for it before it works.
+
+    Args:
+        module: of scikit-learn; by default its linear models.
+        task: what needs it, for the message.
 
     Raises:
         InputError: scikit-learn is missing.
     """
     try:
-        import sklearn.linear_model
+        return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:
         raise InputError(
-            f"Logistic regression needs the package scikit-learn. Received: {error}. Install it: pip install "
+            f"{task} needs the package scikit-learn. Received: {error}. Install it: pip install "
             "scikit-learn, or the extra `evaluate` of this package"
         ) from error
-    return sklearn.linear_model
 
 
 def new_model(max_iterations: int, tolerance: float) -> Any:
