@@ -13,6 +13,7 @@ from tf_simclr.errors import InputError
 TASKS = {
     "train": "tf_simclr.cli.train",
     "evaluate": "tf_simclr.cli.evaluate",
+    "study": "tf_simclr.cli.study",
 }
 EXIT_BAD_INPUT = 2
 

@@ -29,6 +29,7 @@ from tf_simclr.config.protocols import (
     read_labelled_training,
 )
 from tf_simclr.config.runtime import PRECISIONS, RuntimeConfig
+from tf_simclr.config.study import SCALE_NAMES, STUDY_NAMES, StudyConfig
 from tf_simclr.config.training import (
     ADAPTIVE_OPTIMIZERS,
     OPTIMIZERS,
@@ -49,6 +50,8 @@ __all__ = [
     "OPTIMIZERS",
     "PRECISIONS",
     "RESNET_DEPTHS",
+    "SCALE_NAMES",
+    "STUDY_NAMES",
     "AugmentationConfig",
     "CheckpointConfig",
     "DataConfig",
@@ -62,6 +65,7 @@ __all__ = [
     "OptimizerConfig",
     "ProtocolConfig",
     "RuntimeConfig",
+    "StudyConfig",
     "TrainConfig",
     "build_config",
     "known_flags",

@@ -66,9 +66,9 @@ class AugmentationConfig:
         "",
         "The operators of training by name, in order, separated by commas: "
         + ", ".join(OPERATORS)
-        + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means, "
-        "when pretraining, crop, flip, color_jitter, color_drop and blur as the flags above say; when fine-tuning, crop "
-        "and flip.",
+        + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means "
+        "crop, flip, color_jitter, color_drop and blur as the flags above say when pretraining, and crop and flip when "
+        "fine-tuning.",
     )
     augmentation_branch: str = option(
         "both",

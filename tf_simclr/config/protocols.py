@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from tf_simclr.config.option import option
+from tf_simclr.config.option import listed, option
 from tf_simclr.errors import InputError, require_choice, require_range
 
 # On frozen features: the encoder runs once over each split.
@@ -16,7 +15,6 @@ FROZEN_PROTOCOLS = ("knn", "linear_cached", "logreg")
 OTHER_PROTOCOLS = ("health", "linear", "finetune_grid", "untrained")
 METRICS = ("top_1", "mean_per_class", "map_11_point")
 _AMOUNT = re.compile(r"(finetune|supervised)(?:_(\d+(?:\.\d+)?)(pct|per_class))?")
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -61,20 +59,6 @@ def read_labelled_training(name: str) -> LabelledTraining | None:
     if not 0 < float(amount) <= 100:
         raise InputError(f"`protocols` must name a percentage of the labels above 0 and at most 100. Received: {name}")
     return LabelledTraining(name, pretrained, float(amount) / 100, None)
-
-
-def _listed(flag: str, text: str, read: Callable[[str], _Item]) -> tuple[_Item, ...]:
-    """The items of a comma-separated flag, each once, at least one."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    try:
-        items = tuple(dict.fromkeys(read(word) for word in words))
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"`{flag}` must be a list of numbers, as --{flag}=1,2. Received: {flag}={text!r}") from error
-    if not items:
-        raise InputError(f"`{flag}` must name at least one. Received: {flag}={text!r}")
-    return items
 
 
 def _protocol(name: str) -> str:
@@ -176,43 +160,43 @@ class ProtocolConfig:
                 "`untrained` repeats the protocols on frozen features beside it. Received: protocols=untrained. Pass "
                 "--protocols=knn,untrained or others with it"
             )
-        _listed("endpoints", self.endpoints, str)  # raises
+        listed("endpoints", self.endpoints, str)  # raises
 
     @property
     def protocol_names(self) -> tuple[str, ...]:
         """The protocols, in order."""
-        return _listed("protocols", self.protocols, _protocol)
+        return listed("protocols", self.protocols, _protocol)
 
     @property
     def endpoint_names(self) -> tuple[str, ...]:
         """The endpoints, in order."""
-        return _listed("endpoints", self.endpoints, str)
+        return listed("endpoints", self.endpoints, str)
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds, in order."""
-        return _listed("eval_seeds", self.eval_seeds, int)
+        return listed("eval_seeds", self.eval_seeds, int)
 
     @property
     def ks(self) -> tuple[int, ...]:
         """Numbers of neighbours."""
-        return _listed("knn_k", self.knn_k, int)
+        return listed("knn_k", self.knn_k, int)
 
     @property
     def knn_temperatures(self) -> tuple[float, ...]:
         """Temperatures of the neighbours' votes."""
-        return _listed("knn_temperature", self.knn_temperature, float)
+        return listed("knn_temperature", self.knn_temperature, float)
 
     @property
     def l2_strengths(self) -> tuple[float, ...]:
         """Strengths of logistic regression (SimCLR, Appendix B.8: 45, evenly spaced in the logarithm)."""
-        return _listed("logreg_strengths", self.logreg_strengths or _log_spaced(-6, 5, 45), float)
+        return listed("logreg_strengths", self.logreg_strengths or _log_spaced(-6, 5, 45), float)
 
     @property
     def grid(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Learning rates and weight decays of finetune_grid (SimCLR, Appendix B.8: 7 of each, and no decay)."""
-        rates = _listed("grid_learning_rates", self.grid_learning_rates or _log_spaced(-4, -1, 7), float)
-        decays = _listed("grid_weight_decays", self.grid_weight_decays or "0," + _log_spaced(-6, -3, 7), float)
+        rates = listed("grid_learning_rates", self.grid_learning_rates or _log_spaced(-4, -1, 7), float)
+        decays = listed("grid_weight_decays", self.grid_weight_decays or "0," + _log_spaced(-6, -3, 7), float)
         return rates, decays
 
     def to_flags(self) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def train_linear(
     weight_decay: float = 0.0,
     seed: int = 0,
     on_step: Callable[[int, int, float], None] | None = None,
+    on_epoch: Callable[[int, LinearClassifier], None] | None = None,
 ) -> LinearClassifier:
     """Trains softmax regression from zeros by SGD with Nesterov momentum 0.9 and a cosine schedule without warm-up.
 
@@ -69,6 +70,7 @@ def train_linear(
         weight_decay: l2 penalty of the kernel, >= 0.
         seed: of the order of the pictures.
         on_step: called with (steps done, steps in all, mean cross entropy of the batch in nats).
+        on_epoch: called with (whole epochs done, the classifier so far) after the step that ends them.
 
     Returns:
         the classifier.
@@ -106,6 +108,9 @@ def train_linear(
             parameter += MOMENTUM * velocity - rate * gradient
         if on_step is not None:
             on_step(step + 1, steps, loss)
+        epoch = (step + 1) * batch_size // len(labels)
+        if on_epoch is not None and epoch > step * batch_size // len(labels):
+            on_epoch(epoch, LinearClassifier(kernel.copy(), bias.copy()))
     if not (math.isfinite(loss) and np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(
             "the linear classifier diverged: its weights are no numbers. Received: "

@@ -155,7 +155,7 @@ def _sizes(cells: Cells, results: Results, method: str) -> dict[str, float]:
 def larger_networks_are_better(cells: Cells, results: Results) -> Verdict:
     """Section 4.1: the largest network against the smallest."""
     found = _sizes(cells, results, "SimCLR")
-    smallest, largest = list(found)[0], list(found)[-1]
+    smallest, *_, largest = found
     return Verdict(found[largest] > found[smallest], _listed(found))
 
 
@@ -164,7 +164,7 @@ def the_gap_shrinks(cells: Cells, results: Results) -> Verdict:
     """Section 4.1: the largest network against the smallest."""
     ours, supervised = (_sizes(cells, results, method) for method in ("SimCLR", "supervised"))
     gaps = {name: supervised[name] - ours[name] for name in ours}
-    smallest, largest = list(gaps)[0], list(gaps)[-1]
+    smallest, *_, largest = gaps
     return Verdict(gaps[largest] < gaps[smallest], f"gap: {_listed(gaps)}")
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.results import read_json, write_json
 
 CELLS_DIRECTORY = "cells"
 
@@ -54,17 +53,19 @@ def read_result(directory: str, cell: str, seed: int) -> CellResult | None:
         InputError: the file cannot be read.
     """
     path = os.path.join(directory, CELLS_DIRECTORY, file_name(cell, seed))
-    if not os.path.exists(path):
-        return None
-    with open(path) as file:
-        text = file.read()
     try:
-        return CellResult(**json.loads(text))
+        values = read_json(path)
+        return None if values is None else CellResult(**values)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"a result of a study must be JSON as this program writes it. Received: {path}, {error}. Delete it: the "
             "same command measures the cell again"
         ) from error
+
+
+def write_result(directory: str, result: CellResult) -> None:
+    """Keeps a result, whole or not at all."""
+    write_json(os.path.join(directory, CELLS_DIRECTORY, file_name(result.cell, result.seed)), asdict(result))
 
 
 class Results:
@@ -123,4 +124,4 @@ class Results:
 
     def to_json(self) -> list[Mapping[str, Any]]:
         """All results as JSON values."""
-        return [dataclasses.asdict(result) for found in self._by_cell.values() for result in found]
+        return [asdict(result) for found in self._by_cell.values() for result in found]

@@ -17,6 +17,7 @@ class Scale:
 
     Attributes:
         flags: that every cell starts from, by flag name.
+        supervised: what cells that train with labels set beyond them.
         h_dim: dimension of h with these flags.
         linear_epochs: passes of the linear evaluation over the stored features.
         depths, widths: of Figure 7.
@@ -29,6 +30,7 @@ class Scale:
     """
 
     flags: Mapping[str, Any]
+    supervised: Mapping[str, Any]
     h_dim: int
     linear_epochs: float
     depths: tuple[int, ...]
@@ -46,6 +48,8 @@ class Scale:
 _ALL_OPERATORS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
 _ALL_STRENGTHS = (("1/8", 0.125), ("1/4", 0.25), ("1/2", 0.5), ("1", 1.0))
 _COMMON = {"num_proj_layers": 2, "lineareval_while_pretraining": False, "keep_checkpoint_max": 1}
+# Momentum SGD as usual for training with labels; the projection head has no part in it.
+_SUPERVISED = {"optimizer": "momentum", "learning_rate": 0.1, "weight_decay": 1e-4, "proj_head_mode": "none"}
 
 SCALES = {
     # Seconds a cell: shows that everything works, and nothing else.
@@ -67,6 +71,7 @@ SCALES = {
             "learning_rate": 1.0,
             "augmentation": _VIEWS,
         },
+        supervised=_SUPERVISED,
         h_dim=32,
         linear_epochs=5.0,
         depths=(18,),
@@ -101,6 +106,7 @@ SCALES = {
             "augmentation": _VIEWS,
             "color_jitter_strength": 0.5,
         },
+        supervised=_SUPERVISED,
         h_dim=128,
         linear_epochs=90.0,
         depths=(18, 34),
@@ -131,6 +137,7 @@ SCALES = {
             "augmentation": _VIEWS + ",blur",
             "color_jitter_strength": 1.0,
         },
+        supervised=_SUPERVISED | {"train_epochs": 90.0},
         h_dim=2048,
         linear_epochs=90.0,
         depths=(18, 34, 50, 101, 152),

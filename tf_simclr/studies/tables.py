@@ -198,10 +198,10 @@ def table4(scale: str) -> Cells:
     for name, (flags, paper) in _TABLE_4.items():
         triplet = flags["loss"] == "margin_triplet"
         for value in _MARGINS if triplet else _TEMPERATURES:
-            setting = f"margin {value:g}" if triplet else f"tau {value:g}"
+            setting = f"margin={value:g}" if triplet else f"tau={value:g}"
             cells.append(
                 StudyCell(
-                    name=f"{name}, {setting}",
+                    name=f"{name} {setting}",
                     place={"loss": name, "setting": setting},
                     flags=flags | {"margin" if triplet else "temperature": value},
                     paper={"top_1": paper / 100},
@@ -226,7 +226,7 @@ def table5(scale: str) -> Cells:
     del scale
     return tuple(
         StudyCell(
-            name=f"{'l2 norm' if norm else 'no norm'}, tau {temperature:g}",
+            name=f"{'l2 norm' if norm else 'no norm'} tau={temperature:g}",
             place={"l2 norm": "yes" if norm else "no", "temperature": f"{temperature:g}"},
             flags={"hidden_norm": norm, "temperature": temperature},
             paper={"top_1": top_1 / 100, "contrast_acc": accuracy / 100, "contrast_entropy": entropy},
@@ -248,7 +248,7 @@ def figure9(scale: str) -> Cells:
     base = {"linear": rate, "sqrt": rate * math.sqrt(batch) / 256.0}
     return tuple(
         StudyCell(
-            name=f"batch {batch}, {epochs:g} epochs, {scaling}",
+            name=f"{scaling} batch={batch} epochs={epochs:g}",
             place={"batch": str(batch), "epochs": f"{epochs:g}", "scaling": f"{scaling} scaling"},
             flags={
                 "train_batch_size": batch,

@@ -1,0 +1,103 @@
+"""Opens what a study needs, runs its cells, and writes its pages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.cli.judge import EXIT_SOME_FAILED, TerminalReporter
+from tf_simclr.cli.launch import named_pictures
+from tf_simclr.cli.main import say
+from tf_simclr.cli.session import SIGNAL_EXIT_CODES
+from tf_simclr.cli.study import shared_flags
+from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
+from tf_simclr.data.datasets import load_sources
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.judging import Splits, open_splits
+from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.studies.catalogue import find_study
+from tf_simclr.studies.cells import Bench
+from tf_simclr.studies.runner import Runner, claim, identity, tasks
+from tf_simclr.studies.scales import SCALES
+from tf_simclr.studies.study import HISTOGRAMS, Study
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.strategy import build_strategy, choose_strategy, per_replica_batch
+
+
+def run(config: StudyConfig, given: dict[str, Any], directory: str) -> int:
+    """Runs a study; returns the exit code.
+
+    Args:
+        config: which one, and how much of it.
+        given: training flags of the command line, the data set among them.
+        directory: of its results.
+
+    Raises:
+        InputError: what a person can mend, before any long work starts.
+    """
+    began = time.monotonic()
+    tf.get_logger().setLevel("ERROR")  # networks are built and traced again and again, which it warns of each time
+    study = find_study(config.study)
+    flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
+    cells = study.cells(config.scale)
+    todo = tasks(cells, config)
+    base = build_config({name: value for name, value in flags.items()})
+    claim(directory, identity(study, config, flags))
+    bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
+    runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
+    runner.check(todo)
+    for line in describe(study, config, bench, len(todo), directory):
+        say(line)
+    with bench.stop.watch(), named_pictures():
+        try:
+            failed = runner.run(todo)
+        except StoppedError:
+            name = bench.stop.signal_name or "SIGTERM"
+            say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
+            return SIGNAL_EXIT_CODES[name]
+    for line in failed:
+        say(f"error: not measured: {line}")
+    say(f"done after {time.monotonic() - began:.0f} s")
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def open_bench(
+    study: Study, config: StudyConfig, flags: dict[str, Any], data: DataConfig, runtime: RuntimeConfig
+) -> Bench:
+    """Devices and pictures, checked."""
+    choice = choose_strategy(runtime)
+    if choice.worker.count > 1:
+        raise InputError(
+            f"a study runs its cells in one process each. Received: worker {choice.worker.index} of "
+            f"{choice.worker.count}. Unset TF_CONFIG; --shard spreads the cells over machines"
+        )
+    strategy, _ = build_strategy(runtime, choice)
+    per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
+    return Bench(
+        config.scale, flags, open_pictures(study, config.scale, data), strategy, StopRequest(), TerminalReporter()
+    )
+
+
+def open_pictures(study: Study, scale: str, data: DataConfig) -> Splits:
+    """The splits of a study; one that judges nothing needs neither labels nor a second one."""
+    if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
+        return open_splits(data, None)
+    train, _ = load_sources(
+        data.dataset, data_dir=data.data_dir, train_split=data.train_split, eval_split=None, seed=data.data_seed
+    )
+    return Splits(train, train)
+
+
+def describe(study: Study, config: StudyConfig, bench: Bench, count: int, directory: str) -> list[str]:
+    """What the study is, in a few lines."""
+    train, test = bench.splits.train, bench.splits.test
+    index, shards = config.part
+    shard = f", shard {index} of {shards}" if shards > 1 else ""
+    return [
+        f"{study.title}, scale {config.scale}; results in {directory}",
+        f"TensorFlow {tf.__version__}; {train.name}: {train.num_examples} training and {test.num_examples} test "
+        f"pictures, {train.num_classes} classes",
+        f"{count} cells to run{shard}: {len(study.cells(config.scale))} of the study, seeds {config.seeds}",
+    ]

@@ -1,0 +1,62 @@
+"""Run one of the paper's tables or figures, cell by cell, and draw it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from tf_simclr.cli import flags
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, DEVICE_FLAGS
+from tf_simclr.config import StudyConfig
+from tf_simclr.errors import InputError
+
+USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] --dataset=... [flags]
+
+Repeats a table or figure of the paper: pretrains and measures one network for each of its cells, keeps every result
+in --model_dir, and writes there index.html, pictures, numbers.csv and numbers.json. The same command goes on where it
+was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
+STUDY = flags.Group(StudyConfig)
+# Of a training, without what a study decides by itself.
+_OWN = frozenset({"mode", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
+TRAINING = tuple(
+    flags.Group(group.config, _OWN & {field.name for field in dataclasses.fields(group.config)})
+    for group in ALL_FLAG_GROUPS
+)
+FLAG_GROUPS = (STUDY, *TRAINING)
+
+
+def main(parsed: flags.ParsedFlags) -> int:
+    """Runs the task; returns the exit code."""
+    config = STUDY.build(parsed.values)
+    config.validate()
+    dataset = parsed.values["dataset"] or "shapes"
+    directory = parsed.values["model_dir"] or default_directory(config, dataset)
+    given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
+    from tf_simclr.cli import conduct  # imports TensorFlow, which takes seconds
+
+    return conduct.run(config, {**given, "dataset": dataset}, directory)
+
+
+def _training_flags() -> set[str]:
+    return {field.name for group in TRAINING for field in group.fields} - {"model_dir"}
+
+
+def default_directory(config: StudyConfig, dataset: str) -> str:
+    """Where a study's results go without --model_dir: the same place at every call, so that it goes on."""
+    return os.path.join("runs", f"{config.study}-{config.scale}-{dataset.replace('/', '_').replace(':', '_')}")
+
+
+def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
+    """The flags of all cells that decide their results: the scale's, and over them those that were given.
+
+    Raises:
+        InputError: a given flag is one that the study varies.
+    """
+    both = sorted(varied & set(given))
+    if both:
+        raise InputError(
+            f"`{both[0]}` is what this study varies. Received: {both[0]}={given[both[0]]}. Leave it out; --cells "
+            "chooses among its values"
+        )
+    return {name: value for name, value in {**scale, **given}.items() if name not in DEVICE_FLAGS}

@@ -1,0 +1,76 @@
+"""What of a study is run, and what becomes of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tf_simclr.config.option import listed, option
+from tf_simclr.errors import InputError, require_choice, require_range
+
+SCALE_NAMES = ("tiny", "small", "paper")
+STUDY_NAMES = (
+    "figure5",
+    "table1",
+    "figure6",
+    "figure7",
+    "figure8",
+    "table3",
+    "head_curves",
+    "table4",
+    "table5",
+    "figure9",
+)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The study."""
+
+    study: str = option("", "Which table or figure of the paper: " + ", ".join(STUDY_NAMES) + ".")
+    scale: str = option(
+        "small",
+        "tiny: seconds a cell, shows that it works; small: minutes a cell on a CPU; paper: the paper's networks, "
+        "pictures and lengths.",
+        SCALE_NAMES,
+    )
+    cells: str = option("", "Names of the cells to run, separated by commas; empty: all of them.")
+    seeds: str = option("0", "Seeds, separated by commas: every cell is run with each.")
+    shard: str = option(
+        "0/1", "i/n runs every n-th cell from the i-th on, counted from 0: one of n machines that share --model_dir."
+    )
+    report: bool = option(False, "Run nothing: write the pages of what is there.")
+    keep_runs: bool = option(False, "Keep the checkpoints and curves of every cell, not only its result.")
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """Names given; empty for all."""
+        return listed("cells", self.cells, str) if self.cells else ()
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """The seeds."""
+        return listed("seeds", self.seeds, int)
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """(i, n) of --shard.
+
+        Raises:
+            InputError: something else.
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", self.shard.strip())
+        if found is None or not int(found[1]) < int(found[2]):
+            raise InputError(
+                "`shard` is written i/n with i from 0 to n - 1, as 0/4 to 3/4 on four machines. Received: "
+                f"shard={self.shard}"
+            )
+        return int(found[1]), int(found[2])
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        require_choice("study", self.study, STUDY_NAMES)
+        require_choice("scale", self.scale, SCALE_NAMES)
+        for seed in self.seed_numbers:
+            require_range("seeds", seed, at_least=0, at_most=2**31 - 1)
+        _ = self.cell_names, self.part  # raise

@@ -1,0 +1,280 @@
+"""Runs one cell of a study: trains what it says, and measures what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import Durations, ExperimentConfig, build_config, resolve_durations
+from tf_simclr.data.source import ImageSource
+from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.judging import Reporter, Splits
+from tf_simclr.evaluate.knn import knn_accuracies
+from tf_simclr.evaluate.linear import LinearClassifier, train_linear
+from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
+from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
+from tf_simclr.studies.recorder import Recorder
+from tf_simclr.studies.results import CellResult
+from tf_simclr.studies.scales import SCALES
+from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.transformations import predict_transformation
+from tf_simclr.train.choice import Worker
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observer, Progress
+from tf_simclr.train.run import train
+from tf_simclr.train.workers import Workers
+
+H, Z = "final_avg_pool", "proj_head_output"
+_TAGS = {
+    "contrast_loss": "train/contrast_loss",
+    "contrast_acc": "train/contrast_acc",
+    "contrast_entropy": "train/contrast_entropy",
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every cell of a study needs.
+
+    Attributes:
+        scale: name of the scale.
+        flags: what all cells share, by flag name: the scale's, and what was given for all of them.
+        splits: the pictures; `test` is `train` in a study that judges nothing.
+        strategy: the devices.
+        stop: whether somebody asked to stop.
+        reporter: who is told.
+    """
+
+    scale: str
+    flags: Mapping[str, Any]
+    splits: Splits
+    strategy: tf.distribute.Strategy
+    stop: StopRequest
+    reporter: Reporter
+
+
+class _Both:
+    """An Observer that tells two."""
+
+    def __init__(self, *observers: Observer):
+        self._observers = observers
+
+    def on_progress(self, progress: Progress) -> None:
+        for observer in self._observers:
+            observer.on_progress(progress)
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        for observer in self._observers:
+            observer.on_window(step, metrics)
+
+
+def cell_config(scale: str, flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
+    """The config of a cell's training.
+
+    Args:
+        scale: name of the scale.
+        flags: as in Bench.
+        cell: what differs.
+        seed: of weights, order and augmentations.
+        directory: of its checkpoints.
+
+    Raises:
+        InputError: values that cannot work together.
+    """
+    values = {**flags, **cell.flags}
+    if cell.task == SUPERVISED:
+        values |= {**SCALES[scale].supervised, "train_mode": "finetune"}
+    return build_config(values | {"seed": seed, "model_dir": directory})
+
+
+def durations_of(config: ExperimentConfig, cell: StudyCell, num_examples: int) -> Durations:
+    """The lengths of a cell's training in steps, with the points of its curves."""
+    durations = resolve_durations(config, num_examples)
+    points = cell.options.get("curve_points", 0)
+    every = max(1, durations.train_steps // points) if points else 0
+    return replace(durations, online_eval_steps=every)
+
+
+def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellResult:
+    """Trains and measures a cell, or goes on where an earlier try in the directory was stopped.
+
+    Raises:
+        InputError: it cannot be run so, or it diverged.
+        StoppedError: somebody asked to stop.
+    """
+    began = time.perf_counter()
+    if cell.task == HISTOGRAMS:
+        measures, curves = _histograms(bench, cell, seed)
+        return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
+    config = cell_config(bench.scale, bench.flags, cell, seed, directory)
+    durations = durations_of(config, cell, bench.splits.train.num_examples)
+    recorder = Recorder(directory)
+    model = _trained(bench, config, durations, recorder, cell, directory)
+    curves = {}
+    if cell.task == SUPERVISED:
+        measures = {"top_1": _classified(bench, config, model)}
+    else:
+        measures, curves = _represented(bench, config, model, linear_curves="curve_points" in cell.options)
+        measures |= {name: value for name, tag in _TAGS.items() if (value := recorder.at_the_end(tag)) is not None}
+        curves |= {"contrast_loss": recorder.curve("train/contrast_loss")}
+        if "curve_points" in cell.options:
+            curves["online_top_1"] = recorder.curve(LINEAR_TOP_1)
+    if cell.task == TRANSFORMATIONS:
+        with bench.strategy.scope():
+            measures |= predict_transformation(
+                cell.options["transformation"],
+                model,
+                bench.splits.train,
+                bench.splits.test,
+                bench.strategy,
+                batch_size=config.data.eval_batch_size,
+                image_size=config.data.image_size,
+                seed=seed,
+            )
+    details = {
+        "steps": durations.train_steps,
+        "pictures_seen": durations.train_steps * config.data.train_batch_size,
+        "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
+    }
+    return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+
+
+def _trained(
+    bench: Bench, config: ExperimentConfig, durations: Durations, recorder: Recorder, cell: StudyCell, directory: str
+) -> SimCLRModel:
+    online = None
+    if durations.online_eval_steps:
+        online = OnlinePlan(
+            gallery=bench.splits.train,
+            queries=bench.splits.test,
+            batch_size=config.data.eval_batch_size,
+            image_size=config.data.image_size,
+            seed=config.runtime.seed,
+        )
+
+    def measure_online(model: SimCLRModel) -> Any:
+        assert online is not None
+        evaluation = OnlineEvaluation(online, model, bench.strategy)
+        return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
+
+    with bench.reporter.training(directory) as progress:
+        outcome = train(
+            config,
+            durations,
+            bench.splits.train,
+            bench.strategy,
+            directory=directory,
+            observer=_Both(progress, recorder),
+            say=lambda line: None,
+            stop=bench.stop,
+            workers=Workers(Worker(), bench.strategy),
+            build_on_due=None if online is None else measure_online,
+        )
+    if not outcome.finished:
+        raise StoppedError
+    return outcome.trainer.model
+
+
+def _features(
+    bench: Bench, config: ExperimentConfig, model: SimCLRModel, source: ImageSource, endpoints: tuple[str, ...]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    return extracted(
+        model,
+        source,
+        bench.strategy,
+        endpoints,
+        batch_size=config.data.eval_batch_size,
+        image_size=config.data.image_size,
+    )
+
+
+def _classified(bench: Bench, config: ExperimentConfig, model: SimCLRModel) -> float:
+    """Top-1 of a network that was trained with labels."""
+    values, labels = _features(bench, config, model, bench.splits.test, ("logits_sup",))
+    return _top_1(values["logits_sup"], labels)
+
+
+def _top_1(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def _represented(
+    bench: Bench, config: ExperimentConfig, model: SimCLRModel, *, linear_curves: bool
+) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    """Measures of h, and of g(h) where there is a head, on features of the evaluation view."""
+    endpoints = (H,) if config.model.proj_head_mode == "none" else (H, Z)
+    train_features, train_labels = _features(bench, config, model, bench.splits.train, endpoints)
+    test_features, test_labels = _features(bench, config, model, bench.splits.test, endpoints)
+    num_classes = bench.splits.train.num_classes
+    curves: dict[str, dict[str, list[float]]] = {}
+
+    def fitted(endpoint: str, **observers: Any) -> LinearClassifier:
+        return train_linear(
+            train_features[endpoint],
+            train_labels,
+            num_classes,
+            epochs=SCALES[bench.scale].linear_epochs,
+            # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
+            batch_size=min(4096, max(len(train_labels) // 4, 1)),
+            seed=config.runtime.seed,
+            **observers,
+        )
+
+    def test_top_1(endpoint: str, classifier: LinearClassifier) -> float:
+        return _top_1(classifier.logits(test_features[endpoint]), test_labels)
+
+    observers = {}
+    if linear_curves:
+        losses, accuracies = _Points(), _Points()
+        observers = {
+            "on_step": lambda done, total, loss: losses.add(done, loss),
+            "on_epoch": lambda epoch, classifier: accuracies.add(epoch, test_top_1(H, classifier)),
+        }
+        curves = {"linear_loss": losses.curve, "linear_top_1": accuracies.curve}
+    classifier = fitted(H, **observers)
+    knn = knn_accuracies(
+        test_features[H],
+        test_labels,
+        train_features[H],
+        train_labels,
+        ks=[min(K, len(train_labels))],
+        temperatures=[TEMPERATURE],
+    )
+    measures = {
+        "top_1": test_top_1(H, classifier),
+        "train_top_1": _top_1(classifier.logits(train_features[H]), train_labels),
+        "knn_top_1": next(iter(knn.values())),
+    }
+    if Z in endpoints:
+        measures["projection_top_1"] = test_top_1(Z, fitted(Z))
+    return measures, curves
+
+
+class _Points:
+    """Collects the points of a curve."""
+
+    def __init__(self) -> None:
+        self.curve: dict[str, list[float]] = {"x": [], "y": []}
+
+    def add(self, x: float, y: float) -> None:
+        self.curve["x"].append(float(x))
+        self.curve["y"].append(float(y))
+
+
+def _histograms(bench: Bench, cell: StudyCell, seed: int) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    histograms = crop_histograms(
+        bench.splits.train,
+        pictures=min(cell.options["pictures"], bench.splits.train.num_examples),
+        crops=cell.options["crops"],
+        image_size=bench.flags["image_size"],
+        color_jitter_strength=cell.options["strength"],
+        seed=seed,
+    )
+    return {"same_picture": nearest_is_own(histograms)}, histogram_curves(histograms)

@@ -1,0 +1,220 @@
+"""Runs the cells of a study in order, keeps each result, and goes on where an earlier call was stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+import tf_simclr
+from tf_simclr.config import ExperimentConfig, StudyConfig
+from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.results import read_json, write_json
+from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
+from tf_simclr.studies.results import CELLS_DIRECTORY, CellResult, Results, file_name, read_result, write_result
+from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
+from tf_simclr.train.strategy import per_replica_batch
+
+# Of what is in a directory; another number means that its results cannot be compared with ours.
+FORMAT = 1
+STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A cell with a seed."""
+
+    cell: StudyCell
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """For a person."""
+        return f"{self.cell.name}, seed {self.seed}"
+
+
+def tasks(cells: Sequence[StudyCell], config: StudyConfig) -> list[Task]:
+    """What a call runs: the chosen cells, all of them with the first seed first, and of these its shard.
+
+    Raises:
+        InputError: a cell that the study has not, with the list of those it has.
+    """
+    known = {cell.name: cell for cell in cells}
+    for name in config.cell_names:
+        require_choice("cells", name, known)
+    chosen = [known[name] for name in config.cell_names or known]
+    index, count = config.part
+    return [Task(cell, seed) for seed in config.seed_numbers for cell in chosen][index::count]
+
+
+def identity(study: Study, config: StudyConfig, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What results must have in common to stand in one table.
+
+    Args:
+        study: the study.
+        config: names its scale.
+        flags: that all cells share, the data set among them.
+    """
+    return {
+        "format": FORMAT,
+        "version": tf_simclr.__version__,
+        "study": study.name,
+        "scale": config.scale,
+        "flags": dict(flags),
+        "cells": {cell.name: dict(cell.flags) for cell in study.cells(config.scale)},
+    }
+
+
+def claim(directory: str, wanted: Mapping[str, Any]) -> None:
+    """Marks a directory as that of a study.
+
+    Raises:
+        InputError: it holds results that cannot stand in the same table.
+    """
+    path = os.path.join(directory, STUDY_FILE)
+    found = read_json(path)
+    tf.io.gfile.makedirs(os.path.join(directory, CELLS_DIRECTORY))
+    if found is None:
+        write_json(path, dict(wanted))
+        return
+    differences = list(_differences(found, wanted))
+    if differences:
+        more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise InputError(
+            f"`model_dir` holds the results of another study, setting or version: {'; '.join(differences[:3])}{more}. "
+            f"Received: model_dir={directory}. Pass another --model_dir"
+        )
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for key in dict.fromkeys((*wanted, *found)):
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += _differences(old, new, f"{prefix}{key} ")
+        elif old != new and not (isinstance(old, list) and old == list(new or ())):
+            lines.append(f"{prefix}{key} is {old!r} there and {new!r} here")
+    return lines
+
+
+def read_results(directory: str, cells: Sequence[StudyCell]) -> Results:
+    """Everything that is there of a study's cells, whatever the seed.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    found = []
+    for cell in cells:
+        pattern = os.path.join(directory, CELLS_DIRECTORY, file_name(cell.name, 0).replace("seed0", "seed*"))
+        for path in tf.io.gfile.glob(pattern):
+            seed = int(path.rsplit("seed", 1)[1].removesuffix(".json"))
+            result = read_result(directory, cell.name, seed)
+            if result is not None:
+                found.append(result)
+    return Results(found)
+
+
+class Runner:
+    """Runs tasks one after the other.
+
+    Args:
+        study: the study.
+        bench: what its cells need.
+        directory: of the study.
+        keep_runs: whether checkpoints stay when a cell is measured.
+    """
+
+    def __init__(self, study: Study, bench: Bench, directory: str, *, keep_runs: bool = False):
+        self._study, self._bench, self._directory, self._keep_runs = study, bench, directory, keep_runs
+
+    def check(self, todo: Sequence[Task]) -> None:
+        """What can be known to fail before the first cell runs.
+
+        Raises:
+            InputError: naming the cell.
+        """
+        for task in todo:
+            if task.cell.task == HISTOGRAMS:
+                continue
+            try:
+                config = self._config(task)
+                durations_of(config, task.cell, self._bench.splits.train.num_examples)
+                per_replica_batch("train_batch_size", config.data.train_batch_size, self._bench.strategy)
+            except InputError as error:
+                raise InputError(f"cell {task.title}: {error}") from error
+
+    def _config(self, task: Task) -> ExperimentConfig:
+        return cell_config(self._bench.scale, self._bench.flags, task.cell, task.seed, self._directory)
+
+    def _work(self, task: Task) -> float:
+        """How much a task is, in no unit: pictures, times what a picture costs."""
+        if task.cell.task == HISTOGRAMS:
+            return 0.0
+        config = self._config(task)
+        durations = durations_of(config, task.cell, self._bench.splits.train.num_examples)
+        network = config.model.width_multiplier**2 * config.model.resnet_depth * config.data.image_size**2
+        views = 1 if config.train.train_mode == "finetune" else 2
+        return durations.train_steps * config.data.train_batch_size * views * network
+
+    def run(self, todo: Sequence[Task]) -> list[str]:
+        """Runs what is not there yet; returns a line for each cell that could not be finished.
+
+        Raises:
+            StoppedError: somebody asked to stop; what was done is kept.
+        """
+        say, failed = self._bench.reporter.say, []
+        waiting = [task for task in todo if read_result(self._directory, task.cell.name, task.seed) is None]
+        if len(waiting) < len(todo):
+            say(f"{len(todo) - len(waiting)} of {len(todo)} cells are kept from an earlier call")
+        work = [self._work(task) for task in waiting]
+        clock = _TimeLeft()
+        for number, task in enumerate(waiting):
+            done = len(todo) - len(waiting) + number + 1
+            say(f"[{done}/{len(todo)}] {task.title}{clock.describe(work[number:])}")
+            began = time.perf_counter()
+            try:
+                result = self._run(task)
+            except InputError as error:
+                failed.append(f"{task.title}: {error}")
+                say(f"error: {failed[-1]}; going on with the others")
+                continue
+            say(f"    {self._result_line(result)} ({result.seconds:.0f} s)")
+            clock.add(work[number], time.perf_counter() - began)
+            if self._bench.stop:
+                raise StoppedError
+        return failed
+
+    def _run(self, task: Task) -> CellResult:
+        run = os.path.join(self._directory, RUNS_DIRECTORY, file_name(task.cell.name, task.seed).removesuffix(".json"))
+        result = run_cell(self._bench, task.cell, task.seed, run)
+        write_result(self._directory, result)
+        if not self._keep_runs and tf.io.gfile.exists(run):
+            tf.io.gfile.rmtree(run)
+        return result
+
+    def _result_line(self, result: CellResult) -> str:
+        shown = [name for name in self._study.measures if name in result.measures]
+        return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown)
+
+
+class _TimeLeft:
+    """Estimates the time that is left from the speed of what was done."""
+
+    def __init__(self) -> None:
+        self._work = self._seconds = 0.0
+
+    def add(self, work: float, seconds: float) -> None:
+        self._work += work
+        self._seconds += seconds
+
+    def describe(self, work: Sequence[float]) -> str:
+        """Words on the time for this work; none as long as nothing is known."""
+        if not self._work:
+            return ""
+        minutes = self._seconds / self._work * sum(work) / 60
+        return f"; about {minutes:.0f} min left" if minutes < 120 else f"; about {minutes / 60:.1f} h left"
