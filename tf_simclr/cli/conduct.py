@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -15,24 +16,29 @@ from tf_simclr.cli.study import shared_flags
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.cells import Bench
-from tf_simclr.studies.runner import Runner, claim, identity, tasks
+from tf_simclr.studies.comparison import judge
+from tf_simclr.studies.report import write_report
+from tf_simclr.studies.results import Results
+from tf_simclr.studies.runner import Runner, claim, identity, read_results, tasks
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, Study
+from tf_simclr.studies.study import HISTOGRAMS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import build_strategy, choose_strategy, per_replica_batch
 
 
-def run(config: StudyConfig, given: dict[str, Any], directory: str) -> int:
+def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> int:
     """Runs a study; returns the exit code.
 
     Args:
         config: which one, and how much of it.
         given: training flags of the command line, the data set among them.
         directory: of its results.
+        command: as it was called, for the page.
 
     Raises:
         InputError: what a person can mend, before any long work starts.
@@ -42,8 +48,9 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str) -> int:
     study = find_study(config.study)
     flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
     cells = study.cells(config.scale)
-    todo = tasks(cells, config)
-    base = build_config({name: value for name, value in flags.items()})
+    todo = [] if config.report else tasks(cells, config)
+    base = build_config(flags)
+    require_matplotlib()
     claim(directory, identity(study, config, flags))
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
@@ -57,10 +64,26 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str) -> int:
             name = bench.stop.signal_name or "SIGTERM"
             say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
             return SIGNAL_EXIT_CODES[name]
+    if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
+        results = read_results(directory, cells)
+        page = write_report(study, config.scale, flags, results, bench.splits.train, directory, command=command)
+        say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
+        for line in summary(study, cells, results):
+            say(line)
     for line in failed:
         say(f"error: not measured: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
     return EXIT_SOME_FAILED if failed else 0
+
+
+def summary(study: Study, cells: Sequence[StudyCell], results: Results) -> list[str]:
+    """The findings, a line each, and how many cells there are."""
+    missing = sum(not results.of(cell.name) for cell in cells)
+    lines = [f"{missing} of {len(cells)} cells are not measured yet"] if missing else []
+    for finding in study.findings:
+        judged = judge(finding, cells, results)
+        lines.append(f"{judged.outcome}: {judged.statement} ({judged.numbers})")
+    return lines
 
 
 def open_bench(

@@ -85,10 +85,14 @@ def figure6(scale: str) -> Cells:
         StudyCell(
             name=name,
             place={"views": name},
+            flags={"augmentation": augmentation},
             task=HISTOGRAMS,
             options={"strength": strength, "pictures": size.pictures, "crops": size.crops},
         )
-        for name, strength in (("crop", None), ("crop and colour distortion", 1.0))
+        for name, augmentation, strength in (
+            ("crop", "crop", None),
+            ("crop and colour distortion", "crop,color_jitter:1,color_drop", 1.0),
+        )
     )
 
 

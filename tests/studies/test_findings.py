@@ -1,0 +1,106 @@
+"""Findings whose paper has no numbers, on numbers made for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tf_simclr.studies import findings, tables
+from tf_simclr.studies.results import CellResult, MissingCellsError, Results
+
+
+def results_of(cells, value, measure="top_1"):
+    """One result a cell, of value(cell) percent."""
+    return Results(CellResult(cell.name, 0, {measure: value(cell) / 100}) for cell in cells)
+
+
+def holds(finding, cells, results):
+    return finding.check(cells, results).holds
+
+
+def test_figure_7():
+    cells = tables.figure7("small")
+
+    def growing(gap):
+        def value(cell):
+            size = int(cell.place["depth"]) * float(cell.place["width"].rstrip("x"))
+            return size + (gap - size / 2 if cell.place["method"] == "supervised" else 0)
+
+        return results_of(cells, value)
+
+    assert holds(findings.larger_networks_are_better, cells, growing(40))
+    assert holds(findings.the_gap_shrinks, cells, growing(40))
+    level = results_of(cells, lambda cell: 50)
+    assert not holds(findings.larger_networks_are_better, cells, level)
+    assert not holds(findings.the_gap_shrinks, cells, level)
+
+
+@pytest.mark.parametrize(
+    "order,wanted", [((1, 2, 3), True), ((1, 3, 2), False), ((3, 1, 2), False), ((2, 2, 2), False)]
+)
+def test_figure_8_order(order, wanted):
+    cells = tables.figure8("small")
+    value = dict(zip(("none", "linear", "nonlinear"), order, strict=True))
+    found = findings.heads_in_order.check(cells, results_of(cells, lambda cell: 10 * value[cell.place["head"]]))
+    assert found.holds is wanted
+    assert f"nonlinear {10 * value['nonlinear']:.1f}" in found.numbers
+
+
+def test_figure_8_h_and_dimension():
+    cells = tables.figure8("small")
+
+    def both(h, g):
+        return Results(CellResult(c.name, 0, {"top_1": h(c), "projection_top_1": g(c)}) for c in cells)
+
+    assert holds(findings.h_is_better_than_g, cells, both(lambda c: 0.5, lambda c: 0.4))
+    assert not holds(findings.h_is_better_than_g, cells, both(lambda c: 0.4, lambda c: 0.5))
+
+    def by_dimension(slope):
+        return results_of(cells, lambda cell: 50 + slope * float(cell.place["dimension"]) / 2048)
+
+    assert holds(findings.dimension_hardly_matters, cells, by_dimension(2.9))
+    assert not holds(findings.dimension_hardly_matters, cells, by_dimension(3.2))
+
+
+def test_figure_9():
+    cells = tables.figure9("small")
+
+    def closing(speed, sqrt=1.0):
+        def value(cell):
+            epochs, batch = float(cell.place["epochs"]), int(cell.place["batch"])
+            return 50 + speed * batch / 512 / epochs + sqrt * (cell.place["scaling"] == "sqrt scaling")
+
+        return results_of(cells, value)
+
+    for finding in (findings.larger_batches_are_better, findings.the_batch_gap_closes, findings.sqrt_scaling_helps):
+        assert holds(finding, cells, closing(30))
+        assert not holds(finding, cells, closing(-30, sqrt=-1.0))
+
+
+def test_figure_6_and_heads():
+    cells = tables.figure6("small")
+    assert holds(findings.colour_is_a_shortcut, cells, results_of(cells, lambda c: 100 - len(c.name), "same_picture"))
+    assert not holds(findings.colour_is_a_shortcut, cells, results_of(cells, lambda c: 50, "same_picture"))
+    heads = tables.head_curves("small")
+    assert holds(findings.nonlinear_ends_better, heads, results_of(heads, lambda c: len(c.name)))
+    assert not holds(findings.nonlinear_ends_better, heads, results_of(heads, lambda c: -len(c.name)))
+
+
+def test_figure_5_contrastive_accuracy():
+    cells = tables.figure5("small")
+
+    def solved(of_best):
+        def measures(cell):
+            best = cell.name == "crop+color"
+            return {"top_1": 0.6 if best else 0.3, "contrast_acc": of_best if best else 0.8}
+
+        return Results(CellResult(cell.name, 0, measures(cell)) for cell in cells)
+
+    assert holds(findings.contrastive_accuracy_is_no_guide, cells, solved(0.5))
+    assert not holds(findings.contrastive_accuracy_is_no_guide, cells, solved(0.9))
+
+
+def test_missing_cells_are_told():
+    cells = tables.table4("small")
+    some = Results(CellResult(cell.name, 0, {"top_1": 0.5}) for cell in cells[:-1])
+    with pytest.raises(MissingCellsError, match="NT-Xent"):
+        findings.nt_xent_is_best.check(cells, some)
