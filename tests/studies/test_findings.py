@@ -22,7 +22,7 @@ def test_figure_7():
 
     def growing(gap):
         def value(cell):
-            size = int(cell.place["depth"]) * float(cell.place["width"].rstrip("x"))
+            size = int(cell.place["depth"].removeprefix("ResNet-")) * float(cell.place["width"])
             return size + (gap - size / 2 if cell.place["method"] == "supervised" else 0)
 
         return results_of(cells, value)

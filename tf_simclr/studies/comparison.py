@@ -75,10 +75,10 @@ def missing_seeds(cell: str, results: Results, seeds: Sequence[int]) -> list[int
     return [seed for seed in seeds if seed not in found]
 
 
-def judge(finding: Finding, results: Results) -> Judged:
-    """Checks a finding; a check that lacks cells is not measured."""
+def judge(finding: Finding, cells: Sequence[StudyCell], results: Results) -> Judged:
+    """Checks a finding on a study's cells; a check that lacks some of them is not measured."""
     try:
-        verdict = finding.check(results)
+        verdict = finding.check(tuple(cells), results)
     except MissingCellsError as error:
         return Judged(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
     outcome = NOT_MEASURED if verdict.holds is None else HOLDS if verdict.holds else FAILS
@@ -99,6 +99,8 @@ def rank_agreement(study: Study, cells: Sequence[StudyCell], results: Results) -
     if study.compared is None:
         return None
     measure = study.compared
+    if study.best_of is not None:
+        cells = best_cells(study.best_of, measure, cells, results)
     numbers = {cell.name: cell.paper[measure] for cell in cells if measure in cell.paper}
     orders = {cell.name: cell.paper_order for cell in cells if cell.paper_order is not None}
     # Never both in one ranking: a place in an order and an accuracy cannot be compared.
@@ -112,6 +114,16 @@ def rank_agreement(study: Study, cells: Sequence[StudyCell], results: Results) -
 
     rho = spearmanr([mine for mine, _ in both], [paper for _, paper in both]).statistic
     return RankAgreement(float(rho), len(both), against)
+
+
+def best_cells(axis: str, measure: str, cells: Sequence[StudyCell], results: Results) -> list[StudyCell]:
+    """For each label of an axis, the cell with the highest mean: the best of a grid, as papers report it."""
+    best: dict[str, tuple[float, StudyCell]] = {}
+    for cell in cells:
+        mine = summarise(results, cell.name, measure)
+        if mine is not None and (cell.place[axis] not in best or mine.mean > best[cell.place[axis]][0]):
+            best[cell.place[axis]] = mine.mean, cell
+    return [cell for _, cell in best.values()]
 
 
 def _why_unranked(both: Sequence[tuple[float, float]], against: str) -> str:
@@ -152,7 +164,7 @@ def json_values(study: Study, cells: Sequence[StudyCell], results: Results) -> d
         "measures": list(study.measures),
         "compared": study.compared,
         "cells": [_cell_values(cell, results) for cell in cells],
-        "findings": [dataclasses.asdict(judge(finding, results)) for finding in study.findings],
+        "findings": [dataclasses.asdict(judge(finding, cells, results)) for finding in study.findings],
         "rank_agreement": dataclasses.asdict(agreement) if agreement else None,
     }
 

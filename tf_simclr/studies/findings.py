@@ -148,7 +148,7 @@ def colour_is_a_shortcut(cells: Cells, results: Results) -> Verdict:
 def _sizes(cells: Cells, results: Results, method: str) -> dict[str, float]:
     chosen = where(cells, method=method)
     found = top_1(results, chosen)
-    return {f"R{cell.place['depth']} {cell.place['width']}": found[cell.name] for cell in chosen}
+    return {f"{cell.place['depth']} x{cell.place['width']}": found[cell.name] for cell in chosen}
 
 
 @finding("Deeper and wider networks learn better without labels.")

@@ -121,7 +121,7 @@ def _content(
         Paragraph(study.question, "Question"),
         Paragraph(study.paper_says, "The paper says"),
         Heading("Findings"),
-        _findings(study, results),
+        _findings(study, cells, results),
         *_agreement(study, rank_agreement(study, cells, results)),
     ]
     if pictures:
@@ -138,10 +138,10 @@ def _content(
 # ---- What the results say ----
 
 
-def _findings(study: Study, results: Results) -> Block:
+def _findings(study: Study, cells: Sequence[StudyCell], results: Results) -> Block:
     if not study.findings:
         return Paragraph("This study checks no finding.")
-    judged = [judge(finding, results) for finding in study.findings]
+    judged = [judge(finding, cells, results) for finding in study.findings]
     held = sum(one.outcome == HOLDS for one in judged)
     rows = [["finding of the paper", "here", "numbers"], *([j.statement, j.outcome, j.numbers] for j in judged)]
     return Table(f"{held} of {len(judged)} findings hold here", rows, _MARKS)

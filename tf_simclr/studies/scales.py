@@ -22,6 +22,7 @@ class Scale:
         linear_epochs: passes of the linear evaluation over the stored features.
         depths, widths: of Figure 7.
         head_dims: output dimensions of Figure 8.
+        temperatures, margins: of Table 4.
         batches, epochs: of Figure 9.
         operators: of Figure 5, by their names there.
         strengths: of colour distortion in Table 1, with their names there.
@@ -36,6 +37,8 @@ class Scale:
     depths: tuple[int, ...]
     widths: tuple[float, ...]
     head_dims: tuple[int, ...]
+    temperatures: tuple[float, ...]
+    margins: tuple[float, ...]
     batches: tuple[int, ...]
     epochs: tuple[float, ...]
     operators: tuple[str, ...]
@@ -77,6 +80,8 @@ SCALES = {
         depths=(18,),
         widths=(0.0625, 0.125),
         head_dims=(8, 16),
+        temperatures=(0.5,),
+        margins=(0.4,),
         batches=(8, 16),
         epochs=(0.5, 1.0),
         operators=("crop", "color", "rotate"),
@@ -112,6 +117,8 @@ SCALES = {
         depths=(18, 34),
         widths=(0.125, 0.25, 0.5),
         head_dims=(32, 64, 128, 256, 512, 1024, 2048),
+        temperatures=(0.1, 0.2, 0.5),
+        margins=(0.2, 0.4, 0.8),
         batches=(32, 64, 128, 256, 512),
         epochs=(3.0, 6.0, 12.0, 24.0),
         operators=_ALL_OPERATORS,
@@ -143,6 +150,8 @@ SCALES = {
         depths=(18, 34, 50, 101, 152),
         widths=(1.0, 2.0, 4.0),
         head_dims=(32, 64, 128, 256, 512, 1024, 2048),
+        temperatures=(0.1, 0.2, 0.5),
+        margins=(0.2, 0.4, 0.8),
         batches=(256, 512, 1024, 2048, 4096, 8192),
         epochs=(100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0),
         operators=_ALL_OPERATORS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
@@ -104,7 +105,7 @@ def figure7(scale: str) -> Cells:
     return tuple(
         StudyCell(
             name=f"{method} R{depth} {width:g}x",
-            place={"method": method, "depth": str(depth), "width": f"{width:g}x"},
+            place={"method": method, "depth": f"ResNet-{depth}", "width": f"{width:g}"},
             flags={"resnet_depth": depth, "width_multiplier": width},
             task=task,
         )
@@ -184,24 +185,21 @@ def head_curves(scale: str) -> Cells:
 
 # ---- Losses: Table 4, Table 5 ----
 
-_TABLE_4 = {
+_TABLE_4: dict[str, tuple[dict[str, Any], float]] = {
     "margin": ({"loss": "margin_triplet"}, 50.9),
     "NT-Logistic": ({"loss": "nt_logistic"}, 51.6),
     "margin (sh)": ({"loss": "margin_triplet", "semi_hard": True}, 57.5),
     "NT-Logistic (sh)": ({"loss": "nt_logistic", "semi_hard": True}, 57.9),
     "NT-Xent": ({"loss": "nt_xent"}, 63.9),
 }
-# The small grid: temperatures, or margins where the loss has no temperature.
-_TEMPERATURES, _MARGINS = (0.1, 0.2, 0.5), (0.2, 0.4, 0.8)
 
 
 def table4(scale: str) -> Cells:
-    """Losses, each with a small grid of its own setting."""
-    del scale
+    """Losses, each with a small grid: of temperatures, or of margins where the loss has no temperature."""
     cells = []
     for name, (flags, paper) in _TABLE_4.items():
         triplet = flags["loss"] == "margin_triplet"
-        for value in _MARGINS if triplet else _TEMPERATURES:
+        for value in SCALES[scale].margins if triplet else SCALES[scale].temperatures:
             setting = f"margin={value:g}" if triplet else f"tau={value:g}"
             cells.append(
                 StudyCell(

@@ -1,0 +1,168 @@
+"""`python -m tf_simclr study`, in this process: every study on tiny pictures, stops, shards, reports, and refusals."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+import tensorflow as tf
+
+from tests.networks import small_networks
+from tf_simclr.cli import conduct
+from tf_simclr.cli.main import main
+from tf_simclr.config import STUDY_NAMES
+from tf_simclr.studies import cells as study_cells
+from tf_simclr.studies.catalogue import STUDIES
+from tf_simclr.train import build
+from tf_simclr.train.checkpoints import CheckpointStore
+
+TINY = ("--scale=tiny", "--train_split=train[:60]", "--eval_split=test[:20]", "--eval_batch_size=20", "--train_steps=2")
+
+
+def study(name, directory, *flags):
+    return main(["study", f"--study={name}", f"--model_dir={directory}", *TINY, *flags])
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two convolutions in place of a ResNet, whose graph takes seconds to trace in each of a study's cells."""
+    monkeypatch.setattr(build, "build_networks", small_networks)
+
+
+@pytest.mark.parametrize("name", STUDY_NAMES)
+def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
+    # Batches of 8 and 16 are what Figure 9 varies; its lengths are epochs.
+    assert study(name, tmp_path, *(("--keep_runs",) if name == "figure8" else ())) == 0
+    printed = capsys.readouterr().out
+    cells = STUDIES[name].cells("tiny")
+    assert f"[{len(cells)}/{len(cells)}]" in printed
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    for cell in found["cells"]:
+        assert [result["seed"] for result in cell["results"]] == [0]
+        wanted = {"top_1"} if cell["name"].startswith("supervised") else set(STUDIES[name].measures)
+        assert wanted <= set(cell["results"][0]["measures"]) | (
+            {"projection_top_1"} if cell["name"] == "none" else set()
+        )
+    assert all(f"{finding.statement} (" in printed for finding in STUDIES[name].findings)
+    assert not any(judged["outcome"] == "not measured" for judged in found["findings"])
+    rows = list(csv.DictReader((tmp_path / "numbers.csv").open()))
+    assert len(rows) == len(cells) * len(STUDIES[name].measures)
+    assert (tmp_path / "index.html").stat().st_size > 10_000
+    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.png")}
+    assert {figure.name for figure in STUDIES[name].figures} <= drawn
+    runs = tmp_path / "runs"
+    assert (len(list(runs.glob("*"))) if runs.exists() else 0) == (len(cells) if name == "figure8" else 0)
+
+
+def measures(directory):
+    return {path.name: json.loads(path.read_text())["measures"] for path in (directory / "cells").glob("*.json")}
+
+
+def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, capsys, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    flags = ("--cells=crop,color,crop+color", "--seeds=0,1")
+    assert study("figure5", whole, *flags) == 0
+    # Somebody asks to stop in the middle of the third cell: after the first of the two checkpoints of its training.
+    save, saves = CheckpointStore.save, []
+    request = conduct.StopRequest()
+    monkeypatch.setattr(conduct, "StopRequest", lambda: request)
+
+    def save_then_stop(self, step):
+        saves.append(step)
+        if len(saves) == 5:
+            request.signal_name = "SIGTERM"
+        return save(self, step)
+
+    monkeypatch.setattr(CheckpointStore, "save", save_then_stop)
+    capsys.readouterr()
+    every_step = (*flags, "--checkpoint_steps=1")
+    assert study("figure5", stopped, *every_step) == 143
+    assert "SIGTERM received: what was done is kept" in capsys.readouterr().out
+    assert sorted(measures(stopped)) == ["color-seed0.json", "crop-seed0.json"]
+    request.signal_name = None
+    monkeypatch.setattr(CheckpointStore, "save", save)
+    assert study("figure5", stopped, *every_step) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 6 cells are kept from an earlier call" in printed
+    assert "[3/6] crop+color, seed 0" in printed
+    assert measures(stopped) == measures(whole)
+
+
+def test_shards_share_the_work_and_a_report_merges_it(small, tmp_path, capsys):
+    flags = ("--cells=crop,color,crop+color", "--seeds=0,1")
+    for shard, cells in (("0/2", 3), ("1/2", 6)):
+        assert study("figure5", tmp_path, *flags, f"--shard={shard}") == 0
+        assert len(measures(tmp_path)) == cells
+        assert not (tmp_path / "index.html").exists()
+    capsys.readouterr()
+    assert study("figure5", tmp_path, "--report") == 0
+    assert "6 of 9 cells are not measured yet" in capsys.readouterr().out
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    seeds = {cell["name"]: [result["seed"] for result in cell["results"]] for cell in found["cells"]}
+    assert seeds["crop+color"] == [0, 1]
+    assert seeds["rotate"] == []
+
+
+def test_a_cell_that_fails_leaves_the_others(small, tmp_path, capsys, monkeypatch):
+    run_cell = study_cells.run_cell
+
+    def fails_once(bench, cell, seed, directory):
+        if cell.name == "color":
+            raise conduct.InputError("training diverged by step 1")
+        return run_cell(bench, cell, seed, directory)
+
+    monkeypatch.setattr("tf_simclr.studies.runner.run_cell", fails_once)
+    assert study("figure5", tmp_path, "--cells=crop,color,crop+color") == 1
+    assert "error: not measured: color, seed 0: training diverged by step 1" in capsys.readouterr().out
+    assert len(measures(tmp_path)) == 2
+
+
+def test_the_real_network_and_the_seed(tmp_path):
+    """Without a stand-in: the same seed gives the same numbers, another one others."""
+    flags = ("--cells=crop+color", "--width_multiplier=0.0625", "--image_size=8")
+    for directory, seed in (("a", 0), ("b", 0), ("c", 1)):
+        tf.keras.backend.clear_session()
+        assert study("figure5", tmp_path / directory, *flags, f"--seeds={seed}") == 0
+    a, b, c = (next(iter(measures(tmp_path / name).values())) for name in "abc")
+    assert a == b
+    assert a["contrast_loss"] != c["contrast_loss"]
+
+
+@pytest.mark.parametrize(
+    "name,flags,message",
+    [
+        ("figure4", (), "`study` must be one of: figure5, table1, figure6"),
+        ("figure5", ("--cells=crop,croop",), "`cells` must be one of: crop, crop+color"),
+        ("figure5", ("--augmentation=crop",), "`augmentation` is what this study varies"),
+        ("figure5", ("--shard=2/2",), "`shard` is written i/n"),
+        ("figure5", ("--shard=1",), "`shard` is written i/n"),
+        ("figure5", ("--seeds=a",), "`seeds` must be a list of numbers"),
+        (
+            "figure5",
+            ("--train_batch_size=64",),
+            "cell crop, seed 0: `train_batch_size` must be at most the 60 pictures",
+        ),
+        ("table4", ("--loss=hinge",), "hinge"),
+        ("table5", ("--augmentation=crop,blurr",), "`augmentation` must be one of: crop, flip"),
+    ],
+)
+def test_bad_input_is_a_line(name, flags, message, tmp_path, capsys):
+    assert study(name, tmp_path / "study", *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "study" / "cells").exists() or not measures(tmp_path / "study")
+
+
+def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys):
+    assert study("table5", tmp_path, "--cells=l2 norm tau=0.5") == 0
+    assert study("table4", tmp_path, "--report") == 2
+    assert "study is 'table5' there and 'table4' here" in capsys.readouterr().err
+    assert study("table5", tmp_path, "--learning_rate=0.7") == 2
+    assert "flags learning_rate is 1.0 there and 0.7 here" in capsys.readouterr().err
+    recorded = json.loads((tmp_path / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.0.1"}))
+    assert study("table5", tmp_path, "--report") == 2
+    assert "version is '0.0.1' there" in capsys.readouterr().err
+    assert len(measures(tmp_path)) == 1
