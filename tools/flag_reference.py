@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_simclr.cli import evaluate
+from tf_simclr.cli import evaluate, study
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 
@@ -36,8 +36,8 @@ AUTHORS_DEFAULTS = {"dataset": "imagenet2012", "use_tpu": "True"}
 
 INTRODUCTION = f"""# Flags
 
-Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate`. This page is made from the config by
-`{COMMAND}`; do not edit it.
+Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate` and `python -m tf_simclr study`. This
+page is made from the config by `{COMMAND}`; do not edit it.
 
 - Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
 - `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
@@ -101,6 +101,11 @@ def reference() -> str:
         "\nBeside these, `python -m tf_simclr evaluate` takes the flags above of data, and of devices, directory and "
         f"precision, but not {_without(evaluate.DATA, evaluate.RUNTIME)}. What is not given of the pictures comes "
         "from the checkpoint's run."
+    )
+    lines += section(study.STUDY)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr study` takes the flags of `run.py`, for all cells of the study, but not "
+        f"{_without(*study.TRAINING)}, nor those that the study varies."
     )
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
     return "\n".join(lines) + "\n"

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import Durations, ExperimentConfig, build_config, resolve_durations
+from tf_simclr.config import Durations, ExperimentConfig, build_config, resolve_durations, takes_central_crop
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.judging import Reporter, Splits
 from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import LinearClassifier, train_linear
@@ -183,21 +184,30 @@ def _trained(
 
 
 def _features(
-    bench: Bench, config: ExperimentConfig, model: SimCLRModel, source: ImageSource, endpoints: tuple[str, ...]
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    return extracted(
-        model,
-        source,
-        bench.strategy,
-        endpoints,
-        batch_size=config.data.eval_batch_size,
-        image_size=config.data.image_size,
-    )
+    bench: Bench, config: ExperimentConfig, model: SimCLRModel, endpoints: tuple[str, ...], *sources: ImageSource
+) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Features by endpoint, and labels, of each of the splits; the encoder's pass is traced once for all of them."""
+    extract = build_extract(model, bench.strategy, endpoints)
+    size = config.data.image_size
+    return [
+        in_memory(
+            extract,
+            distributed_eval_batches(
+                source,
+                bench.strategy,
+                batch_size=config.data.eval_batch_size,
+                image_size=size,
+                central_crop=takes_central_crop(size),
+            ),
+            source,
+        )
+        for source in sources
+    ]
 
 
 def _classified(bench: Bench, config: ExperimentConfig, model: SimCLRModel) -> float:
     """Top-1 of a network that was trained with labels."""
-    values, labels = _features(bench, config, model, bench.splits.test, ("logits_sup",))
+    [(values, labels)] = _features(bench, config, model, ("logits_sup",), bench.splits.test)
     return _top_1(values["logits_sup"], labels)
 
 
@@ -210,8 +220,8 @@ def _represented(
 ) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
     """Measures of h, and of g(h) where there is a head, on features of the evaluation view."""
     endpoints = (H,) if config.model.proj_head_mode == "none" else (H, Z)
-    train_features, train_labels = _features(bench, config, model, bench.splits.train, endpoints)
-    test_features, test_labels = _features(bench, config, model, bench.splits.test, endpoints)
+    splits = bench.splits.train, bench.splits.test
+    (train_features, train_labels), (test_features, test_labels) = _features(bench, config, model, endpoints, *splits)
     num_classes = bench.splits.train.num_classes
     curves: dict[str, dict[str, list[float]]] = {}
 
