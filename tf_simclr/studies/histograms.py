@@ -77,7 +77,7 @@ def crop_histograms(
     policy = ViewPolicy(image_size, color_jitter_strength=color_jitter_strength or 0.0, blur=False)
     # One picture a batch: how many views are in memory does not grow with the number of pictures.
     batches = train_batches(source, policy=policy, batch_size=1, num_views=crops, seed=seed)
-    index = np.empty(pictures, np.int64)
+    index: np.ndarray = np.empty(pictures, np.int64)
     channels = np.empty([pictures, crops, _CHANNELS, bins])
     for place, batch in enumerate(batches.take(pictures).as_numpy_iterator()):
         index[place] = batch["index"][0]
@@ -105,7 +105,7 @@ def nearest_is_own(histograms: CropHistograms) -> float:
     require_range("pictures", pictures, at_least=2)
     require_range("crops", crops, at_least=2)
     rows = histograms.pooled.reshape(-1, bins)
-    picture = np.repeat(np.arange(pictures), crops)
+    picture: np.ndarray = np.repeat(np.arange(pictures), crops)
     shares = []
     for number, row in enumerate(rows):
         distance = np.abs(rows - row).sum(axis=1)

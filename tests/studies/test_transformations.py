@@ -1,0 +1,310 @@
+"""Which transformation a picture underwent: the pictures, their answers, and what the MLPs make of features."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.networks import small_networks
+from tf_simclr import compat
+from tf_simclr.config import build_config
+from tf_simclr.data.pipeline import eval_batches
+from tf_simclr.data.shapes import render_shapes, shapes_source
+from tf_simclr.data.source import MultiLabel, records_from_table
+from tf_simclr.errors import InputError
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.ops import color, draws, noise, sobel
+from tf_simclr.studies import transformations as module
+from tf_simclr.studies.transformations import TASKS, predict_transformation, transformed_source
+
+SIDE, SEED, COUNT = 12, 5, 60
+ONE_DEVICE = tf.distribute.OneDeviceStrategy("CPU:0")
+ANSWERS = {"color_or_grey": 2, "rotation": 4, "noise": 2, "sobel": 2}
+
+
+def shapes(split=f"train[:{COUNT}]"):
+    return shapes_source(split, side=SIDE)
+
+
+def pictures_of(source, size=SIDE):
+    """All transformed pictures and their answers."""
+    (batch,) = eval_batches(source, image_size=size, batch_size=source.num_examples, central_crop=False)
+    return batch["image"].numpy(), batch["label"].numpy()
+
+
+def transformed(task, source=None, role="train", size=SIDE, seed=SEED, **options):
+    return transformed_source(task, source or shapes(), role, image_size=size, seed=seed, **options)
+
+
+def predicted(task, model, train, test, **changed):
+    arguments = {"strategy": ONE_DEVICE, "batch_size": 50, "image_size": SIDE, "seed": 0}
+    return predict_transformation(task, model, train, test, **(arguments | changed))
+
+
+# ---- The transformed pictures ----
+
+BY_HAND = {
+    "color_or_grey": lambda picture, answer, key: color.to_grayscale(picture) if answer else picture,
+    "rotation": lambda picture, answer, key: np.rot90(picture, answer),
+    "noise": lambda picture, answer, key: (
+        noise.gaussian_noise(picture, draws.noise_key(key), 0.08) if answer else picture
+    ),
+    "sobel": lambda picture, answer, key: sobel.sobel(picture) if answer else picture,
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_answer_says_what_was_done(task):
+    originals = render_shapes(0, "train", 0, COUNT, SIDE)[0] / np.float32(255)
+    images, answers = pictures_of(transformed(task))
+    assert set(answers) == set(range(ANSWERS[task]))
+    for index in range(COUNT):
+        key = draws.example_key(SEED, 0, index, draws.MAX_VIEWS - 2)
+        wanted = BY_HAND[task](originals[index], answers[index], key)
+        np.testing.assert_allclose(images[index], wanted, atol=1e-6)
+    changed = np.abs(images - originals).max(axis=(1, 2, 3)) > 0.02
+    np.testing.assert_array_equal(changed, answers > 0)
+
+
+def test_large_pictures_are_the_centre_of_the_original():
+    """Above the size of CIFAR evaluation keeps the central 87.5%: of 40 pixels 35, here without resizing."""
+    source = shapes_source("train[:20]", side=40)
+    images, answers = pictures_of(transformed("rotation", source, size=35), size=35)
+    originals = render_shapes(0, "train", 0, 20, 40)[0] / np.float32(255)
+    for image, answer, original in zip(images, answers, originals, strict=True):
+        np.testing.assert_allclose(np.rot90(image, -answer), original[3:38, 3:38], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "shares"),
+    [
+        ("color_or_grey", [0.8, 0.2]),
+        ("rotation", [0.25] * 4),
+        ("noise", [0.5, 0.5]),
+        ("sobel", [0.5, 0.5]),
+    ],
+)
+def test_answers_are_as_frequent_as_in_the_paper(task, shares):
+    source = transformed(task, shapes_source("train", side=2), size=2)
+    labels = np.concatenate([r["label"] for r in source.records(None).batch(5000).as_numpy_iterator()])
+    np.testing.assert_allclose(np.bincount(labels) / len(labels), shares, atol=0.02)
+    assert source.num_classes == len(source.class_names) == len(shares)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_picture_gets_the_same_whatever_is_beside_it(task):
+    images, answers = pictures_of(transformed(task))
+    fewer, fewer_answers = pictures_of(transformed(task, shapes("train[20:40]")))
+    np.testing.assert_array_equal(fewer, images[20:40])
+    np.testing.assert_array_equal(fewer_answers, answers[20:40])
+    chosen = transformed(task, most_pictures=15)
+    index = np.array([record["index"].numpy() for record in _flat(chosen)])
+    some, some_answers = pictures_of(chosen)
+    assert len(some) == len(set(index)) == 15
+    np.testing.assert_array_equal(some, images[index])
+    np.testing.assert_array_equal(some_answers, answers[index])
+
+
+def _flat(source):
+    return source.records(None).map(lambda record: {"index": record["index"], "label": record["label"]})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_seed_and_role_decide(task):
+    def answers(**changed):
+        return pictures_of(transformed(task, **changed))[1].tolist()
+
+    assert answers() == answers()
+    assert answers() != answers(seed=SEED + 1)
+    assert answers() != answers(role="test")
+
+
+def test_the_pictures_of_another_seed_are_others():
+    def chosen(seed):
+        return [int(record["index"]) for record in _flat(transformed("noise", most_pictures=20, seed=seed))]
+
+    assert chosen(1) == chosen(1) != chosen(2)
+    assert len(list(_flat(transformed("noise", most_pictures=COUNT + 1)))) == COUNT
+
+
+def test_pictures_need_no_labels_or_may_have_several():
+    unlabelled = dataclasses.replace(shapes(), num_classes=0, class_names=())
+    nothing = np.zeros([COUNT, 10], bool)
+    several = dataclasses.replace(shapes(), targets=lambda: MultiLabel(nothing, nothing))
+    wanted = pictures_of(transformed("sobel", most_pictures=15))
+    for source in (unlabelled, several):
+        found = pictures_of(transformed("sobel", source, most_pictures=15))
+        np.testing.assert_array_equal(found[0], wanted[0])
+        np.testing.assert_array_equal(found[1], wanted[1])
+
+
+# ---- The answers of the MLPs ----
+
+
+def corner_source(count, first=0):
+    """Pictures of 4 x 4 pixels with a lighter corner, up and to the left, on noise."""
+    images = np.random.default_rng(first).random([count, 4, 4, 3], np.float32) / 2
+    images[:, :2, :2] += 0.5
+    return dataclasses.replace(
+        shapes_source(f"train[:{count}]", side=4),
+        records=records_from_table(np.arange(first, first + count), np.zeros(count, int), images),
+        decode=lambda picture: picture,
+    )
+
+
+def corner_model(projected):
+    """h: the means of the four quadrants, each channel by itself; g(h) is a function of it."""
+    inputs = tf.keras.Input((4, 4, 3), name="images")
+    quadrants = tf.keras.layers.AveragePooling2D(2, name="quadrants")(inputs)
+    h = tf.keras.layers.Flatten(name="flat")(quadrants)
+    encoder = tf.keras.Model(inputs, {"final_avg_pool": h}, name="encoder")
+    head_inputs = tf.keras.Input((12,), name="h")
+    head = tf.keras.Model(head_inputs, {"proj_head_output": projected(head_inputs)}, name="projection_head")
+    return SimCLRModel(encoder, head)
+
+
+def mean_of_all(h):
+    """The same for every rotation: where a picture's corner is cannot be told from it."""
+    by_quadrant = tf.keras.layers.Reshape((4, 3), name="by_quadrant")(h)
+    return tf.keras.layers.GlobalAveragePooling1D(name="mean")(by_quadrant)
+
+
+def unchanged(h):
+    return tf.keras.layers.Activation("linear", name="same")(h)
+
+
+def corners(model, **changed):
+    train, test = corner_source(600), corner_source(300, first=600)
+    return predicted("rotation", model, train, test, image_size=4, **changed)
+
+
+def test_a_rotation_is_told_from_h_and_not_from_a_projection_without_it():
+    found = corners(corner_model(mean_of_all))
+    _, answers = pictures_of(transformed("rotation", corner_source(300, first=600), "test", size=4, seed=0), 4)
+    assert found["from_h"] > 0.98
+    assert found["chance"] == pytest.approx(max(np.mean(answers == answer) for answer in range(4)))
+    assert found["from_projection"] == pytest.approx(found["chance"], abs=0.07)
+
+
+def test_an_identity_projects_as_much_as_there_is():
+    found = corners(corner_model(unchanged))
+    assert found["from_h"] == found["from_projection"] > 0.98
+
+
+def test_features_without_information_give_the_most_frequent_answer():
+    """Grey pictures: their colours can tell nothing, and the frequent answer is not lost by learning others by heart."""
+    grey = np.random.default_rng(0).random([700, 4, 4, 1], np.float32).repeat(3, axis=-1)
+
+    def part(rows):
+        table = records_from_table(np.arange(700)[rows], np.zeros(700, int)[rows], grey[rows])
+        count = len(grey[rows])
+        return dataclasses.replace(corner_source(count), records=table)
+
+    found = predicted("color_or_grey", corner_model(unchanged), part(slice(500)), part(slice(500, 700)), image_size=4)
+    assert 0.7 < found["chance"] < 0.9
+    assert found["from_h"] == pytest.approx(found["chance"], abs=0.03)
+
+
+@pytest.fixture(scope="module")
+def small_model():
+    tf.keras.utils.set_random_seed(1)
+    return small_networks(build_config({"dataset": "shapes", "train_steps": 1}), 10)
+
+
+def test_a_random_network_keeps_colours(small_model):
+    """All eight channels of its h are linear in colours before ReLU; the model stays as it is."""
+    before = [compat.raw_variable(v).numpy().tobytes() for v in small_model.named_variables().values()]
+    found = predicted("color_or_grey", small_model, shapes("train[:300]"), shapes("test[:200]"))
+    assert set(found) == {"from_h", "from_projection", "chance"}
+    assert all(type(value) is float and 0 <= value <= 1 for value in found.values())
+    assert found["from_h"] > found["chance"] + 0.05
+    assert [compat.raw_variable(v).numpy().tobytes() for v in small_model.named_variables().values()] == before
+
+
+def test_the_same_seed_gives_the_same_numbers_on_any_number_of_replicas(mirrored):
+    first, again = (corners(corner_model(mean_of_all), seed=3, most_pictures=200) for _ in range(2))
+    assert first == again
+    strategy = mirrored(2)
+    with strategy.scope():
+        model = corner_model(mean_of_all)
+    divided = corners(model, seed=3, most_pictures=200, strategy=strategy)
+    # Features differ by rounding: an answer on the border may change.
+    assert divided == pytest.approx(first, abs=0.02)
+    assert corners(corner_model(mean_of_all), seed=4, most_pictures=200) != first
+
+
+def test_both_splits_are_bounded(monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "extracted", lambda model, source, *args, **options: asked.append(source) or ({}, []))
+    monkeypatch.setattr(module, "_require_every_answer", lambda answers, source: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        corners(corner_model(unchanged), most_pictures=250)
+    assert [source.num_examples for source in asked] == [250, 250]
+
+
+# ---- Bad input, and an end before the end ----
+
+
+def test_an_unknown_task_lists_the_known_ones():
+    with pytest.raises(InputError, match="must be one of: color_or_grey, rotation, noise, sobel"):
+        predicted("blur", None, shapes(), shapes())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"most_pictures": 0}, "`most_pictures` must be >= 1"),
+        ({"image_size": 0}, "`image_size` must be >= 1"),
+        ({"batch_size": 0}, "`batch_size` must be >= 1"),
+        (
+            {"most_pictures": 30},
+            r"at least 10 pictures of every answer.*degrees' among 30 pictures",
+        ),
+    ],
+)
+def test_bad_input_teaches(small_model, changed, message):
+    with pytest.raises(InputError, match=message) as caught:
+        predicted("rotation", small_model, shapes(), shapes(), **changed)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_role():
+    with pytest.raises(InputError, match="`role` must be one of: train, test"):
+        transformed("noise", role="validation")
+
+
+def test_a_model_without_a_projection_head():
+    encoder = corner_model(unchanged).encoder
+    with pytest.raises(InputError, match="proj_head_output"):
+        corners(SimCLRModel(encoder))
+
+
+def test_features_that_are_not_finite():
+    def broken(h):
+        return tf.keras.layers.Lambda(lambda x: x / 0.0, output_shape=(12,), name="broken")(h)
+
+    with pytest.raises(InputError, match="`training features` must be finite"):
+        corners(corner_model(broken))
+
+
+@pytest.mark.parametrize("hidden", ["sklearn", "sklearn.neural_network"])
+def test_a_missing_scikit_learn_is_named_before_any_work(monkeypatch, hidden):
+    monkeypatch.setitem(sys.modules, hidden, None)
+    monkeypatch.delitem(sys.modules, "sklearn.neural_network" if hidden == "sklearn" else "", raising=False)
+    with pytest.raises(InputError, match=r"Predicting transformations needs the package scikit-learn.*pip install"):
+        predicted("noise", None, None, None)
+
+
+def test_an_interrupted_training_is_no_result(monkeypatch):
+    from sklearn.neural_network import MLPClassifier
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MLPClassifier, "_update_no_improvement_count", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        corners(corner_model(unchanged))
