@@ -66,5 +66,5 @@ def _thinned(curve: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarr
     if len(x) <= MOST_POINTS:
         return x, y
     starts = np.linspace(0, len(x), MOST_POINTS, endpoint=False).astype(int)
-    sizes = np.diff(np.append(starts, len(x)))
+    sizes: np.ndarray = np.diff(np.append(starts, len(x)))
     return np.add.reduceat(x, starts) / sizes, np.add.reduceat(y, starts) / sizes

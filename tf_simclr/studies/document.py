@@ -23,14 +23,14 @@ a { color: var(--link); }
 p, li, h1, h2, td, th, dd { overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--soft); padding: .7rem; border-radius: .3rem; }
 figure { margin: 1.2rem 0; } figure img { max-width: 100%; height: auto; background: #ffffff; }
-figcaption, caption { text-align: left; padding: .3rem 0; font-size: .9rem; }
+figcaption { padding: .3rem 0; font-size: .9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .7rem; text-align: left; vertical-align: top; }
 thead th { background: var(--soft); vertical-align: bottom; min-width: 4.5rem; overflow-wrap: normal; }
 tbody th { font-weight: normal; } .figures td, .figures tbody th { white-space: nowrap; }
-.good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
-.open { color: var(--open); font-weight: 600; }
+.good, .bad, .open { font-weight: 600; overflow-wrap: normal; }
+.good { color: var(--good); } .bad { color: var(--bad); } .open { color: var(--open); }
 """
 
 
@@ -148,9 +148,12 @@ class Table:
         heads = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in header)
         lines = "\n".join(f"<tr>{self._row(row)}</tr>" for row in rows)
         kind = ' class="figures"' if self.figures else ""
+        # The caption stands outside of the box: in it, it would be as wide as the table.
         return (
-            f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">\n<table{kind}>\n'
-            f"<caption>{caption}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>\n</div>"
+            f"<figure>\n<figcaption>{caption}</figcaption>\n"
+            f'<div class="wide" role="region" aria-label="{caption}" tabindex="0">\n'
+            f'<table{kind} aria-label="{caption}">\n'
+            f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>\n</div>\n</figure>"
         )
 
     def _row(self, row: Sequence[str]) -> str:

@@ -46,6 +46,7 @@ def save(canvas: Any, directory: str, name: str) -> str:
         for kind, path in paths.items():
             content = io.BytesIO()
             canvas.savefig(content, format=kind, metadata=unsigned[kind])
+            canvas.set_layout_engine("none")  # the layout is found, and the next file has the same
             write_whole(path, content.getvalue())
     return paths["png"]
 

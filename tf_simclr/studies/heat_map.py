@@ -41,7 +41,7 @@ def _heat_map(
     matplotlib = require_matplotlib()
     measure = MEASURES[figure.measure]
     matrix = measure.scale * np.array([[values.get((row, column), math.nan) for column in columns] for row in rows])
-    low, high = np.nanmin(matrix), np.nanmax(matrix)
+    low, high = float(np.nanmin(matrix)), float(np.nanmax(matrix))
     norm = matplotlib.colors.Normalize(low, high if high > low else low + 1.0)
     colour_map = matplotlib.colormaps["viridis"]
     places = [float(column) for column in range(len(columns))]

@@ -111,7 +111,7 @@ def _picture(title: str, path: str, directory: str) -> Picture:
     with open(path, "rb") as file:
         png = file.read()
     link = PurePath(os.path.relpath(path, directory)).as_posix()
-    return Picture(title, f"{title}. The numbers are in the table of all cells", png, link)
+    return Picture(title, f"Figure: {title}", png, link)
 
 
 def _content(
@@ -125,7 +125,7 @@ def _content(
         *_agreement(study, rank_agreement(study, cells, results)),
     ]
     if pictures:
-        blocks += [Heading("Figures"), *pictures]
+        blocks += [Heading("Figures"), Paragraph("Where a cell has no number, it is hatched or left out."), *pictures]
     blocks += [Heading("All cells"), _cell_table(study, cells, results), *_left_out(study, cells, results)]
     blocks += [Heading("Missing"), *_missing(cells, results, setting.seeds)]
     blocks += [Heading("Setting"), _setting_table(setting), Paragraph("The command:"), Code(setting.command)]
@@ -173,7 +173,8 @@ def _cell_table(study: Study, cells: Sequence[StudyCell], results: Results) -> T
     for name, ours, papers in columns:
         label = MEASURES[name].label
         header += [label] * ours + [f"paper: {label}"] * papers
-    rows = [header]
+    with_order = any(cell.paper_order is not None for cell in cells)
+    rows = [header + ["paper: place in its order, from the lowest"] * with_order]
     for cell in cells:
         seeds = len(results.of(cell.name))
         row = [cell.name, *(cell.place.get(axis, "") for axis in axes), str(seeds)]
@@ -181,10 +182,10 @@ def _cell_table(study: Study, cells: Sequence[StudyCell], results: Results) -> T
             measure = MEASURES[name]
             row += [_number(measure, summarise(results, cell.name, name), seeds)] * ours
             row += [measure.show(cell.paper[name]) if name in cell.paper else NOTHING] * papers
-        rows.append(row)
-    return Table(
-        "Mean ± standard deviation over seeds, and the paper's numbers where it gives them", rows, figures=True
-    )
+        order = NOTHING if cell.paper_order is None else f"{cell.paper_order:g}"
+        rows.append(row + [order] * with_order)
+    caption = "Mean ± standard deviation over seeds, and the paper's numbers where it gives them"
+    return Table(caption, rows, figures=True)
 
 
 def _columns(study: Study, cells: Sequence[StudyCell], results: Results) -> list[tuple[str, bool, bool]]:

@@ -50,7 +50,7 @@ def draw_views(
         return []
     index, original = picture_of(source, picture)
     labels = [label for label, _ in rows]
-    label_inches = 0.085 * max(map(len, labels))
+    label_inches = 0.095 * max(map(len, labels))
     canvas = new_canvas(_INCHES * (count + 1) + label_inches + 0.3, _INCHES * len(rows) + 0.9, figure.title)
     axes = canvas.add_subplot()
     for row, (_, config) in enumerate(rows):

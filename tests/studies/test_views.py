@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tf_simclr.config import build_config
+from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.shapes import shapes_source
+from tf_simclr.errors import InputError
+from tf_simclr.studies import views
+from tf_simclr.studies.study import Views
+from tf_simclr.train.build import view_policy
+
+FIGURE = Views("views", "Views of one picture")
+PICTURES = 3
+ONE_BRANCH = {"augmentation": "cutout", "augmentation_branch": "one"}
+BOTH = {"augmentation": "crop,flip,color_jitter", "use_blur": False}
+
+
+def config(**values):
+    return build_config({"dataset": "shapes", "image_size": 16, "seed": 5, **values})
+
+
+@pytest.fixture(scope="module")
+def source():
+    return shapes_source("train[4:7]")
+
+
+@pytest.mark.parametrize(
+    "values", [{}, BOTH, ONE_BRANCH, {"train_mode": "finetune"}], ids=["default", "both", "one", "labels"]
+)
+def test_the_views_are_those_of_training(source, values):
+    chosen = config(**values)
+    policy, num_views = view_policy(chosen)
+    batches = train_batches(source, policy=policy, batch_size=PICTURES, num_views=num_views, seed=5)
+    index, original = views.picture_of(source, 1)
+    assert index == 5
+    shown = views.augmented_views(chosen, original, index, 2)
+    assert shown.dtype == np.uint8 and shown.shape == (2, 16, 16, 3)
+    for epoch, batch in enumerate(batches.take(2)):
+        row = list(batch["index"].numpy()).index(index)
+        trained = batch["views"][0][row].numpy() * 255
+        assert np.abs(trained - shown[epoch]).max() <= 0.51  # rounded to bytes
+
+
+def test_of_one_branch_the_augmented_views_are_shown(source):
+    _, original = views.picture_of(source, 0)
+    shown = views.augmented_views(config(**ONE_BRANCH), original, 4, 6)
+    assert ((shown == 0).all(axis=-1).sum(axis=(1, 2)) >= 16).all(), "cutout leaves a black box in each"
+
+
+def test_the_grid(source, monkeypatch):
+    pytest.importorskip("matplotlib", reason="plots need the extra `evaluate`")
+    kept = []
+    monkeypatch.setattr(views, "save", lambda canvas, directory, name: kept.append(canvas) or name)
+    rows = [("both", config(**BOTH)), ("one, $x$", config(**ONE_BRANCH))]
+    assert views.draw_views(FIGURE, rows, source, "", picture=2, count=4) == ["views"]
+    (axes,) = kept[0].axes
+    assert len(axes.images) == 2 * 5
+    index, original = views.picture_of(source, 2)
+    for number, (_, chosen) in enumerate(rows):
+        first, *others = axes.images[5 * number : 5 * number + 5]
+        assert np.allclose(first.get_array(), original.numpy() * 255, atol=0.51)
+        assert np.array_equal(
+            [image.get_array() for image in others], views.augmented_views(chosen, original, index, 4)
+        )
+        # Rows go down, columns to the right, and the picture itself stands apart.
+        lefts = [image.get_extent()[0] for image in (first, *others)]
+        assert lefts == pytest.approx([0, 1.15, 2.15, 3.15, 4.15])
+        assert {image.get_extent()[3] for image in (first, *others)} == {float(number)}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["both", "one, $x$"]
+
+
+def test_the_files(source, tmp_path):
+    pytest.importorskip("matplotlib", reason="plots need the extra `evaluate`")
+    (png,) = views.draw_views(FIGURE, [("both", config(**BOTH))], source, str(tmp_path), count=2)
+    assert png == str(tmp_path / "views.png")
+    svg = (tmp_path / "views.svg").read_text()
+    assert svg.count("<image") == 3 and "augmented views</text>" in svg and len(svg) < 60_000
+
+
+def test_no_rows_no_picture(source, tmp_path):
+    assert views.draw_views(FIGURE, [], source, str(tmp_path)) == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [-1, PICTURES])
+def test_a_picture_that_is_not_there(source, number):
+    with pytest.raises(InputError, match=rf"must be in \[0, 3\).*'train\[4:7\]' of shapes.*picture={number}"):
+        views.picture_of(source, number)
