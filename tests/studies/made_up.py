@@ -7,7 +7,7 @@ import itertools
 from tf_simclr.studies.results import CellResult, MissingCellsError, Results
 from tf_simclr.studies.study import Finding, HeatMap, Study, StudyCell, Verdict
 
-OPERATORS = ("crop", "colour", "<blur> & \"co\" | $x$ 'q'")
+OPERATORS = ("crop", "colour", "<b> & | $x$ \"'")
 MISSING = "crop+colour"
 HEAT_MAP = HeatMap("pairs", "Pairs of operators", "top_1", "1st", "2nd")
 

@@ -233,7 +233,7 @@ def test_numbers_as_json(written):
     values = json.loads((written[0] / "page" / "numbers.json").read_text())
     first, missing, *_ = values["cells"]
     assert first["measures"]["top_1"] == pytest.approx({"mean": 0.1, "std": math.sqrt(2) / 100, "seeds": 2})
-    assert [result["measures"] for result in first["results"]] == [{"top_1": 0.09}, {"top_1": 0.11}]
+    assert [result["measures"] for result in first["results"]] == [found.measures for found in FOUND[:2]]
     assert missing["missing"] and not first["missing"] and missing["paper"] == {"top_1": 0.0222}
     assert [finding["outcome"] for finding in values["findings"]] == [
         "holds", "does not hold", "not measured", "not measured",

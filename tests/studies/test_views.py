@@ -26,9 +26,7 @@ def source():
     return shapes_source("train[4:7]")
 
 
-@pytest.mark.parametrize(
-    "values", [{}, BOTH, ONE_BRANCH, {"train_mode": "finetune"}], ids=["default", "both", "one", "labels"]
-)
+@pytest.mark.parametrize("values", [BOTH, ONE_BRANCH, {"train_mode": "finetune"}], ids=["both", "one", "labels"])
 def test_the_views_are_those_of_training(source, values):
     chosen = config(**values)
     policy, num_views = view_policy(chosen)
