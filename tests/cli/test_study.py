@@ -165,4 +165,12 @@ def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys
     (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.0.1"}))
     assert study("table5", tmp_path, "--report") == 2
     assert "version is '0.0.1' there" in capsys.readouterr().err
+    assert study("table5", tmp_path, "--train_split=train[:59]") == 2
+    assert "train_split is 'train[:60]' there and 'train[:59]' here" in capsys.readouterr().err
     assert len(measures(tmp_path)) == 1
+
+
+def test_a_report_of_nothing_is_refused(tmp_path, capsys):
+    assert study("table5", tmp_path / "typo", "--report") == 2
+    assert "`report` merges what cells of table5 have left" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()

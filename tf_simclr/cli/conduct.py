@@ -51,10 +51,11 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     todo = [] if config.report else tasks(cells, config)
     base = build_config(flags)
     require_matplotlib()
-    claim(directory, identity(study, config, flags))
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
     runner.check(todo)
+    require_results_to_report(config, directory, cells)
+    claim(directory, identity(study, bench))
     for line in describe(study, config, bench, len(todo), directory):
         say(line)
     with bench.stop.watch(), named_pictures():
@@ -65,15 +66,30 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
             say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
             return SIGNAL_EXIT_CODES[name]
     if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
-        results = read_results(directory, cells)
-        page = write_report(study, config.scale, flags, results, bench.splits.train, directory, command=command)
-        say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
-        for line in summary(study, cells, results):
-            say(line)
+        report(study, bench, directory, command)
     for line in failed:
         say(f"error: not measured: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
     return EXIT_SOME_FAILED if failed else 0
+
+
+def require_results_to_report(config: StudyConfig, directory: str, cells: Sequence[StudyCell]) -> None:
+    """Raises InputError where --report finds nothing."""
+    if config.report and not read_results(directory, cells).seeds:
+        raise InputError(
+            f"`report` merges what cells of {config.study} have left in `model_dir`. Received: model_dir={directory}, "
+            "where there is nothing. Pass the --model_dir of the cells, or leave out --report"
+        )
+
+
+def report(study: Study, bench: Bench, directory: str, command: str) -> None:
+    """Writes the pages of what is there, and says what the findings are."""
+    cells = study.cells(bench.scale)
+    results = read_results(directory, cells)
+    page = write_report(study, bench.scale, bench.flags, results, bench.splits.train, directory, command=command)
+    say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
+    for line in summary(study, cells, results):
+        say(line)
 
 
 def summary(study: Study, cells: Sequence[StudyCell], results: Results) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -52,21 +53,25 @@ def tasks(cells: Sequence[StudyCell], config: StudyConfig) -> list[Task]:
     return [Task(cell, seed) for seed in config.seed_numbers for cell in chosen][index::count]
 
 
-def identity(study: Study, config: StudyConfig, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What results must have in common to stand in one table.
+def identity(study: Study, bench: Bench) -> dict[str, Any]:
+    """What results must have in common to stand in one table; where the pictures lie does not count.
 
     Args:
         study: the study.
-        config: names its scale.
-        flags: that all cells share, the data set among them.
+        bench: its scale, flags and pictures.
     """
     return {
         "format": FORMAT,
         "version": tf_simclr.__version__,
         "study": study.name,
-        "scale": config.scale,
-        "flags": dict(flags),
-        "cells": {cell.name: dict(cell.flags) for cell in study.cells(config.scale)},
+        "scale": bench.scale,
+        "flags": {name: value for name, value in bench.flags.items() if name != "data_dir"},
+        "pictures": {
+            "train": bench.splits.train.num_examples,
+            "test": bench.splits.test.num_examples,
+            "classes": list(bench.splits.train.class_names),
+        },
+        "cells": {cell.name: dict(cell.flags) for cell in study.cells(bench.scale)},
     }
 
 
@@ -195,6 +200,9 @@ class Runner:
         write_result(self._directory, result)
         if not self._keep_runs and tf.io.gfile.exists(run):
             tf.io.gfile.rmtree(run)
+        # Graphs of the networks refer to themselves: without this a study of many cells fills the memory.
+        tf.keras.backend.clear_session()
+        gc.collect()
         return result
 
     def _result_line(self, result: CellResult) -> str:
