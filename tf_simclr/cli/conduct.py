@@ -18,6 +18,7 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
+from tf_simclr.evaluate.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.cells import Bench
@@ -26,7 +27,7 @@ from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.runner import Runner, claim, identity, read_results, tasks
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, Study, StudyCell
+from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import build_strategy, choose_strategy, per_replica_batch
 
@@ -50,7 +51,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     cells = study.cells(config.scale)
     todo = [] if config.report else tasks(cells, config)
     base = build_config(flags)
-    require_matplotlib()
+    require_packages(cells)
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
     runner.check(todo)
@@ -71,6 +72,13 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
         say(f"error: not measured: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
     return EXIT_SOME_FAILED if failed else 0
+
+
+def require_packages(cells: Sequence[StudyCell]) -> None:
+    """Raises InputError where a package is missing that would be needed hours later."""
+    require_matplotlib()
+    if any(cell.task == TRANSFORMATIONS for cell in cells):
+        require_scikit_learn("neural_network", "Predicting transformations")
 
 
 def require_results_to_report(config: StudyConfig, directory: str, cells: Sequence[StudyCell]) -> None:

@@ -33,6 +33,8 @@ from tf_simclr.train.run import train
 from tf_simclr.train.workers import Workers
 
 H, Z = "final_avg_pool", "proj_head_output"
+# Enough for an MLP, of each split: all of ImageNet's would take hours.
+MOST_TRANSFORMED = 100_000
 _TAGS = {
     "contrast_loss": "train/contrast_loss",
     "contrast_acc": "train/contrast_acc",
@@ -138,6 +140,7 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
                 batch_size=config.data.eval_batch_size,
                 image_size=config.data.image_size,
                 seed=seed,
+                most_pictures=MOST_TRANSFORMED,
             )
     details = {
         "steps": durations.train_steps,
