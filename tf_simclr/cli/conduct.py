@@ -55,8 +55,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
     runner.check(todo)
-    require_results_to_report(config, directory, cells)
-    claim(directory, identity(study, bench))
+    claim(directory, identity(study, bench), new=not config.report)
     for line in describe(study, config, bench, len(todo), directory):
         say(line)
     with bench.stop.watch(), named_pictures():
@@ -79,15 +78,6 @@ def require_packages(cells: Sequence[StudyCell]) -> None:
     require_matplotlib()
     if any(cell.task == TRANSFORMATIONS for cell in cells):
         require_scikit_learn("neural_network", "Predicting transformations")
-
-
-def require_results_to_report(config: StudyConfig, directory: str, cells: Sequence[StudyCell]) -> None:
-    """Raises InputError where --report finds nothing."""
-    if config.report and not read_results(directory, cells).seeds:
-        raise InputError(
-            f"`report` merges what cells of {config.study} have left in `model_dir`. Received: model_dir={directory}, "
-            "where there is nothing. Pass the --model_dir of the cells, or leave out --report"
-        )
 
 
 def report(study: Study, bench: Bench, directory: str, command: str) -> None:

@@ -75,14 +75,24 @@ def identity(study: Study, bench: Bench) -> dict[str, Any]:
     }
 
 
-def claim(directory: str, wanted: Mapping[str, Any]) -> None:
+def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> None:
     """Marks a directory as that of a study.
 
+    Args:
+        directory: of the results.
+        wanted: the study's identity.
+        new: whether the directory may be one in which nothing was run yet.
+
     Raises:
-        InputError: it holds results that cannot stand in the same table.
+        InputError: it holds results that cannot stand in the same table, or nothing.
     """
     path = os.path.join(directory, STUDY_FILE)
     found = read_json(path)
+    if found is None and not new:
+        raise InputError(
+            f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: model_dir={directory}, "
+            "where there is nothing. Pass the --model_dir of the cells, or leave out --report"
+        )
     tf.io.gfile.makedirs(os.path.join(directory, CELLS_DIRECTORY))
     if found is None:
         write_json(path, dict(wanted))
