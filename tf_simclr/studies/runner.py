@@ -90,8 +90,8 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> Non
     found = read_json(path)
     if found is None and not new:
         raise InputError(
-            f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: model_dir={directory}, "
-            "where there is nothing. Pass the --model_dir of the cells, or leave out --report"
+            f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: "
+            f"model_dir={directory}, where there is nothing. Pass the --model_dir of the cells, or leave out --report"
         )
     tf.io.gfile.makedirs(os.path.join(directory, CELLS_DIRECTORY))
     if found is None:
