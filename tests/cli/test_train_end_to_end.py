@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_simclr.cli import session
 from tf_simclr.cli.main import run_task
 from tf_simclr.train.checkpoints import shapes_in
 
@@ -61,6 +62,12 @@ def pretraining(tmp_path_factory, tiny_flags):
 @pytest.fixture(scope="module")
 def pretrained(pretraining):
     return pretraining[0]
+
+
+@pytest.fixture
+def without_export(monkeypatch):
+    """For runs that no test reads the export of: writing it takes as long as the rest of such a run."""
+    monkeypatch.setattr(session, "export", lambda *words: None)
 
 
 def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
@@ -119,7 +126,9 @@ def test_running_the_same_command_again_changes_nothing(pretrained, tiny_flags):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(pretrained, tiny_flags, tmp_path, capsys):
+def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(
+    pretrained, tiny_flags, without_export, tmp_path, capsys
+):
     flags = [*tiny_flags, f"--model_dir={tmp_path}", "--mode=train_then_eval", "--untrained_baseline"]
     flags += ["--eval_every_epochs=1", "--online_eval_examples=30"]
     run(flags)
@@ -202,7 +211,7 @@ def test_other_heads_optimizers_and_augmentations_without_a_supervised_head(
     assert not (tmp_path / "result.json").exists()
 
 
-def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, capsys):
+def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, capsys):
     run(tiny_flags, f"--model_dir={tmp_path}", "--loss=margin_triplet", "--margin=0.3", "--semi_hard", "--mode=train")
     assert "contrastive loss: margin_triplet, semi-hard negatives within 0.3" in capsys.readouterr().out
     losses = [value for _, value in tags_in(tmp_path)["train/contrast_loss"]]
@@ -220,7 +229,6 @@ def finetune(pretrained, directory, tiny_flags, *more):
         tiny_flags,
         f"--model_dir={directory}",
         f"--checkpoint={pretrained}",
-        "--mode=train_then_eval",
         "--train_mode=finetune",
         "--optimizer=momentum",
         "--variable_schema=whatever",
@@ -229,7 +237,7 @@ def finetune(pretrained, directory, tiny_flags, *more):
     return values_of(directory / "ckpt-4")
 
 
-def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags):
+def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags, without_export):
     after = finetune(
         pretrained,
         tmp_path,
@@ -246,7 +254,7 @@ def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags):
     assert head and all(not np.array_equal(before[name], after[name]) for name in head)
 
 
-def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny_flags):
+def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny_flags, without_export):
     """Also: an export is as good a start as the checkpoint of its step."""
     export = pretrained / "saved_model" / "4"
     after = encoder_of(finetune(export, tmp_path, tiny_flags, "--fine_tune_after_block=2"))
@@ -257,14 +265,15 @@ def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny
 
 
 def test_finetuning_from_a_hidden_layer_of_the_head(pretrained, tmp_path, tiny_flags):
-    after = finetune(pretrained, tmp_path, tiny_flags, "--ft_proj_selector=1")
+    after = finetune(pretrained, tmp_path, tiny_flags, "--ft_proj_selector=1", "--mode=train_then_eval")
+    assert (tmp_path / "saved_model" / "4" / "saved_model.pb").is_file() and (tmp_path / "result.json").is_file()
     before = values_of(pretrained / "ckpt-4")
     moved = {name for name in after if "projection" in name and not name.startswith("variables/optimizer")}
     moved = {name for name in moved if not np.array_equal(before[name], after[name])}
     assert moved and all("1" in name for name in moved), moved
 
 
-def test_a_head_for_other_classes_starts_afresh_and_says_so(pretrained, tmp_path, tiny_flags, capsys):
+def test_a_head_for_other_classes_starts_afresh_and_says_so(pretrained, tmp_path, tiny_flags, without_export, capsys):
     pictures = tmp_path / "pictures"
     for split in ("train", "test"):
         for label in ("cat", "dog"):
@@ -273,6 +282,7 @@ def test_a_head_for_other_classes_starts_afresh_and_says_so(pretrained, tmp_path
         pretrained,
         tmp_path / "run",
         tiny_flags,
+        "--mode=train_then_eval",
         "--dataset=folder",
         f"--data_dir={pictures}",
         "--train_split=train",

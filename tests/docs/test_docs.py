@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.interpreter import Interpreter
 from tf_simclr.cli.flags import build_parser
 from tf_simclr.cli.main import TASKS
 
@@ -100,19 +101,10 @@ def environment(folder):
     return inherited | {"PATH": path, "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
-def run_block(block, checkout, env):
-    """Runs a block in the copy; a failure shows where it stands, what it is and what it printed."""
-    if block.language == "bash":
-        command = ["bash", "-c", f"set -euo pipefail\n{block.text}"]
-    elif block.language == "python":
-        # A file and not standard input: AutoGraph reads the source of what it translates.
-        script = checkout / f"{block.page.stem}_line_{block.line}.py"
-        script.write_text(block.text, encoding="utf-8")
-        command = [sys.executable, str(script)]
-    else:
-        pytest.fail(f"{block.place}: only bash and python blocks can be runnable, not {block.language!r}")
+def run_bash(block, checkout, env):
+    """Exit code and output of a Bash block."""
     done = subprocess.run(
-        command,
+        ["bash", "-c", f"set -euo pipefail\n{block.text}"],
         cwd=checkout,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -121,8 +113,35 @@ def run_block(block, checkout, env):
         text=True,
         check=False,
     )
-    if done.returncode:
-        pytest.fail(f"{block.place}: exit code {done.returncode}\n\n{block.text}\n---- output ----\n{done.stdout}")
+    return done.returncode, done.stdout
+
+
+def run_python(block, checkout, interpreter):
+    """Exit code and output of a Python block."""
+    # A file and not standard input: AutoGraph reads the source of what it translates.
+    script = checkout / f"{block.page.stem}_line_{block.line}.py"
+    script.write_text(block.text, encoding="utf-8")
+    return interpreter.run(script, checkout)
+
+
+@pytest.fixture(scope="module")
+def run_block(tmp_path_factory):
+    """Runs a block in the copy; a failure shows where it stands, what it is and what it printed."""
+    env = environment(tmp_path_factory.mktemp("environment") / "bin")
+    interpreter = Interpreter(env)
+
+    def run(block, checkout):
+        if block.language == "bash":
+            code, output = run_bash(block, checkout, env)
+        elif block.language == "python":
+            code, output = run_python(block, checkout, interpreter)
+        else:
+            pytest.fail(f"{block.place}: only bash and python blocks can be runnable, not {block.language!r}")
+        if code:
+            pytest.fail(f"{block.place}: exit code {code}\n\n{block.text}\n---- output ----\n{output}")
+
+    yield run
+    interpreter.close()
 
 
 def pages_with_runnable_blocks():
@@ -132,10 +151,10 @@ def pages_with_runnable_blocks():
 
 
 @pytest.mark.parametrize("page", pages_with_runnable_blocks())
-def test_runnable_blocks_run(page, tmp_path):
-    checkout, env = copy_checkout(tmp_path / "checkout"), environment(tmp_path / "bin")
+def test_runnable_blocks_run(page, run_block, tmp_path):
+    checkout = copy_checkout(tmp_path / "checkout")
     for block in RUNNABLE_BLOCKS[page]:
-        run_block(block, checkout, env)
+        run_block(block, checkout)
 
 
 def test_there_are_blocks_to_run():
@@ -152,22 +171,37 @@ def test_no_fence_is_misspelt(page):
     ("language", "text"),
     [("bash", "false\necho never printed\n"), ("bash", "echo $NEVER_SET\n"), ("python", "print('before')\n1 / 0\n")],
 )
-def test_a_block_that_fails_is_a_failure_that_names_it(language, text, tmp_path):
+def test_a_block_that_fails_is_a_failure_that_names_it(language, text, run_block, tmp_path):
     block = Block(tmp_path / "page.md", 7, language, (RUNNABLE,), text)
     with pytest.raises(pytest.fail.Exception, match=r"page\.md:7: exit code") as failure:
-        run_block(block, tmp_path, environment(tmp_path / "bin"))
+        run_block(block, tmp_path)
     shown, output = str(failure.value).split("---- output ----")
     assert text in shown and "never printed" not in output
 
 
-def test_blocks_use_this_interpreter_and_the_copy(tmp_path):
-    env, folder = environment(tmp_path / "bin"), tmp_path / "copy"
-    folder.mkdir()
-    (folder / "tf_simclr.py").write_text("")
-    text = f"import os, sys, tf_simclr\nassert os.path.dirname(tf_simclr.__file__) == {str(folder)!r}\n"
-    run_block(Block(tmp_path / "page.md", 1, "python", (), text), folder, env)
+def test_blocks_use_this_interpreter_and_the_copy(run_block, tmp_path):
+    (tmp_path / "tf_simclr.py").write_text("")
+    text = f"import os, sys, tf_simclr\nassert os.path.dirname(tf_simclr.__file__) == {str(tmp_path)!r}\n"
+    text += f"assert sys.executable == {sys.executable!r} and os.getcwd() == {str(tmp_path)!r}\n"
+    run_block(Block(tmp_path / "page.md", 1, "python", (), text), tmp_path)
     check = f"test \"$(python -c 'import sys; print(sys.executable)')\" = {sys.executable}\n"
-    run_block(Block(tmp_path / "page.md", 2, "bash", (), check), folder, env)
+    run_block(Block(tmp_path / "page.md", 2, "bash", (), check), tmp_path)
+
+
+def test_a_python_block_sees_nothing_of_the_one_before(run_block, tmp_path):
+    """Nor of its use of TensorFlow, whose devices are fixed once they are used."""
+    text = """
+import builtins
+import tensorflow as tf
+assert not hasattr(builtins, "left_behind")
+builtins.left_behind = True
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+assert len(tf.config.list_logical_devices("CPU")) == 2
+assert float(tf.reduce_sum(tf.matmul(tf.ones([9, 9]), tf.ones([9, 9])))) == 729
+"""
+    for line in (1, 20):
+        run_block(Block(tmp_path / "page.md", line, "python", (), text), tmp_path)
 
 
 def test_the_copy_is_a_checkout_without_its_history(tmp_path):

@@ -44,9 +44,15 @@ def model():
 
 @pytest.fixture(scope="module")
 def export(model, tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("export") / "7")
+    """The export of step 7 in a run's directory, which had a step 6 and half of a step 7."""
+    run = tmp_path_factory.mktemp("export")
+    for stale in ("6", "7.partial"):
+        directory = run / "saved_model" / stale
+        directory.mkdir(parents=True)
+        (directory / "saved_model.pb").write_bytes(b"half")
     freeze_through(model.encoder, 2)  # what a run froze must not bind whoever reads it
-    export_saved_model(model, path, ModelCard(IMAGE_SIZE, step=7, dataset="toys", class_names=CLASSES))
+    card = ModelCard(IMAGE_SIZE, step=7, dataset="toys", class_names=CLASSES)
+    path = export_step(model, str(run), card, keep_max=1)
     assert model.encoder.get_layer("stem_conv").trainable is False
     return path
 
@@ -206,12 +212,6 @@ def test_nothing_random_is_exported(export):
         assert not {name for name in operations if "Random" in name}
 
 
-def test_only_the_newest_are_kept_and_no_half_written_one_stays(model, tmp_path):
-    stale = tmp_path / "saved_model" / "10.partial"
-    older = tmp_path / "saved_model" / "9"
-    for directory in (stale, older):
-        directory.mkdir(parents=True)
-        (directory / "saved_model.pb").write_bytes(b"half")
-    path = export_step(model, str(tmp_path), ModelCard(IMAGE_SIZE, step=10), keep_max=1)
-    assert [p.name for p in (tmp_path / "saved_model").iterdir()] == ["10"] and path.endswith("10")
-    assert Path(path, "saved_model.pb").stat().st_size > 1000
+def test_only_the_newest_are_kept_and_no_half_written_one_stays(export):
+    assert [p.name for p in Path(export).parent.iterdir()] == ["7"] and export.endswith("7")
+    assert Path(export, "saved_model.pb").stat().st_size > 1000

@@ -79,8 +79,8 @@ def worst(got, want):
     return max(np.abs(got[k] - want[k]).max() / max(np.abs(want[k]).max(), 1e-3) for k in want)
 
 
-@pytest.mark.parametrize("head", ["none", "linear", "nonlinear"])
-@pytest.mark.parametrize("replicas", [2, 3, 4])
+# Each number of replicas and each head, not each of both: a head is on every replica what it is on one.
+@pytest.mark.parametrize(("replicas", "head"), [(2, "none"), (3, "linear"), (4, "nonlinear")])
 def test_replicas_are_one_with_the_whole_batch(replicas, head, mirrored, run):
     values = {"proj_head_mode": head, "weight_decay": 1e-3}
     want_losses, want = run(1, mirrored, **values)
