@@ -31,6 +31,7 @@ gc.set_threshold(20_000, 10, 10)
 LONG_FILES = (
     "cli/test_train_end_to_end.py",
     "cli/test_multi_worker.py",
+    "cli/test_study.py",
     "evaluate/test_runner.py",
     "docs/test_docs.py",
     "notebooks/test_notebooks.py",
