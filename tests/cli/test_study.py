@@ -12,6 +12,7 @@ from tests.networks import small_networks
 from tf_simclr.cli import conduct
 from tf_simclr.cli.main import main
 from tf_simclr.config import STUDY_NAMES
+from tf_simclr.errors import InputError
 from tf_simclr.studies import cells as study_cells
 from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.train import build
@@ -109,7 +110,7 @@ def test_a_cell_that_fails_leaves_the_others(small, tmp_path, capsys, monkeypatc
 
     def fails_once(bench, cell, seed, directory):
         if cell.name == "color":
-            raise conduct.InputError("training diverged by step 1")
+            raise InputError("training diverged by step 1")
         return run_cell(bench, cell, seed, directory)
 
     monkeypatch.setattr("tf_simclr.studies.runner.run_cell", fails_once)
@@ -153,6 +154,14 @@ def test_bad_input_is_a_line(name, flags, message, tmp_path, capsys):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "study" / "cells").exists() or not measures(tmp_path / "study")
+
+
+def test_several_workers_are_refused(tmp_path, capsys, monkeypatch):
+    cluster = {"cluster": {"worker": ["localhost:1", "localhost:2"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    assert study("table5", tmp_path / "study") == 2
+    assert "a study runs each of its cells in one process. Received: worker 1 of 2" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
 
 
 def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys):

@@ -9,13 +9,12 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.cli.judge import EXIT_SOME_FAILED, TerminalReporter
-from tf_simclr.cli.launch import named_pictures
+from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.cli.study import shared_flags
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.data.datasets import load_sources
-from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
 from tf_simclr.evaluate.logistic_regression import require_scikit_learn
@@ -29,7 +28,7 @@ from tf_simclr.studies.runner import Runner, claim, identity, read_results, task
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.strategy import build_strategy, choose_strategy, per_replica_batch
+from tf_simclr.train.strategy import per_replica_batch
 
 
 def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> int:
@@ -104,13 +103,7 @@ def open_bench(
     study: Study, config: StudyConfig, flags: dict[str, Any], data: DataConfig, runtime: RuntimeConfig
 ) -> Bench:
     """Devices and pictures, checked."""
-    choice = choose_strategy(runtime)
-    if choice.worker.count > 1:
-        raise InputError(
-            f"a study runs its cells in one process each. Received: worker {choice.worker.index} of "
-            f"{choice.worker.count}. Unset TF_CONFIG; --shard spreads the cells over machines"
-        )
-    strategy, _ = build_strategy(runtime, choice)
+    strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     return Bench(
         config.scale, flags, open_pictures(study, config.scale, data), strategy, StopRequest(), TerminalReporter()

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from rich.console import Console
 
-from tf_simclr.cli.launch import named_pictures
+from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import Observers, build_counter, build_progress
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import Cell
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Judging, open_splits
@@ -26,7 +25,7 @@ from tf_simclr.evaluate.trained import step_of
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer
-from tf_simclr.train.strategy import build_strategy, choose_strategy, per_replica_batch
+from tf_simclr.train.strategy import per_replica_batch
 from tf_simclr.train.summaries import SummaryWriter
 
 EXIT_SOME_FAILED = 1
@@ -91,13 +90,7 @@ def open_judging(
 ) -> Judging:
     """Devices and pictures, checked."""
     require_packages(protocols)
-    choice = choose_strategy(runtime)
-    if choice.worker.count > 1:
-        raise InputError(
-            f"a representation is judged in one process. Received: worker {choice.worker.index} of "
-            f"{choice.worker.count}. Unset TF_CONFIG, or pass --strategy=one_device or --strategy=mirrored"
-        )
-    strategy, chosen = build_strategy(runtime, choice)
+    strategy, chosen = build_own_strategy(runtime, "a representation is judged")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     splits = open_splits(data, protocols.validation_split)
     step = step_of(prefix)

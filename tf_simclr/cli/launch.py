@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_simclr.cli.completion import changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
-from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, resolve_durations
+from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
 from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
@@ -83,6 +83,25 @@ def run_worker(config: ExperimentConfig, choice: Choice, scratch: str | None) ->
         workers.wait_for_all()
     session.say(f"{'stopped' if code else 'done'} after {time.monotonic() - began:.0f} s")
     return code
+
+
+def build_own_strategy(runtime: RuntimeConfig, what: str) -> tuple[tf.distribute.Strategy, str]:
+    """The strategy of a task that runs in one process, and words on it.
+
+    Args:
+        runtime: asks for devices.
+        what: is done in one process, for the message.
+
+    Raises:
+        InputError: TF_CONFIG makes this process one of several workers.
+    """
+    choice = choose_strategy(runtime)
+    if choice.worker.count > 1:
+        raise InputError(
+            f"{what} in one process. Received: worker {choice.worker.index} of {choice.worker.count}. Unset TF_CONFIG, "
+            "or pass --strategy=one_device or --strategy=mirrored"
+        )
+    return build_strategy(runtime, choice)
 
 
 def announce(config: ExperimentConfig, worker: Worker) -> None:
