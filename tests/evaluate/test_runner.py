@@ -12,11 +12,13 @@ import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
-from tests.networks import write_run
+from tests import networks as networks_module
+from tests.networks import small_networks, write_run
 from tf_simclr import compat
 from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import runner as runner_module
+from tf_simclr.evaluate import trained as trained_module
 from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED
 from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.judging import Judging, open_splits
@@ -310,7 +312,10 @@ def test_stopping_and_going_on(everything, checkpoint, tmp_path):
         assert dataclasses.replace(cell, seconds=0.0) == dataclasses.replace(other, seconds=0.0)
 
 
-def test_replicas_find_the_same(checkpoint, tmp_path, mirrored):
+def test_replicas_find_the_same(tmp_path, mirrored, monkeypatch):
+    for module in (networks_module, trained_module):
+        monkeypatch.setattr(module, "build_networks", small_networks)
+    checkpoint = write_run(tmp_path / "run", FLAGS, STEP)
     settings = {"protocols": "health,knn,linear_cached", "endpoints": "proj_head_output"}
     one, two = (
         Runner(judging_of(checkpoint, tmp_path / name, strategy, **settings)).run()[0]
