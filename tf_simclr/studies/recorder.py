@@ -17,6 +17,7 @@ class Recorder:
 
     Args:
         directory: of the run; what an earlier try wrote there is taken up, and its steps that are done again replaced.
+            Of the window in which it was stopped only the rest is there.
     """
 
     def __init__(self, directory: str):
