@@ -19,7 +19,7 @@ from tf_simclr.cli.main import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md"))
+    p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
 )
 CONFIGS = sorted(ROOT.glob("configs/**/*.cfg"))
 RUNNABLE = "runnable"
