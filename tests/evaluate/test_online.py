@@ -11,7 +11,6 @@ import tensorflow as tf
 from tests.networks import small_networks
 from tf_simclr import compat
 from tf_simclr.cli.online import Watch
-from tf_simclr.cli.progress import Observers
 from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
@@ -20,6 +19,7 @@ from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import train_linear
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_online
+from tf_simclr.train.loop import Observers
 from tf_simclr.train.summaries import SummaryWriter
 
 SIDE, GALLERY = 16, 60

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
-from tf_simclr.cli.progress import Observers, build_counter, build_progress
+from tf_simclr.cli.progress import build_counter, build_progress
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.evaluate.cells import Cell
@@ -24,7 +24,7 @@ from tf_simclr.evaluate.summary import Subject
 from tf_simclr.evaluate.trained import step_of
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.loop import Observer, Observers
 from tf_simclr.train.strategy import per_replica_batch
 from tf_simclr.train.summaries import SummaryWriter
 

@@ -127,20 +127,3 @@ class Counter:
 def build_counter(say: Callable[[str], None], what: str) -> Counter:
     """The counter for where standard output goes."""
     return Counter(say, what, Console() if sys.stdout.isatty() else None)
-
-
-class Observers:
-    """Several observers as one."""
-
-    def __init__(self, *observers: object):
-        self._observers = observers
-
-    def on_progress(self, progress: Progress) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_progress(progress)  # type: ignore[attr-defined]
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_window(step, metrics)  # type: ignore[attr-defined]

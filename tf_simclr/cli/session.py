@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.online import Watch
-from tf_simclr.cli.progress import Observers, build_progress
+from tf_simclr.cli.progress import build_progress
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
@@ -22,6 +22,7 @@ from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.train.build import Data, Say, build_trainer
 from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observers
 from tf_simclr.train.run import Outcome, train
 from tf_simclr.train.summaries import SummaryWriter
 from tf_simclr.train.workers import Workers

@@ -28,7 +28,7 @@ from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, Stu
 from tf_simclr.studies.transformations import predict_transformation
 from tf_simclr.train.choice import Worker
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Progress
+from tf_simclr.train.loop import Observers
 from tf_simclr.train.run import train
 from tf_simclr.train.workers import Workers
 
@@ -61,21 +61,6 @@ class Bench:
     strategy: tf.distribute.Strategy
     stop: StopRequest
     reporter: Reporter
-
-
-class _Both:
-    """An Observer that tells two."""
-
-    def __init__(self, *observers: Observer):
-        self._observers = observers
-
-    def on_progress(self, progress: Progress) -> None:
-        for observer in self._observers:
-            observer.on_progress(progress)
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        for observer in self._observers:
-            observer.on_window(step, metrics)
 
 
 def cell_config(scale: str, flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
@@ -175,7 +160,7 @@ def _trained(
             bench.splits.train,
             bench.strategy,
             directory=directory,
-            observer=_Both(progress, recorder),
+            observer=Observers(progress, recorder),
             say=lambda line: None,
             stop=bench.stop,
             workers=Workers(Worker(), bench.strategy),

@@ -54,6 +54,23 @@ class Observer(Protocol):
         """At the end of a summary window, with means over it."""
 
 
+class Observers:
+    """Several observers as one."""
+
+    def __init__(self, *observers: Observer):
+        self._observers = observers
+
+    def on_progress(self, progress: Progress) -> None:
+        """Passed on to each."""
+        for observer in self._observers:
+            observer.on_progress(progress)
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """Passed on to each."""
+        for observer in self._observers:
+            observer.on_window(step, metrics)
+
+
 def build_train_function(
     strategy: tf.distribute.Strategy, step: Step
 ) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
