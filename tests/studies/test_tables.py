@@ -12,7 +12,7 @@ from tf_simclr.studies import tables
 from tf_simclr.studies.catalogue import STUDIES, find_study
 from tf_simclr.studies.cells import cell_config
 from tf_simclr.studies.comparison import HOLDS, judge
-from tf_simclr.studies.results import CellResult, Results
+from tf_simclr.studies.results import CellResult, Results, file_name
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import MEASURES, Curves, Lines, Views
 from tf_simclr.train.build import view_policy
@@ -36,8 +36,9 @@ def test_every_cell_is_a_config_of_its_own(study, scale):
     cells = study.cells(scale)
     flags = {"dataset": "shapes", **SCALES[scale].flags}
     assert len({cell.name for cell in cells}) == len(cells)
+    assert len({file_name(cell.name, 0) for cell in cells}) == len(cells)
     assert len({tuple(sorted(cell.place.items())) for cell in cells}) == len(cells)
-    configs = [cell_config(scale, flags, cell, 0, "") for cell in cells]
+    configs = [cell_config(flags, cell, 0, "") for cell in cells]
     for config in configs:
         view_policy(config)  # raises where operators cannot be composed
     told_apart = [(cell.task, str(cell.flags), str(cell.options)) for cell in cells]
@@ -108,7 +109,7 @@ def test_scalings_agree_at_the_scale_s_own_batch():
         flags = {"dataset": "shapes", **SCALES[scale].flags}
         rates = {
             config.optimizer.peak_learning_rate(config.data.train_batch_size)
-            for config in (cell_config(scale, flags, cell, 0, "") for cell in cells)
+            for config in (cell_config(flags, cell, 0, "") for cell in cells)
         }
         assert len(cells) >= 4
         assert max(rates) == pytest.approx(min(rates))
@@ -118,6 +119,9 @@ def test_what_a_study_varies_cannot_be_given():
     study = STUDIES["table5"]
     with pytest.raises(InputError, match=r"`temperature` is what this study varies.*temperature=0\.3.*--cells"):
         shared_flags({}, {"temperature": 0.3}, study.varied("small"))
+    # Training with labels has a rate of its own: one that was given could not hold for every cell.
+    with pytest.raises(InputError, match="`learning_rate` is what this study varies"):
+        shared_flags({}, {"learning_rate": 0.3}, STUDIES["table1"].varied("small"))
     given = {"train_steps": 7, "cpu_devices": 2}
     assert shared_flags({"train_steps": 1, "image_size": 8}, given, study.varied("small")) == {
         "train_steps": 7,
@@ -126,9 +130,7 @@ def test_what_a_study_varies_cannot_be_given():
 
 
 def test_the_paper_s_scale_is_the_paper_s():
-    config = cell_config(
-        "paper", {"dataset": "imagenet2012", **SCALES["paper"].flags}, tables.table5("paper")[1], 0, ""
-    )
+    config = cell_config({"dataset": "imagenet2012", **SCALES["paper"].flags}, tables.table5("paper")[1], 0, "")
     assert config.optimizer.peak_learning_rate(config.data.train_batch_size) == pytest.approx(4.8)
     default = ExperimentConfig()
     for part in ("weight_decay", "momentum", "optimizer"):

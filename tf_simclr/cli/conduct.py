@@ -23,8 +23,8 @@ from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.cells import Bench
 from tf_simclr.studies.comparison import judge
 from tf_simclr.studies.report import write_report
-from tf_simclr.studies.results import Results
-from tf_simclr.studies.runner import Runner, claim, identity, read_results, tasks
+from tf_simclr.studies.results import Results, read_results
+from tf_simclr.studies.runner import Runner, claim, identity, tasks
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -82,7 +82,7 @@ def require_packages(cells: Sequence[StudyCell]) -> None:
 def report(study: Study, bench: Bench, directory: str, command: str) -> None:
     """Writes the pages of what is there, and says what the findings are."""
     cells = study.cells(bench.scale)
-    results = read_results(directory, cells)
+    results = read_results(directory, [cell.name for cell in cells])
     page = write_report(study, bench.scale, bench.flags, results, bench.splits.train, directory, command=command)
     say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
     for line in summary(study, cells, results):

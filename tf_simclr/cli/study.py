@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from typing import Any
 
 from tf_simclr.cli import flags
@@ -33,9 +34,8 @@ def main(parsed: flags.ParsedFlags) -> int:
     dataset = parsed.values["dataset"] or "shapes"
     directory = parsed.values["model_dir"] or default_directory(config, dataset)
     given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
-    command = "python -m tf_simclr study " + " ".join(
-        f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given and name != "report"
-    )
+    words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
+    command = shlex.join(["python", "-m", "tf_simclr", "study", *words])
     from tf_simclr.cli import conduct  # imports TensorFlow, which takes seconds
 
     return conduct.run(config, {**given, "dataset": dataset}, directory, command)

@@ -63,11 +63,10 @@ class Bench:
     reporter: Reporter
 
 
-def cell_config(scale: str, flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
+def cell_config(flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
     """The config of a cell's training.
 
     Args:
-        scale: name of the scale.
         flags: as in Bench.
         cell: what differs.
         seed: of weights, order and augmentations.
@@ -76,10 +75,7 @@ def cell_config(scale: str, flags: Mapping[str, Any], cell: StudyCell, seed: int
     Raises:
         InputError: values that cannot work together.
     """
-    values = {**flags, **cell.flags}
-    if cell.task == SUPERVISED:
-        values |= {**SCALES[scale].supervised, "train_mode": "finetune"}
-    return build_config(values | {"seed": seed, "model_dir": directory})
+    return build_config({**flags, **cell.flags, "seed": seed, "model_dir": directory})
 
 
 def durations_of(config: ExperimentConfig, cell: StudyCell, num_examples: int) -> Durations:
@@ -101,7 +97,7 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
     if cell.task == HISTOGRAMS:
         measures, curves = _histograms(bench, cell, seed)
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
-    config = cell_config(bench.scale, bench.flags, cell, seed, directory)
+    config = cell_config(bench.flags, cell, seed, directory)
     durations = durations_of(config, cell, bench.splits.train.num_examples)
     recorder = Recorder(directory)
     model = _trained(bench, config, durations, recorder, cell, directory)
@@ -115,18 +111,17 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
         if "curve_points" in cell.options:
             curves["online_top_1"] = recorder.curve(LINEAR_TOP_1)
     if cell.task == TRANSFORMATIONS:
-        with bench.strategy.scope():
-            measures |= predict_transformation(
-                cell.options["transformation"],
-                model,
-                bench.splits.train,
-                bench.splits.test,
-                bench.strategy,
-                batch_size=config.data.eval_batch_size,
-                image_size=config.data.image_size,
-                seed=seed,
-                most_pictures=MOST_TRANSFORMED,
-            )
+        measures |= predict_transformation(
+            cell.options["transformation"],
+            model,
+            bench.splits.train,
+            bench.splits.test,
+            bench.strategy,
+            batch_size=config.data.eval_batch_size,
+            image_size=config.data.image_size,
+            seed=seed,
+            most_pictures=MOST_TRANSFORMED,
+        )
     details = {
         "steps": durations.train_steps,
         "pictures_seen": durations.train_steps * config.data.train_batch_size,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.results import write_whole
@@ -39,7 +40,7 @@ def new_canvas(width: float, height: float, title: str) -> Any:
 
 def save(canvas: Any, directory: str, name: str) -> str:
     """Writes NAME.png and NAME.svg, each whole or not at all, and returns the path of the first."""
-    os.makedirs(directory, exist_ok=True)
+    tf.io.gfile.makedirs(directory)
     paths = {kind: os.path.join(directory, f"{name}.{kind}") for kind in ("png", "svg")}
     unsigned: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     with require_matplotlib().rc_context(_SVG):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+import tensorflow as tf
+
 from tf_simclr.evaluate.report_tables import NOTHING, duration
 from tf_simclr.evaluate.results import write_json, write_whole
 from tf_simclr.studies.comparison import (
@@ -95,7 +97,7 @@ def write_page(
     Returns:
         the path of index.html.
     """
-    os.makedirs(directory, exist_ok=True)
+    tf.io.gfile.makedirs(directory)
     shown = [_picture(title, path, directory) for title, path in pictures]
     blocks = _content(study, cells, results, setting, shown)
     path = os.path.join(directory, PAGE)
@@ -108,7 +110,7 @@ def write_page(
 
 
 def _picture(title: str, path: str, directory: str) -> Picture:
-    with open(path, "rb") as file:
+    with tf.io.gfile.GFile(path, "rb") as file:
         png = file.read()
     link = PurePath(os.path.relpath(path, directory)).as_posix()
     return Picture(title, f"Figure: {title}", png, link)

@@ -58,7 +58,7 @@ def write_report(
     for figure in study.figures:
         place = os.path.join(directory, PICTURES_DIRECTORY)
         if isinstance(figure, Views):
-            paths = draw_views(figure, _rows(figure, cells, scale, flags), source, place)
+            paths = draw_views(figure, _rows(figure, cells, flags), source, place)
         else:
             paths = draw(figure, cells, results, place)
         titles = (figure.title, f"{figure.title}: the paper's")
@@ -82,14 +82,12 @@ def write_report(
     return write_page(study, cells, results, setting, pictures, directory)
 
 
-def _rows(
-    figure: Views, cells: Sequence[StudyCell], scale: str, flags: Mapping[str, Any]
-) -> list[tuple[str, ExperimentConfig]]:
+def _rows(figure: Views, cells: Sequence[StudyCell], flags: Mapping[str, Any]) -> list[tuple[str, ExperimentConfig]]:
     """Label and config of each row of a grid of views; cells with the same augmentation stand there once."""
     rows: dict[str, tuple[str, ExperimentConfig]] = {}
     for cell in cells:
         if not figure.cells or cell.name in figure.cells:
-            config = cell_config(scale, flags, cell, 0, "")
+            config = cell_config(flags, cell, 0, "")
             label = cell.name if figure.cells else list(cell.place.values())[-1]
             rows.setdefault(config.augmentation.augmentation, (label, config))
     return list(rows.values())

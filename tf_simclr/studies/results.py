@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.results import read_json, write_json
@@ -41,8 +42,8 @@ class CellResult:
     seconds: float = 0.0
 
 
-def file_name(cell: str, seed: int) -> str:
-    """Where a result is kept below CELLS_DIRECTORY."""
+def file_name(cell: str, seed: int | str) -> str:
+    """Where a result is kept below CELLS_DIRECTORY; with "*" for a seed a pattern of all seeds."""
     return f"{re.sub(r'[^A-Za-z0-9_.+-]', '_', cell)}-seed{seed}.json"
 
 
@@ -125,3 +126,19 @@ class Results:
     def to_json(self) -> list[Mapping[str, Any]]:
         """All results as JSON values."""
         return [asdict(result) for found in self._by_cell.values() for result in found]
+
+
+def read_results(directory: str, cells: Iterable[str]) -> Results:
+    """Everything that is there of some cells, whatever the seed.
+
+    Raises:
+        InputError: a file that cannot be read.
+    """
+    found = []
+    for cell in cells:
+        for path in tf.io.gfile.glob(os.path.join(directory, CELLS_DIRECTORY, file_name(cell, "*"))):
+            seed = path.rsplit("-seed", 1)[1].removesuffix(".json")
+            result = read_result(directory, cell, int(seed)) if seed.isdigit() else None
+            if result is not None:
+                found.append(result)
+    return Results(found)

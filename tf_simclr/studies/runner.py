@@ -17,7 +17,7 @@ from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
-from tf_simclr.studies.results import CELLS_DIRECTORY, CellResult, Results, file_name, read_result, write_result
+from tf_simclr.studies.results import CELLS_DIRECTORY, CellResult, file_name, read_result, write_result
 from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
 from tf_simclr.train.strategy import per_replica_batch
 
@@ -117,23 +117,6 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     return lines
 
 
-def read_results(directory: str, cells: Sequence[StudyCell]) -> Results:
-    """Everything that is there of a study's cells, whatever the seed.
-
-    Raises:
-        InputError: a file that cannot be read.
-    """
-    found = []
-    for cell in cells:
-        pattern = os.path.join(directory, CELLS_DIRECTORY, file_name(cell.name, 0).replace("seed0", "seed*"))
-        for path in tf.io.gfile.glob(pattern):
-            seed = int(path.rsplit("seed", 1)[1].removesuffix(".json"))
-            result = read_result(directory, cell.name, seed)
-            if result is not None:
-                found.append(result)
-    return Results(found)
-
-
 class Runner:
     """Runs tasks one after the other.
 
@@ -164,7 +147,7 @@ class Runner:
                 raise InputError(f"cell {task.title}: {error}") from error
 
     def _config(self, task: Task) -> ExperimentConfig:
-        return cell_config(self._bench.scale, self._bench.flags, task.cell, task.seed, self._directory)
+        return cell_config(self._bench.flags, task.cell, task.seed, self._directory)
 
     def _work(self, task: Task) -> float:
         """How much a task is, in no unit: pictures, times what a picture costs."""
@@ -206,13 +189,15 @@ class Runner:
 
     def _run(self, task: Task) -> CellResult:
         run = os.path.join(self._directory, RUNS_DIRECTORY, file_name(task.cell.name, task.seed).removesuffix(".json"))
-        result = run_cell(self._bench, task.cell, task.seed, run)
+        try:
+            result = run_cell(self._bench, task.cell, task.seed, run)
+        finally:
+            # Graphs of the networks refer to themselves: without this a study of many cells fills the memory.
+            tf.keras.backend.clear_session()
+            gc.collect()
         write_result(self._directory, result)
         if not self._keep_runs and tf.io.gfile.exists(run):
             tf.io.gfile.rmtree(run)
-        # Graphs of the networks refer to themselves: without this a study of many cells fills the memory.
-        tf.keras.backend.clear_session()
-        gc.collect()
         return result
 
     def _result_line(self, result: CellResult) -> str:

@@ -52,7 +52,13 @@ _ALL_OPERATORS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
 _ALL_STRENGTHS = (("1/8", 0.125), ("1/4", 0.25), ("1/2", 0.5), ("1", 1.0))
 _COMMON = {"num_proj_layers": 2, "lineareval_while_pretraining": False, "keep_checkpoint_max": 1}
 # Momentum SGD as usual for training with labels; the projection head has no part in it.
-_SUPERVISED = {"optimizer": "momentum", "learning_rate": 0.1, "weight_decay": 1e-4, "proj_head_mode": "none"}
+_SUPERVISED = {
+    "train_mode": "finetune",
+    "optimizer": "momentum",
+    "learning_rate": 0.1,
+    "weight_decay": 1e-4,
+    "proj_head_mode": "none",
+}
 
 SCALES = {
     # Seconds a cell: shows that everything works, and nothing else.

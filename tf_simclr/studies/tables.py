@@ -6,9 +6,16 @@ import math
 from typing import Any
 
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import HISTOGRAMS, PRETRAIN, SUPERVISED, TRANSFORMATIONS, StudyCell
 
 Cells = tuple[StudyCell, ...]
+# What Table 1 and Figure 7 compare.
+_METHODS = {"SimCLR": PRETRAIN, "supervised": SUPERVISED}
+
+
+def _method_flags(scale: str, task: str) -> dict[str, Any]:
+    return dict(SCALES[scale].supervised) if task == SUPERVISED else {}
+
 
 # ---- Augmentations: Figure 5, Table 1, Figure 6 ----
 
@@ -70,11 +77,11 @@ def table1(scale: str) -> Cells:
         StudyCell(
             name=f"{method} {name}",
             place={"method": method, "colour distortion": name},
-            flags={"augmentation": composition},
+            flags={"augmentation": composition} | _method_flags(scale, task),
             task=task,
             paper={"top_1": _TABLE_1[name][column] / 100},
         )
-        for column, (method, task) in enumerate((("SimCLR", "pretrain"), ("supervised", SUPERVISED)))
+        for column, (method, task) in enumerate(_METHODS.items())
         for name, composition in compositions.items()
     )
 
@@ -106,10 +113,10 @@ def figure7(scale: str) -> Cells:
         StudyCell(
             name=f"{method} R{depth} {width:g}x",
             place={"method": method, "depth": f"ResNet-{depth}", "width": f"{width:g}"},
-            flags={"resnet_depth": depth, "width_multiplier": width},
+            flags={"resnet_depth": depth, "width_multiplier": width} | _method_flags(scale, task),
             task=task,
         )
-        for method, task in (("SimCLR", "pretrain"), ("supervised", SUPERVISED))
+        for method, task in _METHODS.items()
         for depth in SCALES[scale].depths
         for width in SCALES[scale].widths
     )
