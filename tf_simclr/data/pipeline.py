@@ -6,6 +6,7 @@ parallelism, on however many processes they are spread, and wherever training is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,9 @@ _SHUFFLE_STREAM = 0x5EED
 _NO_END = 2**62
 # Beyond this side, weight matrices over a batch cost more than slicing image by image.
 _BATCHED_CROP_MAX_SIDE = 64
+# What batches that are worked on at a time may take, whatever the number of cores.
+_BYTES_IN_FLIGHT = 2 * 2**30
+_READY_BATCHES = 2
 
 Batch = dict[str, Any]
 Stage = Callable[[Batch], Batch]
@@ -58,7 +62,8 @@ def train_batches(
         start_step: number of steps already done: the batches go on exactly where an uninterrupted run would be.
         shard: (number of processes, number of this one): this process takes every shard[0]-th example.
         cache: hold the encoded pictures in memory (before augmentation).
-        parallelism: pictures worked on at a time; None leaves it to tf.data. It never changes the batches.
+        parallelism: pictures, and batches, worked on at a time; None takes as many as there are cores, and of batches
+            no more than fit into 2 GiB. It never changes the batches.
 
     Returns:
         a dataset of {"views": num_views tensors float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch],
@@ -74,7 +79,8 @@ def train_batches(
     _require_batch(source, global_batch)
     if cache and source.load is not None:
         source = source.load()
-    calls = parallelism or tf.data.AUTOTUNE
+    calls = parallelism or _cores()
+    in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
     small = source.image_shape is not None and max(source.image_shape) <= _BATCHED_CROP_MAX_SIDE
     stages = _crop_batches if small else _crop_one_by_one
     prepare, finish = stages(source, policy, seed, num_views)
@@ -83,8 +89,8 @@ def train_batches(
         records.shard(*shard)
         .map(_plain(prepare), num_parallel_calls=calls)
         .batch(batch_size, drop_remainder=True)
-        .map(_plain(finish), num_parallel_calls=calls)
-        .prefetch(tf.data.AUTOTUNE)
+        .map(_plain(finish), num_parallel_calls=in_flight)
+        .prefetch(_READY_BATCHES)
     )
     return batches.with_options(_options())
 
@@ -128,7 +134,7 @@ def eval_batches(
             resized to a square.
         shard: (number of processes, number of this one).
         cache: hold the encoded pictures in memory.
-        parallelism: pictures worked on at a time; None leaves it to tf.data.
+        parallelism: pictures worked on at a time; None takes as many as there are cores.
 
     Returns:
         a finite dataset of {"image": float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch] (-1 in the filling),
@@ -159,12 +165,22 @@ def eval_batches(
     batches = (
         source.records(None)
         .shard(workers, worker)
-        .map(_plain(prepare), num_parallel_calls=parallelism or tf.data.AUTOTUNE)
+        .map(_plain(prepare), num_parallel_calls=parallelism or _cores())
         .concatenate(tf.data.Dataset.from_tensors(nothing).repeat(filling))
         .batch(batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
+        .prefetch(_READY_BATCHES)
     )
     return batches.with_options(_options())
+
+
+def _cores() -> int:
+    """Cores that this process may use, which on a shared machine are not all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _batches_in_flight(pixels: int) -> int:
+    """How many batches of so many pixels to work on at a time; never one alone, which would leave cores idle."""
+    return min(_cores(), max(2, _BYTES_IN_FLIGHT // (pixels * 3 * tf.float32.size)))
 
 
 def _require_shard(shard: tuple[int, int]) -> None:
@@ -189,6 +205,9 @@ def _require_batch(source: ImageSource, global_batch: int) -> None:
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
+    # An iterator that is given up may wait for the autotuning thread until its next look, which after half a minute of
+    # training is tens of seconds away (seen with TensorFlow 2.15 and 2.21): every run would end that much later.
+    options.autotune.enabled = False
     # The shards are made here, on examples; a strategy must not cut them up a second time.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return options
