@@ -165,6 +165,13 @@ def test_cache_changes_nothing(varied, stream):
     assert_same(stream(varied, 8), train(varied, 8, cache=True))
 
 
+def test_iterators_that_are_given_up_end_at_once(small):
+    # tf.data's autotuning thread sleeps for up to a minute, and an iterator may wait for it.
+    evaluation = eval_batches(small, image_size=SIZE, batch_size=5, central_crop=False)
+    for batches in (train_batches(small, policy=POLICY, batch_size=4, seed=1), evaluation):
+        assert not batches.options().autotune.enabled
+
+
 def test_global_seed_changes_nothing(small, stream):
     first = stream(small, 2)
     tf.random.set_seed(123)

@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from tf_simclr.cli.main import run_task
 from tf_simclr.config import RuntimeConfig
+from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.shapes import shapes_source
+from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 from tf_simclr.train.choice import Choice, Worker, choose, read_worker
-from tf_simclr.train.strategy import build_strategy, per_replica_batch, split_cpu
+from tf_simclr.train.strategy import build_strategy, distribute, per_replica_batch, split_cpu
 from tf_simclr.train.workers import Workers
 
 TWO = {"worker": ["a:1", "b:1"]}
@@ -116,6 +119,20 @@ def test_the_cpu_cannot_be_split_afterwards():
     tf.zeros([])
     with pytest.raises(InputError, match="`cpu_devices` must be set before TensorFlow starts"):
         split_cpu(len(tf.config.list_logical_devices("CPU")) + 1)
+
+
+def test_one_cpu_reads_the_data_set_itself_without_autotuning():
+    seen = []
+
+    def dataset_of(context):
+        seen.append((context.num_input_pipelines, context.input_pipeline_id, context.num_replicas_in_sync))
+        return train_batches(shapes_source("train[:4]"), policy=ViewPolicy.crop_and_flip(8), batch_size=2, seed=0)
+
+    strategy, _ = build_strategy(RuntimeConfig(strategy="one_device"), Choice("one_device", "asked"))
+    dataset = distribute(strategy, dataset_of)
+    assert isinstance(dataset, tf.data.Dataset) and not dataset.options().autotune.enabled
+    assert seen == [(1, 0, 1)]
+    assert next(iter(dataset))["views"][0].shape == (2, 8, 8, 3)
 
 
 def test_shares_of_a_batch(mirrored):

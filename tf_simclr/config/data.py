@@ -37,7 +37,9 @@ class DataConfig:
         "Seed of the built-in pictures and of hold-out splits; apart from --seed, so that runs with "
         "several seeds share their data.",
     )
-    cache_dataset: bool = option(False, "Keep the pictures in memory after the first read, before augmentation.")
+    cache_dataset: bool = option(
+        False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.data.source import ImageSource
+from tf_simclr.data.memory import held
+from tf_simclr.data.source import ImageSource, is_small
 from tf_simclr.data.views import (
     ViewPolicy,
     apply_batch,
@@ -29,8 +30,6 @@ EVAL_CROP = 0.875
 _plain = tf.autograph.experimental.do_not_convert
 _SHUFFLE_STREAM = 0x5EED
 _NO_END = 2**62
-# Beyond this side, weight matrices over a batch cost more than slicing image by image.
-_BATCHED_CROP_MAX_SIDE = 64
 # What batches that are worked on at a time may take, whatever the number of cores.
 _BYTES_IN_FLIGHT = 2 * 2**30
 _READY_BATCHES = 2
@@ -61,7 +60,7 @@ def train_batches(
         seed: the order of the examples and every augmentation depend on it.
         start_step: number of steps already done: the batches go on exactly where an uninterrupted run would be.
         shard: (number of processes, number of this one): this process takes every shard[0]-th example.
-        cache: hold the encoded pictures in memory (before augmentation).
+        cache: hold the pictures in memory, before augmentation: see `memory.held`.
         parallelism: pictures, and batches, worked on at a time; None takes as many as there are cores, and of batches
             no more than fit into 2 GiB. It never changes the batches.
 
@@ -77,12 +76,11 @@ def train_batches(
     _require_shard(shard)
     global_batch = batch_size * shard[0]
     _require_batch(source, global_batch)
-    if cache and source.load is not None:
-        source = source.load()
+    if cache:
+        source = held(source)
     calls = parallelism or _cores()
     in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
-    small = source.image_shape is not None and max(source.image_shape) <= _BATCHED_CROP_MAX_SIDE
-    stages = _crop_batches if small else _crop_one_by_one
+    stages = _crop_batches if is_small(source.image_shape) else _crop_one_by_one
     prepare, finish = stages(source, policy, seed, num_views)
     records = _endless_records(source, seed, start_step * global_batch)
     batches = (
@@ -133,7 +131,7 @@ def eval_batches(
         central_crop: keep the central 87.5% of the picture's shorter side, a square; otherwise the whole picture is
             resized to a square.
         shard: (number of processes, number of this one).
-        cache: hold the encoded pictures in memory.
+        cache: hold the pictures in memory: see `memory.held`.
         parallelism: pictures worked on at a time; None takes as many as there are cores.
 
     Returns:
@@ -146,8 +144,8 @@ def eval_batches(
     require_range("batch_size", batch_size, at_least=1)
     require_range("image_size", image_size, at_least=1)
     _require_shard(shard)
-    if cache and source.load is not None:
-        source = source.load()
+    if cache:
+        source = held(source)
 
     def prepare(record: Batch) -> Batch:
         image = evaluation_view(source.decode(record["data"]), image_size, central_crop)

@@ -14,6 +14,7 @@ from tf_simclr.errors import InputError
 
 CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
 UNLABELLED = -1
+_SMALL_SIDE = 64
 DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
 
 Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
@@ -91,6 +92,15 @@ class ImageSource:
     def labelled(self) -> bool:
         """Whether a picture has one class, which training and choosing by label need."""
         return self.num_classes > 0 and self.targets is None
+
+
+def is_small(image_shape: tuple[int, ...] | None) -> bool:
+    """Whether pictures of this (height, width, 3) are better worked on as a batch than one by one.
+
+    Beyond 64 pixels a side, cropping a batch by weight matrices costs more than slicing picture by picture. None, for
+    pictures of many sizes, is not small.
+    """
+    return image_shape is not None and max(image_shape) <= _SMALL_SIDE
 
 
 @contextlib.contextmanager

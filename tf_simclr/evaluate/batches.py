@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.data.pipeline import eval_batches
 from tf_simclr.data.source import ImageSource
-from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.strategy import distribute, per_replica_batch
 
 
 def distributed_eval_batches(
@@ -52,4 +52,4 @@ def distributed_eval_batches(
 
         return batches.enumerate().map(with_rows).rebatch(share, drop_remainder=True)
 
-    return strategy.distribute_datasets_from_function(dataset_of)
+    return distribute(strategy, dataset_of)

@@ -25,7 +25,7 @@ from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
-from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.strategy import distribute, per_replica_batch
 
 Say = Callable[[str], None]
 
@@ -226,7 +226,7 @@ def build_train_iterator(
             cache=config.data.cache_dataset,
         )
 
-    return iter(strategy.distribute_datasets_from_function(dataset_of))
+    return iter(distribute(strategy, dataset_of))
 
 
 def load_pretrained(config: ExperimentConfig, model: SimCLRModel, say: Say) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as DeadlineError
+from typing import Any
 from urllib.parse import urlsplit
 
 import tensorflow as tf
@@ -64,6 +66,22 @@ def split_cpu(count: int) -> None:
             f"`cpu_devices` must be set before TensorFlow starts. Received: cpu_devices={count}, where {_count('CPU')} "
             "are in use. Start a new process"
         ) from error
+
+
+def distribute(
+    strategy: tf.distribute.Strategy, dataset_of: Callable[[tf.distribute.InputContext], tf.data.Dataset]
+) -> Iterable[Any]:
+    """The batches of `dataset_of`, which builds this process's part of them, on the replicas of a strategy.
+
+    One CPU device reads the data set itself. Iterators of strategies copy to the devices by small data sets of their
+    own, whose autotuning cannot be turned off, and which are waited for in the end: see the options of
+    `tf_simclr.data.pipeline`.
+    """
+    if isinstance(strategy, tf.distribute.OneDeviceStrategy):
+        [device] = strategy.extended.worker_devices
+        if tf.DeviceSpec.from_string(device).device_type == "CPU":
+            return dataset_of(tf.distribute.InputContext())
+    return strategy.distribute_datasets_from_function(dataset_of)
 
 
 def _count(kind: str) -> int:
