@@ -129,6 +129,7 @@ def test_bars_and_their_errors(kept):
     assert [text.get_text() for text in kept[0].legends[0].get_texts()] == ["linear", "none"]
     lefts = [bar.get_x() for bar in bars]
     assert lefts[0] + bars[0].get_width() <= lefts[3] < lefts[1], "a group's bars stand side by side"
+    assert lefts[2] + bars[2].get_width() / 2 == pytest.approx(2), "a bar alone stands in the middle"
 
 
 def test_bars_of_one_colour_have_no_legend_and_one_seed_no_error(kept):

@@ -68,22 +68,25 @@ def draw(figure: Drawn, cells: Sequence[StudyCell], results: Results, directory:
 
 def _draw_bars(figure: Bars, numbers: Mapping[Place, Summary | None]) -> Any:
     groups, series = labels_on(numbers, 0), labels_on(numbers, 1)
-    bar_width = 0.8 / len(series)
-    bar_inches = max(0.24, 0.5 - 0.08 * len(series))
-    width = max(5.5, len(groups) * (len(series) * bar_inches + 0.25) + 1.2 + 2.0 * (len(series) > 1))
+    # A series that has no bar in a group leaves no gap there.
+    beside = [[label for label in series if (group, label) in numbers] for group in groups]
+    most = max(map(len, beside))
+    bar_width = 0.8 / most
+    bar_inches = max(0.24, 0.5 - 0.08 * most)
+    width = max(5.5, len(groups) * (most * bar_inches + 0.25) + 1.2 + 2.0 * (len(series) > 1))
     canvas = new_canvas(width, 4.4, figure.title)
     axes = add_panels(canvas, [""])[""]
     axes.grid(visible=False, axis="x")
     handles = []
-    for number, (label, colour) in enumerate(zip(series, colours(len(series)), strict=True)):
-        own = [(at, numbers[group, label]) for at, group in enumerate(groups) if (group, label) in numbers]
-        places = np.array([at for at, _ in own]) + (number - (len(series) - 1) / 2) * bar_width
-        means, stds = in_shown_units(figure.measure, [found for _, found in own])
+    for label, colour in zip(series, colours(len(series)), strict=True):
+        own = [(at, labels) for at, labels in enumerate(beside) if label in labels]
+        places = np.array([at + (labels.index(label) - (len(labels) - 1) / 2) * bar_width for at, labels in own])
+        means, stds = in_shown_units(figure.measure, [numbers[groups[at], label] for at, _ in own])
         handles.append(axes.bar(places, means, 0.92 * bar_width, color=colour, zorder=2))
         several = stds > 0
         axes.errorbar(places[several], means[several], stds[several], fmt="none", ecolor="#333333", capsize=2, zorder=3)
         for place, mean, std in zip(places, means, stds, strict=True):
-            _write_over_bar(axes, place, mean, std, MEASURES[figure.measure].digits, upright=len(series) == 1)
+            _write_over_bar(axes, place, mean, std, MEASURES[figure.measure].digits, upright=most == 1)
     axes.margins(y=0.14)
     slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if _crowded(groups, width) else {}
     axes.set_xticks(range(len(groups)), groups, parse_math=False, **slant)
