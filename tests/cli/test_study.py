@@ -149,6 +149,7 @@ def test_the_real_network(tmp_path):
             ("--train_batch_size=128",),
             "cell crop, seed 0: `train_batch_size` must be at most the 120 pictures",
         ),
+        ("figure8", ("--scale=paper",), "`dataset` must be given at --scale=paper"),
         ("table4", ("--loss=hinge",), "hinge"),
         ("table5", ("--augmentation=crop,blurr",), "`augmentation` must be one of: crop, flip"),
     ],
@@ -175,6 +176,8 @@ def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys
     assert "study is 'table5' there and 'table4' here" in capsys.readouterr().err
     assert study("table5", tmp_path, "--learning_rate=0.7") == 2
     assert "flags learning_rate is 1.0 there and 0.7 here" in capsys.readouterr().err
+    assert study("table5", tmp_path, "--cache_dataset", "--report") == 0, "how pictures are read changes no result"
+    assert "nothing is run" in capsys.readouterr().out
     recorded = json.loads((tmp_path / "study.json").read_text())
     (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.0.1"}))
     assert study("table5", tmp_path, "--report") == 2

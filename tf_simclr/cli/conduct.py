@@ -125,9 +125,10 @@ def describe(study: Study, config: StudyConfig, bench: Bench, count: int, direct
     train, test = bench.splits.train, bench.splits.test
     index, shards = config.part
     shard = f", shard {index} of {shards}" if shards > 1 else ""
+    cells = f"{len(study.cells(config.scale))} of the study, seeds {config.seeds}"
     return [
         f"{study.title}, scale {config.scale}; results in {directory}",
         f"TensorFlow {tf.__version__}; {train.name}: {train.num_examples} training and {test.num_examples} test "
         f"pictures, {train.num_classes} classes",
-        f"{count} cells to run{shard}: {len(study.cells(config.scale))} of the study, seeds {config.seeds}",
+        "nothing is run: the pages of what is there" if config.report else f"{count} cells to run{shard}: {cells}",
     ]

@@ -31,7 +31,7 @@ def main(parsed: flags.ParsedFlags) -> int:
     """Runs the task; returns the exit code."""
     config = STUDY.build(parsed.values)
     config.validate()
-    dataset = parsed.values["dataset"] or "shapes"
+    dataset = dataset_of(config, parsed.values["dataset"])
     directory = parsed.values["model_dir"] or default_directory(config, dataset)
     given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
     words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
@@ -43,6 +43,20 @@ def main(parsed: flags.ParsedFlags) -> int:
 
 def _training_flags() -> set[str]:
     return {field.name for group in TRAINING for field in group.fields} - {"model_dir"}
+
+
+def dataset_of(config: StudyConfig, given: str) -> str:
+    """The pictures of a study: the built-in ones where none are given, but for the scale that they are too small for.
+
+    Raises:
+        InputError: the paper's scale without pictures.
+    """
+    if config.scale == "paper" and not given:
+        raise InputError(
+            "`dataset` must be given at --scale=paper: days of training on the built-in pictures would show nothing. "
+            "Received: none. The paper's is --dataset=imagenet2012"
+        )
+    return given or "shapes"
 
 
 def default_directory(config: StudyConfig, dataset: str) -> str:

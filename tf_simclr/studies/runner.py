@@ -24,6 +24,8 @@ from tf_simclr.train.strategy import per_replica_batch
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 1
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
+# Where the pictures lie, and how they are read, changes no result.
+_HOW_READ = ("data_dir", "cache_dataset")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def tasks(cells: Sequence[StudyCell], config: StudyConfig) -> list[Task]:
 
 
 def identity(study: Study, bench: Bench) -> dict[str, Any]:
-    """What results must have in common to stand in one table; where the pictures lie does not count.
+    """What results must have in common to stand in one table.
 
     Args:
         study: the study.
@@ -65,7 +67,7 @@ def identity(study: Study, bench: Bench) -> dict[str, Any]:
         "version": tf_simclr.__version__,
         "study": study.name,
         "scale": bench.scale,
-        "flags": {name: value for name, value in bench.flags.items() if name != "data_dir"},
+        "flags": {name: value for name, value in bench.flags.items() if name not in _HOW_READ},
         "pictures": {
             "train": bench.splits.train.num_examples,
             "test": bench.splits.test.num_examples,
