@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tf_simclr.config import read_augmentation
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.shapes import shapes_source
@@ -21,6 +22,7 @@ SIZE = 8
 # Colour and blur take seconds to trace, and matter only where views are compared with those of one picture.
 POLICY = ViewPolicy.crop_and_flip(SIZE)
 FULL = ViewPolicy(image_size=SIZE)
+ONE_BRANCH = ViewPolicy.composed(SIZE, read_augmentation("crop,flip,color_drop@1"), one_branch=True)
 EPOCHS_IN_BATCHES = 23  # 23 batches of 4 are 4 epochs of 23
 
 
@@ -113,15 +115,16 @@ def test_every_example_once_an_epoch_and_batches_run_across_its_end(source, stre
     assert len({tuple(order) for order in orders}) == 4
 
 
+@pytest.mark.parametrize("policy", [FULL, ONE_BRANCH], ids=["both", "one_branch"])
 @pytest.mark.parametrize("name", ["small", "large", "varied"])
-def test_views_are_a_function_of_seed_epoch_example_and_view(name, request):
+def test_views_are_a_function_of_seed_epoch_example_and_view(name, policy, request):
     source = request.getfixturevalue(name)
     records = {r["index"]: r for r in decoded(source)}
-    for batch in train(source, 7, seed=9, policy=FULL)[5:]:  # the epoch changes within
+    for batch in train(source, 7, seed=9, policy=policy)[5:]:  # the epoch changes within
         for row, (index, epoch) in enumerate(zip(batch["index"], batch["epoch"], strict=True)):
             assert batch["label"][row] == records[index]["label"]
             for view in range(2):
-                wanted = make_view(FULL, records[index]["image"], example_key(9, epoch, index, view))
+                wanted = make_view(policy, records[index]["image"], example_key(9, epoch, index, view))
                 # The crop of a batch and that of one picture differ by rounding.
                 np.testing.assert_allclose(batch["views"][view][row], wanted, atol=1e-4)
 

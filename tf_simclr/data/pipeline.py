@@ -16,10 +16,11 @@ from tf_simclr.data.memory import held
 from tf_simclr.data.source import ImageSource, is_small
 from tf_simclr.data.views import (
     ViewPolicy,
-    apply_batch,
     apply_crop,
+    apply_views,
+    distinct_boxes,
     draw_view,
-    make_view,
+    shared_crops,
 )
 from tf_simclr.errors import InputError, require_range
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
@@ -231,10 +232,9 @@ def _crop_batches(source: ImageSource, policy: ViewPolicy, seed: int, num_views:
         return _identity_of(record) | {"image": image}
 
     def finish(batch: Batch) -> Batch:
-        keys = _keys(seed, batch, num_views)  # [b, v, 2]
-        images = tf.repeat(batch["image"][:, tf.newaxis], num_views, axis=1)  # [b, v, h, w, 3]
-        views = make_view(policy, images, keys)
-        return _identity_of(batch) | {"views": tuple(tf.unstack(views, axis=1))}
+        drawn = draw_view(policy, _keys(seed, batch, num_views), source.image_shape)
+        crops = shared_crops(policy, batch["image"], drawn)
+        return _identity_of(batch) | {"views": apply_views(policy, crops, drawn)}
 
     return prepare, finish
 
@@ -245,13 +245,12 @@ def _crop_one_by_one(source: ImageSource, policy: ViewPolicy, seed: int, num_vie
     def prepare(record: Batch) -> Batch:
         image = source.decode(record["data"])
         drawn = draw_view(policy, _keys(seed, record, num_views), tf.shape(image))
-        boxes = tf.unstack(drawn["box"])
+        boxes = tf.unstack(distinct_boxes(policy, drawn["box"]))
         crops = tf.stack([apply_crop(policy, image, {"box": box}) for box in boxes])
         return _identity_of(record) | {"crops": crops, "draws": drawn}
 
     def finish(batch: Batch) -> Batch:
-        views = apply_batch(policy, batch["crops"], batch["draws"])  # [b, v, s, s, 3]
-        return _identity_of(batch) | {"views": tuple(tf.unstack(views, axis=1))}
+        return _identity_of(batch) | {"views": apply_views(policy, batch["crops"], batch["draws"])}
 
     return prepare, finish
 

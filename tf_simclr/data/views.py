@@ -191,6 +191,45 @@ def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 
 @_plain_tensor_code
+def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
+    """The crops that all views of every picture of a batch need: one for each, or one for all where they share it.
+
+    Args:
+        policy: the one `draw` was drawn from.
+        images: float32 [b, h, w, 3] in [0, 1].
+        draw: of `draw_view`, for keys [b, v, 2].
+
+    Returns:
+        float32 [b, v, s, s, 3], or [b, 1, s, s, 3] with `one_branch`.
+    """
+    return image.crops(images, distinct_boxes(policy, draw["box"]), (policy.image_size, policy.image_size))
+
+
+def distinct_boxes(policy: ViewPolicy, boxes: tf.Tensor) -> tf.Tensor:
+    """The boxes int32 [..., v, 4] of all views without repetition: with `one_branch` only the first."""
+    return boxes[..., :1, :] if policy.one_branch else boxes
+
+
+@_plain_tensor_code
+def apply_views(policy: ViewPolicy, crops: tf.Tensor, draw: Draw) -> tuple[tf.Tensor, ...]:
+    """Makes views of crops; with `one_branch` all but the first are the crop as it is, and cost nothing.
+
+    Args:
+        policy: the one `draw` was drawn from.
+        crops: of `shared_crops`.
+        draw: of `draw_view`, for keys [b, v, 2].
+
+    Returns:
+        v times float32 [b, s, s, 3] in [0, 1].
+    """
+    if not policy.one_branch:
+        return tuple(tf.unstack(apply_batch(policy, crops, draw), axis=1))
+    crop, others = crops[:, 0], draw["box"].shape[1] - 1
+    first = apply_batch(policy, crop, {name: value[:, 0] for name, value in draw.items()})
+    return (first, *[crop] * others)
+
+
+@_plain_tensor_code
 def make_view(policy: ViewPolicy, images: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
     """One view of one image, or of every image of a batch of one size: draw, crop, apply.
 

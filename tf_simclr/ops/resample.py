@@ -45,24 +45,35 @@ def _keys_kernel(distance: tf.Tensor) -> tf.Tensor:
 
 
 def resample(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Applies one weight matrix to the rows and one to the columns of every image.
+    """Applies weight matrices to the rows and the columns of every image, v pairs of them each.
 
     Args:
         images: [b, h, w, c].
-        rows: [b, height, h].
-        columns: [b, width, w].
+        rows: [b, v, height, h].
+        columns: [b, v, width, w].
 
     Returns:
-        [b, height, width, c].
+        [b, v, height, width, c].
     """
     # Each product wants its axis in front and all else behind; one einsum takes twice as long on a CPU.
-    return _along_first(columns, _along_first(rows, images))
+    _, views, height, source_height = _shape(rows)
+    width, source_width = _shape(columns)[2:]
+    channels = _shape(images)[-1]
+    product = tf.matmul(
+        tf.reshape(rows, [-1, views * height, source_height]),
+        tf.reshape(images, [-1, source_height, source_width * channels]),
+    )  # [b, v height, w c]
+    product = tf.transpose(tf.reshape(product, [-1, height, source_width, channels]), [0, 2, 1, 3])
+    product = tf.matmul(
+        tf.reshape(columns, [-1, width, source_width]), tf.reshape(product, [-1, source_width, height * channels])
+    )  # [b v, width, height c]
+    product = tf.transpose(tf.reshape(product, [-1, width, height, channels]), [0, 2, 1, 3])
+    result = tf.reshape(product, [-1, views, height, width, channels])
+    result.set_shape([images.shape[0], *rows.shape[1:3], columns.shape[2], images.shape[3]])
+    return result
 
 
-def _along_first(matrix: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Applies [b, target, h] to axis 1 of [b, h, w, c] and swaps the two image axes: [b, w, target, c]."""
-    height, width, channels = tf.unstack(tf.shape(images)[1:])
-    product = tf.matmul(matrix, tf.reshape(images, [-1, height, width * channels]))
-    product = tf.reshape(product, [-1, tf.shape(matrix)[1], width, channels])
-    product.set_shape([images.shape[0], matrix.shape[1], *images.shape[2:]])
-    return tf.transpose(product, [0, 2, 1, 3])
+def _shape(x: tf.Tensor) -> list[int | tf.Tensor]:
+    """Sizes, as numbers where they are known."""
+    dynamic = tf.unstack(tf.shape(x))
+    return [known if known is not None else size for known, size in zip(x.shape, dynamic, strict=True)]
