@@ -13,18 +13,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from tf_simclr.data.chosen_list import read_chosen, write_chosen
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.shapes import SHAPES, shapes_source
 from tf_simclr.data.source import ImageSource, records_from_table
-from tf_simclr.data.subset import (
-    chosen_at_random,
-    class_balanced,
-    hold_out,
-    read_chosen,
-    require_every_class,
-    write_chosen,
-)
+from tf_simclr.data.subset import chosen_at_random, class_balanced, hold_out, require_every_class
 from tf_simclr.data.tfds_source import load_tfds
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tf_simclr.cli.study import shared_flags
+from tf_simclr.cli.conduct import shared_flags
 from tf_simclr.config import SCALE_NAMES, STUDY_NAMES, ExperimentConfig
 from tf_simclr.errors import InputError
 from tf_simclr.studies import tables

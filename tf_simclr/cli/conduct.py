@@ -8,13 +8,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.cli.completion import DEVICE_FLAGS
 from tf_simclr.cli.judge import EXIT_SOME_FAILED, TerminalReporter
 from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
-from tf_simclr.cli.study import shared_flags
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.data.datasets import load_sources
+from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
 from tf_simclr.evaluate.logistic_regression import require_scikit_learn
@@ -70,6 +71,21 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
         say(f"error: not measured: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
     return EXIT_SOME_FAILED if failed else 0
+
+
+def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
+    """The flags of all cells that decide their results: the scale's, and over them those that were given.
+
+    Raises:
+        InputError: a given flag is one that the study varies.
+    """
+    both = sorted(varied & set(given))
+    if both:
+        raise InputError(
+            f"`{both[0]}` is what this study varies. Received: {both[0]}={given[both[0]]}. Leave it out; --cells "
+            "chooses among its values"
+        )
+    return {name: value for name, value in {**scale, **given}.items() if name not in DEVICE_FLAGS}
 
 
 def require_packages(cells: Sequence[StudyCell]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
-from typing import Any
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ALL_FLAG_GROUPS, DEVICE_FLAGS
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.config import StudyConfig
 from tf_simclr.errors import InputError
 
@@ -62,18 +61,3 @@ def dataset_of(config: StudyConfig, given: str) -> str:
 def default_directory(config: StudyConfig, dataset: str) -> str:
     """Where a study's results go without --model_dir: the same place at every call, so that it goes on."""
     return os.path.join("runs", f"{config.study}-{config.scale}-{dataset.replace('/', '_').replace(':', '_')}")
-
-
-def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
-    """The flags of all cells that decide their results: the scale's, and over them those that were given.
-
-    Raises:
-        InputError: a given flag is one that the study varies.
-    """
-    both = sorted(varied & set(given))
-    if both:
-        raise InputError(
-            f"`{both[0]}` is what this study varies. Received: {both[0]}={given[both[0]]}. Leave it out; --cells "
-            "chooses among its values"
-        )
-    return {name: value for name, value in {**scale, **given}.items() if name not in DEVICE_FLAGS}

@@ -16,8 +16,9 @@ from tf_simclr.config import (
     TrainConfig,
     resolve_durations,
 )
+from tf_simclr.data.chosen_list import write_chosen
 from tf_simclr.data.source import ImageSource
-from tf_simclr.data.subset import class_balanced, write_chosen
+from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import Verdict, measured
 from tf_simclr.evaluate.features import extracted
