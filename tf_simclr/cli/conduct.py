@@ -60,6 +60,8 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
         say(line)
     with bench.stop.watch(), named_pictures():
         try:
+            if base.data.cache_dataset and todo:
+                runner.hold_pictures()
             failed = runner.run(todo)
         except StoppedError:
             name = bench.stop.signal_name or "SIGTERM"

@@ -6,14 +6,16 @@ import gc
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
 import tf_simclr
 from tf_simclr.config import ExperimentConfig, StudyConfig
+from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.judging import Splits
 from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
@@ -160,6 +162,11 @@ class Runner:
         network = config.model.width_multiplier**2 * config.model.resnet_depth * config.data.image_size**2
         views = 1 if config.train.train_mode == "finetune" else 2
         return durations.train_steps * config.data.train_batch_size * views * network
+
+    def hold_pictures(self) -> None:
+        """Reads the pictures into memory once, for all cells: each would read and decode them again."""
+        splits = self._bench.splits
+        self._bench = replace(self._bench, splits=Splits(held(splits.train), held(splits.test)))
 
     def run(self, todo: Sequence[Task]) -> list[str]:
         """Runs what is not there yet; returns a line for each cell that could not be finished.
