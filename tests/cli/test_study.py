@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.networks import small_networks
 from tf_simclr.cli import conduct
@@ -117,6 +121,33 @@ def test_a_cell_that_fails_leaves_the_others(small, tmp_path, capsys, monkeypatc
     assert study("figure5", tmp_path, "--cells=color,crop") == 1
     assert "error: not measured: color, seed 0: training diverged by step 1" in capsys.readouterr().out
     assert list(measures(tmp_path)) == ["crop-seed0.json"]
+
+
+def test_cached_pictures_are_read_once_for_all_cells(small, tmp_path, monkeypatch):
+    """They are gone when the first cell is done, and the second does not notice."""
+    pictures, generator = tmp_path / "pictures", np.random.default_rng(0)
+    for split, label, number in itertools.product(("train", "test"), "ab", range(16)):
+        path = pictures / split / label / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
+    run_cell = study_cells.run_cell
+
+    def then_lose_the_pictures(*arguments):
+        result = run_cell(*arguments)
+        shutil.rmtree(pictures, ignore_errors=True)
+        return result
+
+    monkeypatch.setattr("tf_simclr.studies.runner.run_cell", then_lose_the_pictures)
+    flags = (
+        "--dataset=folder",
+        f"--data_dir={pictures}",
+        "--train_split=train",
+        "--eval_split=test",
+        "--cache_dataset",
+        "--cells=l2 norm tau=0.1,l2 norm tau=0.5",
+    )
+    assert study("table5", tmp_path / "study", *flags) == 0
+    assert len(measures(tmp_path / "study")) == 2
 
 
 def test_the_seed_decides(small, tmp_path):
