@@ -141,6 +141,15 @@ def test_bars_of_one_colour_have_no_legend_and_one_seed_no_error(kept):
     assert axes.get_ylabel() == "linear evaluation of h, test top-1 (%)"
 
 
+def test_groups_that_are_numbers_ascend(kept):
+    cells, results = grid(("head", "size"), ("linear",), ("128", "32", "0.5"), lambda a, b, s: float(b) / 200)
+    plots.draw(Bars("b", "t", "top_1", "size"), cells, results, "")
+    axes = kept[0].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.5", "32", "128"]
+    heights = [patch.get_height() for container in axes.containers for patch in getattr(container, "patches", ())]
+    assert heights == pytest.approx([0.25, 16, 64])
+
+
 # ---- Lines ----
 
 

@@ -73,8 +73,12 @@ def cells_by_place(cells: Sequence[StudyCell], axes: Sequence[str | None]) -> di
 
 
 def labels_on(places: Iterable[Place], axis: int) -> list[str]:
-    """The labels on one axis, in the order of the cells."""
-    return list(dict.fromkeys(place[axis] for place in places))
+    """The labels on one axis: ascending where all of them are numbers, and otherwise in the order of the cells."""
+    found = list(dict.fromkeys(place[axis] for place in places))
+    try:
+        return sorted(found, key=float)
+    except ValueError:
+        return found
 
 
 def colours(count: int) -> list[Any]:

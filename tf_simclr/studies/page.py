@@ -233,7 +233,7 @@ def _setting_table(setting: Setting) -> Table:
         "seeds": ", ".join(map(str, setting.seeds)),
         "flags of all cells": " ".join(f"--{name}={value}" for name, value in setting.flags.items()),
         "date": setting.date,
-        "time": duration(setting.seconds),
+        "time, all cells one after the other": duration(setting.seconds),
         "machine": setting.machine,
         "software": ", ".join(f"{name} {version}" for name, version in setting.versions.items()),
     }
