@@ -16,7 +16,7 @@ from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.judging import Reporter, Splits
 from tf_simclr.evaluate.knn import knn_accuracies
-from tf_simclr.evaluate.linear import LinearClassifier, train_linear
+from tf_simclr.evaluate.linear import LinearClassifier, standardise, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.nn.model import SimCLRModel
@@ -205,6 +205,17 @@ def _represented(
     endpoints = (H,) if config.model.proj_head_mode == "none" else (H, Z)
     splits = bench.splits.train, bench.splits.test
     (train_features, train_labels), (test_features, test_labels) = _features(bench, config, model, endpoints, *splits)
+    knn = knn_accuracies(
+        test_features[H],
+        test_labels,
+        train_features[H],
+        train_labels,
+        ks=[min(K, len(train_labels))],
+        temperatures=[TEMPERATURE],
+    )
+    # Neighbours are those of the features as they are.
+    for endpoint in endpoints:
+        standardise(train_features[endpoint], test_features[endpoint])
     num_classes = bench.splits.train.num_classes
     curves: dict[str, dict[str, list[float]]] = {}
 
@@ -232,14 +243,6 @@ def _represented(
         }
         curves = {"linear_loss": losses.curve, "linear_top_1": accuracies.curve}
     classifier = fitted(H, **observers)
-    knn = knn_accuracies(
-        test_features[H],
-        test_labels,
-        train_features[H],
-        train_labels,
-        ks=[min(K, len(train_labels))],
-        temperatures=[TEMPERATURE],
-    )
     measures = {
         "top_1": test_top_1(H, classifier),
         "train_top_1": _top_1(classifier.logits(train_features[H]), train_labels),

@@ -24,7 +24,7 @@ from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
 from tf_simclr.train.strategy import per_replica_batch
 
 # Of what is in a directory; another number means that its results cannot be compared with ours.
-FORMAT = 1
+FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
 # Where the pictures lie, and how they are read, changes no result.
 _HOW_READ = ("data_dir", "cache_dataset")
