@@ -108,3 +108,31 @@ def test_bad_input_is_named(change, message):
     arguments = {"features": np.ones((3, 2), np.float32), "labels": np.array([0, 1, 2]), "num_classes": 3}
     with pytest.raises(InputError, match=message):
         train_linear(**(arguments | {"batch_size": 3} | change))
+
+
+def test_standardised_features_have_mean_zero_and_variance_one_of_the_training_pictures():
+    generator = np.random.default_rng(0)
+    train, test = (generator.normal(5.0, [0.1, 3.0, 0.0], (size, 3)).astype(np.float32) for size in (400, 7))
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    expected = (test - mean) / np.where(std > 0, std, 1)
+    test[0, 2], expected[0, 2] = 6.0, 1.0  # what never varied in training is moved, and not blown up
+    linear.standardise(train, test)
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(train.std(axis=0), [1, 1, 0], atol=1e-5)
+    np.testing.assert_allclose(test, expected, atol=1e-4)
+
+
+def test_standardising_lets_sgd_find_what_is_there():
+    """Two classes apart by two small differences, beside a large one that means nothing, far from zero."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    features = generator.normal(3.0, [3.0, 0.05, 0.05], (400, 3)).astype(np.float32)
+    features[:, 1] += 0.2 * labels
+
+    def accuracy():
+        classifier = linear.train_linear(features, labels, 2, epochs=20, batch_size=100)
+        return (classifier.logits(features).argmax(axis=1) == labels).mean()
+
+    before = accuracy()
+    linear.standardise(features)
+    assert accuracy() > before + 0.1
