@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.linear import train_linear
+from tf_simclr.evaluate.linear import standardise, train_linear
 
 LEVELS = 4
 
@@ -29,7 +29,7 @@ def histograms(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
         color = (level[..., 0] * LEVELS + level[..., 1]) * LEVELS + level[..., 2]
         rows.append(np.sqrt(np.bincount(color.ravel(), minlength=LEVELS**3) / color.size))
         labels.append(int(label))
-    return np.stack(rows), np.array(labels)
+    return np.stack(rows).astype(np.float32), np.array(labels)
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
     train, test = load_sources(options.dataset, data_dir=options.data_dir, eval_split=options.eval_split)
     assert test is not None
     (x, y), (x_test, y_test) = histograms(train), histograms(test)
+    standardise(x, x_test)
     classifier = train_linear(x, y, train.num_classes, epochs=90.0, batch_size=min(4096, max(len(y) // 4, 1)), seed=0)
     correct = classifier.logits(x_test).argmax(axis=1) == y_test
     most = np.bincount(y).argmax()
