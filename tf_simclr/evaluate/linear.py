@@ -62,6 +62,29 @@ def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) ->
         waiting = waiting[batch_size:]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what diverges is told by train_linear, once
+def _descend(
+    classifier: tuple[np.ndarray, np.ndarray],
+    velocities: list[np.ndarray],
+    h: np.ndarray,
+    y: np.ndarray,
+    *,
+    rate: np.float32,
+    weight_decay: float,
+) -> float:
+    """One step in place; the mean cross entropy before it, in nats."""
+    kernel, bias = classifier
+    errors = _softmax(h @ kernel + bias)
+    loss = float(-np.mean(np.log(np.maximum(errors[np.arange(len(y)), y], 1e-30))))
+    errors[np.arange(len(y)), y] -= 1.0
+    gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
+    for parameter, velocity, gradient in zip(classifier, velocities, gradients, strict=True):
+        velocity *= MOMENTUM
+        velocity -= rate * gradient
+        parameter += MOMENTUM * velocity - rate * gradient
+    return loss
+
+
 def train_linear(
     features: np.ndarray,
     labels: np.ndarray,
@@ -110,19 +133,11 @@ def train_linear(
     steps = max(1, int(len(labels) * epochs // batch_size))
     peak = learning_rate * batch_size / 256
     for step, rows in enumerate(_batches(len(labels), batch_size, steps, seed)):
-        h, y = np.asarray(features[rows], np.float32), labels[rows]
-        with np.errstate(over="ignore", invalid="ignore"):  # what diverges is told below, once
-            errors = _softmax(h @ kernel + bias)
-        loss = float(-np.mean(np.log(np.maximum(errors[np.arange(len(y)), y], 1e-30))))
+        rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
+        batch = np.asarray(features[rows], np.float32), labels[rows]
+        loss = _descend((kernel, bias), velocities, *batch, rate=rate, weight_decay=weight_decay)
         if not math.isfinite(loss):
             break
-        errors[np.arange(len(y)), y] -= 1.0
-        gradients = (h.T @ errors / len(y) + weight_decay * kernel, errors.mean(axis=0))
-        rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
-        for parameter, velocity, gradient in zip((kernel, bias), velocities, gradients, strict=True):
-            velocity *= MOMENTUM
-            velocity -= rate * gradient
-            parameter += MOMENTUM * velocity - rate * gradient
         if on_step is not None:
             on_step(step + 1, steps, loss)
         epoch = (step + 1) * batch_size // len(labels)
