@@ -3,9 +3,10 @@
     python benchmarks/emoji_to_folder.py --source=DIR --test_vendor=facebook --out=OUT
 
 writes OUT/train/CATEGORY/VENDOR-NAME.png and OUT/test/CATEGORY/...: colour, 64x64, on white, in the nine categories of
-emoji.json. The test split is one vendor's drawings, the training split the others': the same things in other hands.
-DIR holds the unpacked npm packages emoji-datasource-VENDOR (`npm pack emoji-datasource-google`, then `tar xf`), each in
-DIR/VENDOR/package. Only emoji that every vendor has are written, without variants of skin tone. Needs Pillow.
+emoji.json, or with --label=subcategory in its 98 finer ones. The test split is one vendor's drawings, the training
+split the others': the same things in other hands. DIR holds the unpacked npm packages emoji-datasource-VENDOR (`npm
+pack emoji-datasource-google`, then `tar xf`), each in DIR/VENDOR/package. Only emoji that every vendor has are written,
+without variants of skin tone. Needs Pillow.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def on_white(path: pathlib.Path) -> Image.Image:
     return Image.alpha_composite(background, picture).convert("RGB")
 
 
-def write_vendor(entries: list[dict[str, object]], pictures: pathlib.Path, vendor: str, out: pathlib.Path) -> int:
-    """Writes one vendor's pictures into the folders of their categories; returns their number."""
+def write_vendor(
+    entries: list[dict[str, object]], pictures: pathlib.Path, vendor: str, label: str, out: pathlib.Path
+) -> int:
+    """Writes one vendor's pictures into the folders of their labels; returns their number."""
     for entry in entries:
-        folder = out / str(entry["category"]).lower().replace(" & ", "-").replace(" ", "-")
+        folder = out / str(entry[label]).lower().replace(" & ", "-").replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         name = str(entry["image"])
         on_white(pictures / name).save(folder / f"{vendor}-{name}")
@@ -53,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=pathlib.Path, required=True, help="with VENDOR/package for each vendor")
     parser.add_argument("--test_vendor", choices=VENDORS, default="facebook")
+    parser.add_argument("--label", choices=("category", "subcategory"), default="category")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a new or empty folder")
     options = parser.parse_args(arguments)
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
@@ -61,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
     for vendor in VENDORS:
         split = "test" if vendor == options.test_vendor else "train"
         pictures = options.source / vendor / "package" / "img" / vendor / "64"
-        print(f"{split}: {write_vendor(entries, pictures, vendor, options.out / split)} pictures of {vendor}")
+        count = write_vendor(entries, pictures, vendor, options.label, options.out / split)
+        print(f"{split}: {count} pictures of {vendor}")
 
 
 if __name__ == "__main__":
