@@ -40,7 +40,7 @@ class Stack:
 
 STACKS = (
     Stack("newest", "requirements.txt", dict.fromkeys(PYTHONS, "tensorflow==2.21.*")),
-    # Below the range of requirements.txt: could it be wider? The first TensorFlow for Python 3.13 is 2.20.
+    # The lower end of requirements.txt; the first TensorFlow for Python 3.13 is 2.20.
     Stack(
         "older",
         "requirements.txt",
