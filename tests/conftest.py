@@ -29,12 +29,14 @@ gc.set_threshold(20_000, 10, 10)
 # The files that take longest, longest first. A file goes whole to one process (--dist=loadfile): where a long one comes
 # late, the other processes have nothing left to do beside it.
 LONG_FILES = (
-    "cli/test_train_end_to_end.py",
-    "cli/test_multi_worker.py",
     "cli/test_study.py",
-    "evaluate/test_runner.py",
-    "docs/test_docs.py",
+    "cli/test_train_end_to_end.py",
     "notebooks/test_notebooks.py",
+    "docs/test_docs.py",
+    "cli/test_multi_worker.py",
+    "evaluate/test_runner.py",
+    "stacks/test_exchange.py",
+    "data/test_subset.py",
     "train/test_step.py",
     "interop/test_saved_model.py",
     "train/test_micro_batch.py",

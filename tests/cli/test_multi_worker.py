@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-pytestmark = pytest.mark.whole_runs
+pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
 SECONDS = 900  # far more than a healthy run takes, also on a busy machine; whoever needs longer hangs
 LAST = 16

@@ -35,6 +35,7 @@ def small(monkeypatch):
     monkeypatch.setattr(build, "build_networks", small_networks)
 
 
+@pytest.mark.whole_runs
 @pytest.mark.parametrize("name", STUDY_NAMES)
 def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     assert study(name, tmp_path, *(("--keep_runs",) if name == "figure8" else ())) == 0

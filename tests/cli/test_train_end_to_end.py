@@ -21,7 +21,7 @@ from tf_simclr.cli import session
 from tf_simclr.cli.main import run_task
 from tf_simclr.train.checkpoints import shapes_in
 
-pytestmark = pytest.mark.whole_runs
+pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
 ENDPOINTS = {"initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"} | {
     "final_avg_pool",
