@@ -5,7 +5,7 @@
 writes OUT/train/CLASS/NUMBER.png and OUT/test/CLASS/...: four of the built-in pictures of one class beside each other,
 each with colours, a place, a size and an angle of its own. In the built-in data set a picture is one thing on a plain
 ground, so that whoever matches two views by their layout has found the class, and a small crop of it may show none.
-Here it is the other way round: a test of whether that is why crops are not needed there (docs/studies.md).
+Here it is the other way round, to see whether that is why crops are not needed there. It is not (docs/studies.md).
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def render_groups(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Writes both splits, as large as those of the built-in pictures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="a new or empty folder")
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder that is not there yet")
     options = parser.parse_args()
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        sys.exit(f"The folder must be new or empty, so that nothing is mixed. Received: --out={options.out}")
+    if options.out.exists():
+        sys.exit(f"The folder must be new, so that nothing is mixed. Received: --out={options.out}")
     for split in ("train", "test"):
         groups, labels = render_groups(split, SPLIT_SIZES[split])
         for number, (group, label) in enumerate(zip(groups, labels, strict=True)):
