@@ -56,6 +56,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Seeds every test, before its fixtures: networks without a seed of their own then have the same weights each time.
+
+    Else their weights would hang on which tests ran before in the same process, and a tolerance could fail once in a
+    hundred runs.
+    """
+    tf.keras.utils.set_random_seed(0)
+
+
 @pytest.fixture
 def mirrored() -> Callable[[int], tf.distribute.MirroredStrategy]:
     """Builds a MirroredStrategy over the first n logical CPU devices.
