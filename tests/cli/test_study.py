@@ -159,6 +159,19 @@ def test_the_seed_decides(small, tmp_path):
     assert a["contrast_loss"] != c["contrast_loss"]
 
 
+def test_the_smallest_crop_reaches_the_histograms(tmp_path):
+    """Where every crop is the whole picture, all of one picture have the same histogram, up to rounding at an edge."""
+
+    def apart(directory):
+        curves = json.loads((directory / "cells" / "crop-seed0.json").read_text())["curves"]
+        of_first = [curve["y"] for name, curve in curves.items() if name.startswith("picture 1,")]
+        return np.ptp(of_first, axis=0).sum()
+
+    for name, flags in (("whole", ["--min_crop_area=1"]), ("default", [])):
+        assert study("figure6", tmp_path / name, "--cells=crop", *flags) == 0
+    assert apart(tmp_path / "whole") < 0.5 < 5 < apart(tmp_path / "default")
+
+
 def test_the_real_network(tmp_path):
     """Without a stand-in."""
     assert study("table5", tmp_path, "--cells=l2 norm tau=0.5", "--image_size=8") == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr.config import OPERATORS, read_augmentation
+from tf_simclr.config import OPERATORS, AugmentationConfig, read_augmentation
 from tf_simclr.data import views
 from tf_simclr.data.operators import CROP_NUMBERS, OPERATOR_TYPES, Flip, build_operator
 from tf_simclr.data.pipeline import train_batches
@@ -39,6 +39,7 @@ def test_the_config_and_the_operators_know_the_same_names():
     with_strength = {name for name, bounds in OPERATORS.items() if bounds is not None}
     fields = {name: {field.name for field in dataclasses.fields(kind)} for name, kind in OPERATOR_TYPES.items()}
     assert {name for name in fields if "strength" in fields[name]} == with_strength
+    assert AugmentationConfig().min_crop_area == draws.MIN_CROP_AREA
     assert OPERATORS["blur"] == {"above": draws.BLUR_SIGMAS[0]}
     assert build_operator("noise", strength=0.5, probability=None, impl="simclrv2").strength == 0.5
 

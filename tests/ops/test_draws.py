@@ -57,17 +57,22 @@ def test_view_out_of_range():
         draws.example_key(0, 0, 0, 128)
 
 
-def test_crop_area_is_uniform_and_aspect_ratio_in_range(u):
+@pytest.mark.parametrize(("chosen", "smallest"), [((), 0.08), ((0.5,), 0.5), ((0.01,), 0.01)])
+def test_crop_area_is_uniform_and_aspect_ratio_in_range(u, chosen, smallest):
     size = 10_000  # large, so that rounding to pixels does not show
-    y, x, h, w = draws.crop_box(u[:, :4], size, size).numpy().T
-    assert_uniform(h / size * w / size, 0.08 - 2e-4, 1.0)
+    y, x, h, w = draws.crop_box(u[:, :4], size, size, *chosen).numpy().T
+    assert_uniform(h / size * w / size, smallest - 2e-4, 1.0)
     ratio = w / h
-    assert ratio.min() >= 3 / 4 - 1e-3 and ratio.max() <= 4 / 3 + 1e-3
+    assert ratio.min() >= 3 / 4 - 2e-3 and ratio.max() <= 4 / 3 + 2e-3
     # Portrait and landscape are equally likely.
     assert abs(np.mean(ratio > 1.0) - 0.5) < 0.02
     for offset, side in ((y, h), (x, w)):
-        roomy = side < size // 2
+        roomy = side < 0.9 * size
         assert_uniform(offset[roomy] / (size - side[roomy]), 0.0, 1.0)
+
+
+def test_crops_of_the_whole_area_are_the_image(u):
+    assert (draws.crop_box(u[:, :4], 30, 70, 1.0).numpy() == [0, 0, 30, 70]).all()
 
 
 def test_aspect_ratio_is_relative_to_the_image(u):

@@ -42,13 +42,18 @@ def given(pooled):
 
 
 @pytest.mark.parametrize(
-    ("strength", "composition"), [(None, "crop,flip"), (0.7, "crop,flip,color_jitter,color_drop"), (0.0, "crop,flip")]
+    ("strength", "composition", "area"),
+    [
+        (None, "crop,flip", {}),
+        (0.7, "crop,flip,color_jitter,color_drop", {}),
+        (0.0, "crop,flip", {"min_crop_area": 0.6}),
+    ],
 )
-def test_they_are_of_the_very_views_of_the_first_epoch(source, strength, composition):
+def test_they_are_of_the_very_views_of_the_first_epoch(source, strength, composition, area):
     """Every view is made again by itself, from a policy that is written by the names of its operators."""
-    found = measured(source, color_jitter_strength=strength)
+    found = measured(source, color_jitter_strength=strength, **area)
     images, _ = render_shapes(0, "train", 0, COUNT, SIDE)
-    policy = ViewPolicy.composed(12, read_augmentation(composition), color_jitter_strength=strength or 1.0)
+    policy = ViewPolicy.composed(12, read_augmentation(composition), color_jitter_strength=strength or 1.0, **area)
     for i, index in enumerate(found.index):
         for j in range(3):
             picture = tf.constant(images[index], tf.float32) / 255.0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import tensorflow as tf
 
 from tf_simclr.config import build_config
-from tf_simclr.data.views import ViewPolicy
+from tf_simclr.data.views import ViewPolicy, draw_view
 from tf_simclr.errors import InputError
+from tf_simclr.ops.draws import MIN_CROP_AREA, example_key
 from tf_simclr.train.build import view_policy
 
 
@@ -33,6 +35,37 @@ def test_on_one_branch_a_crop_may_come_later():
     assert names(policy) == ["Cutout", "CropAgain"]
     with pytest.raises(InputError, match="must begin with crop"):
         policy_of(augmentation="cutout,crop")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"augmentation": "crop,noise"},
+        {"augmentation": "sobel,crop", "augmentation_branch": "one"},
+        {"train_mode": "finetune"},
+        {"train_mode": "finetune", "augmentation": "crop,noise"},
+    ],
+)
+def test_every_crop_takes_the_smallest_area_from_its_flag(flags):
+    for area in (0.5, 1.0):
+        policy, num_views = policy_of(min_crop_area=area, **flags)
+        images = tf.random.uniform([40, 40, 40, 3])
+        drawn = draw_view(policy, example_key(0, 0, tf.range(40), num_views - 1), images.shape[1:])
+        sides = [box.numpy()[:, 2:] for name, box in drawn.items() if name in ("box", "inner_box")]
+        assert len(sides) == 1 + ("one" in flags.values())
+        wholes = (40, 16)  # the sides of what is cropped: the picture, and then the view
+        areas = [side.prod(axis=1) / whole**2 for side, whole in zip(sides, wholes, strict=False)]
+        assert all(found.min() >= area - 0.04 for found in areas)
+        assert area == 1.0 or all(found.min() < 0.7 for found in areas)
+    assert policy_of(**flags) == policy_of(min_crop_area=MIN_CROP_AREA, **flags)
+
+
+def test_the_smallest_area_of_no_crop():
+    with pytest.raises(InputError, match=r"must have crop .*augmentation=noise, min_crop_area=0\.5\. Begin with crop"):
+        policy_of(augmentation="noise", min_crop_area=0.5)
+    # On one branch both views have a crop in common.
+    assert policy_of(augmentation="noise", augmentation_branch="one", min_crop_area=0.5)[0].min_crop_area == 0.5
 
 
 def test_one_view_has_no_branches():

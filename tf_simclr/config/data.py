@@ -63,6 +63,11 @@ class AugmentationConfig:
         "Brightness jitter: simclrv1 adds (the paper), simclrv2 multiplies (the authors' later code).",
         ("simclrv1", "simclrv2"),
     )
+    min_crop_area: float = option(
+        0.08,
+        "Smallest area of a random crop, as a share of the picture. Raise it where a piece of a picture does not show "
+        "what it is a picture of.",
+    )
     use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized pictures.")
     augmentation: str = option(
         "",
@@ -89,6 +94,7 @@ class AugmentationConfig:
         require_range("color_jitter_strength", self.color_jitter_strength, at_least=0)
         require_choice("color_jitter_impl", self.color_jitter_impl, ("simclrv1", "simclrv2"))
         require_choice("augmentation_branch", self.augmentation_branch, BRANCHES)
+        require_range("min_crop_area", self.min_crop_area, above=0, at_most=1)
         options = {operator.name: operator for operator in self.operators}
         if self.augmentation_branch == "one" and not options:
             raise InputError(
@@ -99,6 +105,13 @@ class AugmentationConfig:
             raise InputError(
                 "`augmentation` must begin with crop where it has it: the other operators work on pictures of the "
                 f"final size. Received: augmentation={self.augmentation}. Write crop first"
+            )
+        never_crops = bool(options) and "crop" not in options and self.augmentation_branch == "both"
+        if never_crops and self.min_crop_area != type(self).min_crop_area:
+            raise InputError(
+                "`augmentation` must have crop where the other flag sizes the crops. Received: "
+                f"augmentation={self.augmentation}, min_crop_area={self.min_crop_area:g}. Begin with crop, or leave "
+                "min_crop_area out"
             )
         if "blur" in options and not self.use_blur:
             raise InputError(

@@ -234,12 +234,13 @@ class CropAgain:
     """A random crop of what was cropped already, for the one view that gets the operators (SimCLR, Figure 5)."""
 
     probability: float = 1.0
+    min_area: float = draws.MIN_CROP_AREA
     event: ClassVar[str] = "crop_again"
     numbers: ClassVar[range] = range(27, 32)
 
     def draw(self, u: tf.Tensor, key: tf.Tensor, size: int) -> Draw:
         """Draws "crop_again" and "inner_box" int32 [..., 4]."""
-        box = draws.crop_box(u[..., 1:5], size, size)
+        box = draws.crop_box(u[..., 1:5], size, size, self.min_area)
         return {"crop_again": draws.happens(u[..., 0], self.probability), "inner_box": box}
 
     def apply(self, images: tf.Tensor, draw: Draw) -> tf.Tensor:

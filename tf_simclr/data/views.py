@@ -48,6 +48,7 @@ class ViewPolicy:
         composition: the operators after the crop, in order; None means flip, colour distortion and blur as the three
             attributes above say.
         crop_probability: of a random crop; otherwise the whole picture is resized.
+        min_crop_area: of what is cropped, in (0, 1]: the smallest area of a random crop.
         one_branch: view 0 alone gets the operators, and all views of a picture have the crop of view 0.
     """
 
@@ -57,6 +58,7 @@ class ViewPolicy:
     blur: bool = True
     composition: tuple[Operator, ...] | None = None
     crop_probability: float = 1.0
+    min_crop_area: float = draws.MIN_CROP_AREA
     one_branch: bool = False
 
     def __post_init__(self) -> None:
@@ -65,11 +67,12 @@ class ViewPolicy:
         require_range("color_jitter_strength", self.color_jitter_strength, at_least=0.0)
         require_choice("color_jitter_impl", self.color_jitter_impl, color.BRIGHTNESS_IMPLS)
         require_range("crop_probability", self.crop_probability, at_least=0.0, at_most=1.0)
+        require_range("min_crop_area", self.min_crop_area, above=0.0, at_most=1.0)
 
     @classmethod
-    def crop_and_flip(cls, image_size: int) -> ViewPolicy:
+    def crop_and_flip(cls, image_size: int, min_crop_area: float = draws.MIN_CROP_AREA) -> ViewPolicy:
         """The augmentation of fine-tuning, linear evaluation and the supervised baseline (Appendix B.5, B.6)."""
-        return cls(image_size=image_size, color_jitter_strength=0.0, blur=False)
+        return cls(image_size=image_size, color_jitter_strength=0.0, blur=False, min_crop_area=min_crop_area)
 
     @classmethod
     def composed(
@@ -80,6 +83,7 @@ class ViewPolicy:
         one_branch: bool = False,
         color_jitter_strength: float = 1.0,
         color_jitter_impl: str = "simclrv1",
+        min_crop_area: float = draws.MIN_CROP_AREA,
     ) -> ViewPolicy:
         """A composition by the names of its operators.
 
@@ -92,6 +96,7 @@ class ViewPolicy:
             one_branch: whether only view 0 gets them.
             color_jitter_strength: of color_jitter where its option has none.
             color_jitter_impl: how its brightness acts.
+            min_crop_area: of what is cropped: the smallest area of every random crop.
         """
         crop_probability, operators = 1.0 if one_branch else 0.0, []
         for option in options:
@@ -101,9 +106,21 @@ class ViewPolicy:
             jitter = option.name == "color_jitter" and option.strength is None
             strength = color_jitter_strength if jitter else option.strength
             operators.append(
-                build_operator(option.name, strength=strength, probability=option.probability, impl=color_jitter_impl)
+                build_operator(
+                    option.name,
+                    strength=strength,
+                    probability=option.probability,
+                    impl=color_jitter_impl,
+                    min_area=min_crop_area,
+                )
             )
-        return cls(image_size, composition=tuple(operators), crop_probability=crop_probability, one_branch=one_branch)
+        return cls(
+            image_size,
+            composition=tuple(operators),
+            crop_probability=crop_probability,
+            min_crop_area=min_crop_area,
+            one_branch=one_branch,
+        )
 
     @property
     def operators(self) -> tuple[Operator, ...]:
@@ -149,7 +166,7 @@ def _draw_box(policy: ViewPolicy, key: tf.Tensor, u: tf.Tensor, image_shape: Sha
     height, width = image_shape[0], image_shape[1]
     if policy.one_branch:
         u = draws.uniforms(draws.first_view_key(key), CROP_NUMBERS.stop)
-    box = draws.crop_box(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], height, width)
+    box = draws.crop_box(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], height, width, policy.min_crop_area)
     if policy.crop_probability < 1.0:
         happens = draws.happens(u[..., CropAgain.numbers.start], policy.crop_probability)
         box = tf.where(happens[..., tf.newaxis], box, tf.stack([0, 0, height, width]))

@@ -162,7 +162,7 @@ def quarter_turns(u: tf.Tensor) -> tf.Tensor:
     return tf.cast(u * 4.0, tf.int32)
 
 
-def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
+def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike, min_area: float = MIN_CROP_AREA) -> tf.Tensor:
     """A random box: area uniform in [0.08, 1] of the image, aspect ratio in [3/4, 4/3] of the image's own.
 
     The aspect ratio is log-uniform, so that a ratio and its inverse are equally likely, over those ratios with which
@@ -176,11 +176,12 @@ def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
         u: float32 [..., 4] in [0, 1): area, aspect ratio, vertical and horizontal position.
         height: the image's height, an integer or int tensor [...].
         width: its width, alike.
+        min_area: the smallest area in place of 0.08, in (0, 1].
 
     Returns:
         int32 [..., 4]: offset_y, offset_x, height, width, inside the image.
     """
-    area = between(u[..., 0], MIN_CROP_AREA, 1.0)
+    area = between(u[..., 0], min_area, 1.0)
     low = tf.maximum(area, CROP_ASPECT_RATIOS[0])
     high = tf.minimum(1.0 / area, CROP_ASPECT_RATIOS[1])
     ratio = low * (high / low) ** u[..., 1]

@@ -265,12 +265,14 @@ class _Points:
 
 
 def _histograms(bench: Bench, cell: StudyCell, seed: int) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    config = build_config({**bench.flags})
     histograms = crop_histograms(
         bench.splits.train,
         pictures=min(cell.options["pictures"], bench.splits.train.num_examples),
         crops=cell.options["crops"],
-        image_size=bench.flags["image_size"],
+        image_size=config.data.image_size,
         color_jitter_strength=cell.options["strength"],
         seed=seed,
+        min_crop_area=config.augmentation.min_crop_area,
     )
     return {"same_picture": nearest_is_own(histograms)}, histogram_curves(histograms)

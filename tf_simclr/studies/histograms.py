@@ -16,7 +16,7 @@ from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import require_range
-from tf_simclr.ops.draws import MAX_VIEWS
+from tf_simclr.ops.draws import MAX_VIEWS, MIN_CROP_AREA
 
 _CHANNELS = 3
 
@@ -50,6 +50,7 @@ def crop_histograms(
     image_size: int,
     color_jitter_strength: float | None,
     seed: int,
+    min_crop_area: float = MIN_CROP_AREA,
     bins: int = 64,
 ) -> CropHistograms:
     """Histograms of views as pretraining draws them in its first epoch, blur left out.
@@ -63,6 +64,7 @@ def crop_histograms(
         image_size: side of a crop.
         color_jitter_strength: of colour jitter, before some of the crops turn grey; None or 0 for crop and flip alone.
         seed: pictures, crops and colours depend on it.
+        min_crop_area: of every picture: the smallest area of a crop.
         bins: at least 2.
 
     Returns:
@@ -74,7 +76,9 @@ def crop_histograms(
     require_range("pictures", pictures, at_least=1, at_most=source.num_examples)
     require_range("crops", crops, at_least=1, at_most=MAX_VIEWS)
     require_range("bins", bins, at_least=2)
-    policy = ViewPolicy(image_size, color_jitter_strength=color_jitter_strength or 0.0, blur=False)
+    policy = ViewPolicy(
+        image_size, color_jitter_strength=color_jitter_strength or 0.0, blur=False, min_crop_area=min_crop_area
+    )
     # One picture a batch: how many views are in memory does not grow with the number of pictures.
     batches = train_batches(source, policy=policy, batch_size=1, num_views=crops, seed=seed)
     index: np.ndarray = np.empty(pictures, np.int64)

@@ -192,15 +192,17 @@ def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
             one_branch=augmentation.augmentation_branch == "one",
             color_jitter_strength=augmentation.color_jitter_strength,
             color_jitter_impl=augmentation.color_jitter_impl,
+            min_crop_area=augmentation.min_crop_area,
         )
     elif num_views == 1:
-        policy = ViewPolicy.crop_and_flip(size)
+        policy = ViewPolicy.crop_and_flip(size, augmentation.min_crop_area)
     else:
         policy = ViewPolicy(
             image_size=size,
             color_jitter_strength=augmentation.color_jitter_strength,
             color_jitter_impl=augmentation.color_jitter_impl,
             blur=augmentation.use_blur,
+            min_crop_area=augmentation.min_crop_area,
         )
     return policy, num_views
 
