@@ -172,12 +172,17 @@ def test_the_smallest_crop_reaches_the_histograms(tmp_path):
     assert apart(tmp_path / "whole") < 0.5 < 5 < apart(tmp_path / "default")
 
 
-def test_the_real_network(tmp_path):
+def test_the_real_network_and_its_run_that_is_kept(tmp_path):
     """Without a stand-in."""
-    assert study("table5", tmp_path, "--cells=l2 norm tau=0.5", "--image_size=8") == 0
-    found = measures(tmp_path)["l2_norm_tau_0.5-seed0.json"]
+    assert study("table5", tmp_path / "study", "--cells=l2 norm tau=0.5", "--image_size=8", "--keep_runs") == 0
+    found = measures(tmp_path / "study")["l2_norm_tau_0.5-seed0.json"]
     assert 0 <= found["top_1"] <= 1
     assert found["contrast_loss"] > 0
+    # What was kept is judged as any run, to the same figure.
+    run, report = tmp_path / "study" / "runs" / "l2_norm_tau_0.5-seed0", tmp_path / "report"
+    assert main(["evaluate", f"--checkpoint={run}", "--protocols=knn", "--knn_k=120", f"--model_dir={report}"]) == 0
+    judged = json.loads((report / "report.json").read_text())["cells"][0]
+    assert judged["metrics"]["top_1"] == pytest.approx(found["knn_top_1"])
 
 
 @pytest.mark.parametrize(

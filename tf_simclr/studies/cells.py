@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import Durations, ExperimentConfig, build_config, resolve_durations, takes_central_crop
+from tf_simclr.config import (
+    FLAGS_FILE,
+    Durations,
+    ExperimentConfig,
+    build_config,
+    resolve_durations,
+    takes_central_crop,
+)
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
@@ -18,6 +26,7 @@ from tf_simclr.evaluate.judging import Reporter, Splits
 from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import LinearClassifier, standardise, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
+from tf_simclr.evaluate.results import write_json
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
@@ -98,6 +107,8 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
         measures, curves = _histograms(bench, cell, seed)
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     config = cell_config(bench.flags, cell, seed, directory)
+    tf.io.gfile.makedirs(directory)
+    write_json(os.path.join(directory, FLAGS_FILE), config.to_flags())  # so that a run that is kept can be judged
     durations = durations_of(config, cell, bench.splits.train.num_examples)
     recorder = Recorder(directory)
     model = _trained(bench, config, durations, recorder, cell, directory)
