@@ -54,14 +54,14 @@ def main() -> None:
     for run in parser.parse_args().runs:
         trained = load_trained(run)
         data = trained.config.data
-        splits = load_sources(
+        train, test = load_sources(
             data.dataset,
             data_dir=data.data_dir,
             train_split=data.train_split,
             eval_split=data.eval_split,
             seed=data.data_seed,
         )
-        train, test = (source for source in splits if source is not None)
+        assert test is not None
         x, x_test = features(trained, train), features(trained, test)
         explained = []
         for name, endpoint in ENDPOINTS.items():

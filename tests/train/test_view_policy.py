@@ -50,8 +50,7 @@ def test_on_one_branch_a_crop_may_come_later():
 def test_every_crop_takes_the_smallest_area_from_its_flag(flags):
     for area in (0.5, 1.0):
         policy, num_views = policy_of(min_crop_area=area, **flags)
-        images = tf.random.uniform([40, 40, 40, 3])
-        drawn = draw_view(policy, example_key(0, 0, tf.range(40), num_views - 1), images.shape[1:])
+        drawn = draw_view(policy, example_key(0, 0, tf.range(40), num_views - 1), (40, 40, 3))
         sides = [box.numpy()[:, 2:] for name, box in drawn.items() if name in ("box", "inner_box")]
         assert len(sides) == 1 + ("one" in flags.values())
         wholes = (40, 16)  # the sides of what is cropped: the picture, and then the view
