@@ -107,9 +107,9 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
         measures, curves = _histograms(bench, cell, seed)
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     config = cell_config(bench.flags, cell, seed, directory)
+    durations = durations_of(config, cell, bench.splits.train.num_examples)
     tf.io.gfile.makedirs(directory)
     write_json(os.path.join(directory, FLAGS_FILE), config.to_flags())  # so that a run that is kept can be judged
-    durations = durations_of(config, cell, bench.splits.train.num_examples)
     recorder = Recorder(directory)
     model = _trained(bench, config, durations, recorder, cell, directory)
     curves = {}
