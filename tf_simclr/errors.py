@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 
@@ -29,8 +30,9 @@ def require_range(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> None:
-    """Raises InputError when a number leaves its range; bounds that are None are open."""
-    bounds = []
+    """Raises InputError when a number leaves its range or is not finite; bounds that are None are open."""
+    finite = not isinstance(value, float) or math.isfinite(value)  # an int may be too large for math.isfinite
+    bounds = [(finite, "finite")]
     if above is not None:
         bounds.append((value > above, f"> {above:g}"))
     if at_least is not None:
@@ -38,5 +40,5 @@ def require_range(
     if at_most is not None:
         bounds.append((value <= at_most, f"<= {at_most:g}"))
     if not all(holds for holds, _ in bounds):
-        wanted = " and ".join(text for _, text in bounds)
+        wanted = " and ".join(text for _, text in (bounds[1:] if finite else bounds))
         raise InputError(f"`{name}` must be {wanted}. Received: {name}={value}")

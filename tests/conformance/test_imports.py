@@ -15,7 +15,7 @@ LAYERS = (
     {"train"},
     {"data", "nn", "losses", "optim"},
     {"ops"},
-    {"config", "compat"},
+    {"config", "compat", "files"},
     {"errors"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

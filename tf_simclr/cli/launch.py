@@ -20,7 +20,7 @@ from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
-from tf_simclr.evaluate.results import read_json, write_json
+from tf_simclr.files import read_json, write_json
 from tf_simclr.losses import nt_logistic
 from tf_simclr.losses.nt_xent import chance_level
 from tf_simclr.train import checkpoints

@@ -73,7 +73,7 @@ class ExperimentConfig:
 
     def to_json(self) -> str:
         """The flat fields as JSON."""
-        return json.dumps(self.to_flags(), indent=2, sort_keys=True) + "\n"
+        return json.dumps(self.to_flags(), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def known_flags() -> set[str]:

@@ -12,6 +12,7 @@ from tf_simclr.data.label_table import LabelTable, Subset
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.tfds_source import MEMORY_BUDGET
 from tf_simclr.errors import InputError
+from tf_simclr.files import to_json
 
 FORMAT = 1
 
@@ -34,7 +35,7 @@ def write_chosen(path: str, subset: Subset) -> None:
         ],
     }
     with tf.io.gfile.GFile(path, "w") as file:
-        file.write(json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+        file.write(to_json(values, indent=1, sort_keys=False, ensure_ascii=False) + "\n")
 
 
 def read_chosen(path: str, source: ImageSource, *, memory_budget: int = MEMORY_BUDGET) -> Subset:

@@ -70,6 +70,11 @@ class ImageSource:
         load: returns the same split with its encoded pictures held in memory; None when they already are.
         read: "data" that only names a file -> data with the file's content, which `decode` takes as well; None where
             data holds the picture itself.
+        location: absolute path of the folder or data directory that the examples are read from; None for built-in ones.
+        fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
+            version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
+        names: returns a name for each example, in the canonical order: of a file, its path relative to `location`. None
+            where examples have no names.
         targets: given where a picture may have several classes: what the pictures show, in the canonical order of the
             records and read when it is called. `num_classes` and `class_names` are those of its columns, and the label
             of every record is -1, so that pretraining takes the pictures as unlabelled.
@@ -86,6 +91,9 @@ class ImageSource:
     notes: tuple[str, ...] = ()
     load: Callable[[], ImageSource] | None = None
     read: Callable[[tf.Tensor], tf.Tensor] | None = None
+    location: str | None = None
+    fingerprint: str = ""
+    names: Callable[[], tuple[str, ...]] | None = None
     targets: Callable[[], MultiLabel] | None = None
 
     @property

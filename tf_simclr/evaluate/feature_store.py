@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tf_simclr import __version__
 from tf_simclr.errors import InputError
+from tf_simclr.files import to_json
 
 FORMAT = 1
 MANIFEST, FEATURES, LABELS = "manifest.json", "features.npy", "labels.npy"
@@ -59,7 +60,7 @@ class FeatureKey:
     @property
     def name(self) -> str:
         """The name of the cache's directory: the endpoint, for people, and a digest of all fields."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        text = to_json(dataclasses.asdict(self))
         return f"{self.endpoint}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
@@ -249,7 +250,7 @@ def _write_manifest(place: pathlib.Path, key: FeatureKey) -> None:
         "written_by": {"tf_simclr": __version__, "tensorflow": tf.__version__, "numpy": np.__version__},
     }
     with (place / MANIFEST).open("w", encoding="utf-8") as file:
-        file.write(json.dumps(manifest, indent=2) + "\n")
+        file.write(to_json(manifest, indent=2, sort_keys=False) + "\n")
         file.flush()
         os.fsync(file.fileno())
 

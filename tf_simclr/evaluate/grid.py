@@ -11,8 +11,8 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import hold_out
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.judging import Judging
-from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.evaluate.whole_network import Training, batch_of, judged_on, trained_model
+from tf_simclr.files import read_json, write_json
 from tf_simclr.train.loop import DivergedError
 
 VALIDATION_SHARE = 0.1

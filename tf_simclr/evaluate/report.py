@@ -25,8 +25,8 @@ from tf_simclr.evaluate.report_tables import (
     terminal_table,
     warning_lines,
 )
-from tf_simclr.evaluate.results import write_json, write_whole
 from tf_simclr.evaluate.summary import Row, Subject, summarise
+from tf_simclr.files import write_json, write_whole
 
 FORMAT = 1
 JSON_FILE, MARKDOWN_FILE = "report.json", "report.md"

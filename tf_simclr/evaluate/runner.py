@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -20,9 +19,9 @@ from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell
 from tf_simclr.evaluate.features import cached_features, endpoint_names, model_digest
 from tf_simclr.evaluate.frozen import FrozenFeatures
 from tf_simclr.evaluate.judging import Judging
-from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.evaluate.trained import load_trained
 from tf_simclr.evaluate.two_views import health
+from tf_simclr.files import read_json, to_json, write_json
 from tf_simclr.nn.model import SimCLRModel
 
 FORMAT = 1
@@ -257,7 +256,7 @@ class Runner:
 
     def _name(self, planned: Planned) -> str:
         """A file name that changes with everything the result depends on."""
-        text = json.dumps(self._identity(planned), sort_keys=True)
+        text = to_json(self._identity(planned))
         seed = "" if planned.seed is None else f"-seed{planned.seed}"
         return f"{planned.protocol}{seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 

@@ -9,7 +9,7 @@ from typing import Any
 from tf_simclr import compat
 from tf_simclr.config import CARD_FILE, FLAGS_FILE, ExperimentConfig, build_config, known_flags
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.results import read_json
+from tf_simclr.files import read_json
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks

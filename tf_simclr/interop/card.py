@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ import tensorflow as tf
 
 from tf_simclr import __version__
 from tf_simclr.config import CARD_FILE, takes_central_crop
+from tf_simclr.files import to_json
 from tf_simclr.nn.model import SimCLRModel
 
 
@@ -61,4 +61,4 @@ class ModelCard:
     def write(self, model: SimCLRModel, directory: str) -> None:
         """Writes simclr.json into the directory of an export."""
         with tf.io.gfile.GFile(os.path.join(directory, CARD_FILE), "w") as file:
-            file.write(json.dumps(self.describe(model), indent=2) + "\n")
+            file.write(to_json(self.describe(model), indent=2, sort_keys=False) + "\n")

@@ -26,8 +26,8 @@ from tf_simclr.evaluate.judging import Reporter, Splits
 from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import LinearClassifier, standardise, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
-from tf_simclr.evaluate.results import write_json
 from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.files import write_json
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.recorder import Recorder

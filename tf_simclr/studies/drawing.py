@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
-from tf_simclr.evaluate.results import write_whole
+from tf_simclr.files import write_whole
 from tf_simclr.studies.comparison import Summary
 from tf_simclr.studies.study import MEASURES, StudyCell
 

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.evaluate.report_tables import NOTHING, duration
-from tf_simclr.evaluate.results import write_json, write_whole
+from tf_simclr.files import write_json, write_whole
 from tf_simclr.studies.comparison import (
     FAILS,
     HOLDS,

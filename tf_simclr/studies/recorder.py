@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tf_simclr.evaluate.results import read_json, write_json
+from tf_simclr.files import read_json, write_json
 from tf_simclr.train.loop import Progress
 
 FILE = "curves.json"

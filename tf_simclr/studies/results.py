@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.results import read_json, write_json
+from tf_simclr.files import read_json, write_json
 
 CELLS_DIRECTORY = "cells"
 

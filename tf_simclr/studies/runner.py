@@ -16,8 +16,8 @@ from tf_simclr.config import ExperimentConfig, StudyConfig
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.judging import Splits
-from tf_simclr.evaluate.results import read_json, write_json
 from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.files import read_json, write_json
 from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
 from tf_simclr.studies.results import CELLS_DIRECTORY, CellResult, file_name, read_result, write_result
 from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell

@@ -1,0 +1,81 @@
+"""Files that a reader sees whole: atomic writes, and JSON that every reader accepts.
+
+Paths may be local or of any file system that `tf.io.gfile` knows.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.errors import InputError
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new one, never a half."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with tf.io.gfile.GFile(temporary, "wb") as file:
+        file.write(content)
+    tf.io.gfile.rename(temporary, path, overwrite=True)
+
+
+def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, ensure_ascii: bool = True) -> str:
+    """Values as JSON text.
+
+    JSON has no NaN and no infinity; Python would write them all the same, and other readers would refuse the file.
+
+    Args:
+        values: what `json.dumps` takes.
+        indent: spaces of each level; None for one line.
+        sort_keys: whether keys are sorted.
+        ensure_ascii: whether other characters are escaped.
+
+    Raises:
+        InputError: a number is not finite; the message names the first few.
+    """
+    try:
+        return json.dumps(values, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii, allow_nan=False)
+    except ValueError as error:
+        found = list(_not_finite(values, ""))
+        if not found:
+            raise
+        listed = ", ".join(f"{path}={value}" for path, value in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise InputError(
+            f"results must be finite numbers to be stored. Received: {listed}{more}. The network or its training has "
+            "diverged: train with a smaller --learning_rate"
+        ) from error
+
+
+def _not_finite(values: Any, path: str) -> Iterator[tuple[str, float]]:
+    """(path, value) of every number in nested dictionaries and sequences that is NaN or infinite."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _not_finite(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(values, (list, tuple)):
+        for place, value in enumerate(values):
+            yield from _not_finite(value, f"{path}[{place}]")
+    elif isinstance(values, float) and not math.isfinite(values):
+        yield path, values
+
+
+def write_json(path: str, values: dict[str, Any], *, indent: int | None = 2) -> None:
+    """Writes values as JSON, keys sorted; without `indent` on one line, which suits matrices of numbers.
+
+    Raises:
+        InputError: a number is not finite; nothing is written then.
+    """
+    write_whole(path, (to_json(values, indent=indent) + "\n").encode())
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """The values of a JSON file, None where there is no such file."""
+    if not tf.io.gfile.exists(path):
+        return None
+    with tf.io.gfile.GFile(path) as file:
+        return json.loads(file.read())
