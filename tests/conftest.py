@@ -16,6 +16,9 @@ import tensorflow as tf
 
 LOGICAL_DEVICES = 4
 
+# The oracles are exact. A GPU would compute float32 products with ten bits of mantissa, under XLA as well.
+tf.config.experimental.enable_tensor_float_32_execution(False)
+
 _cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(
     _cpu, [tf.config.LogicalDeviceConfiguration() for _ in range(LOGICAL_DEVICES)]
