@@ -41,9 +41,11 @@ def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, e
     try:
         return json.dumps(values, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError as error:
-        found = list(_not_finite(values, ""))
-        if not found:
+        if "JSON compliant" not in str(
+            error
+        ):  # Python's words for NaN and infinity; values may also contain themselves
             raise
+        found = list(_not_finite(values, ""))
         listed = ", ".join(f"{path}={value}" for path, value in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise InputError(

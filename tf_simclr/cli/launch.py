@@ -21,8 +21,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
 from tf_simclr.files import read_json, write_json
-from tf_simclr.losses import nt_logistic
-from tf_simclr.losses.nt_xent import chance_level
+from tf_simclr.losses.chance import chance_of
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import Data, build_data
 from tf_simclr.train.choice import Choice, Worker
@@ -177,12 +176,13 @@ def describe(session: Session) -> list[str]:
 
 def describe_loss(loss: LossConfig, batch: int) -> str:
     """The contrastive loss at chance; with semi-hard negatives it depends on the projections, and is left out."""
-    if loss.semi_hard:
+    level = chance_of(loss, batch)
+    if level is None:
         return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"
     chance = {
-        "nt_xent": f"ln(2 x {batch} - 1) = {chance_level(batch):.3f}",
-        "nt_logistic": f"at least 2 ln 2 = {nt_logistic.CHANCE_LEVEL:.3f}",
-        "margin_triplet": f"at least the margin, {loss.margin:g}",
+        "nt_xent": f"ln(2 x {batch} - 1) = {level:.3f}",
+        "nt_logistic": f"at least 2 ln 2 = {level:.3f}",
+        "margin_triplet": f"at least the margin, {level:g}",
     }[loss.loss]
     name = "contrastive loss" if loss.loss == "nt_xent" else f"contrastive loss ({loss.loss})"
     return f"{name} at chance: {chance}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from tf_simclr.cli.chance import ChanceWatch
 from tf_simclr.cli.main import say
 from tf_simclr.cli.online import Watch
 from tf_simclr.cli.progress import build_progress
@@ -20,6 +21,7 @@ from tf_simclr.evaluate.online import OnlinePlan
 from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
+from tf_simclr.losses.chance import chance_of
 from tf_simclr.train.build import Data, Say, build_trainer
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
@@ -132,10 +134,20 @@ def observed_train(
         return run_training(session, directory, Observers(), contrastive, watch, scratch)
     progress = build_progress(say)
     try:
-        observers = Observers(progress, SummaryWriter(directory))
+        watches = chance_watches(session) if contrastive else []
+        observers = Observers(progress, SummaryWriter(directory), *watches)
         return run_training(session, directory, observers, contrastive, watch, None)
     finally:
         progress.close()
+
+
+def chance_watches(session: Session) -> list[ChanceWatch]:
+    """What warns of a pretraining that learns nothing; empty where the loss has no known chance level."""
+    config, batch = session.config, session.config.data.train_batch_size
+    chance = chance_of(config.loss, batch) if config.train.train_mode == "pretrain" else None
+    if chance is None:
+        return []
+    return [ChanceWatch(chance, config.optimizer.peak_learning_rate(batch), session.say)]
 
 
 def run_training(

@@ -1,0 +1,56 @@
+"""Warns, once and early, of a pretraining whose loss does not fall below chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tf_simclr.train.loop import Progress
+
+LOSS = "train/contrast_loss"
+# The loss is averaged over the last twentieth of the first fifth of the run: one call alone is noisy.
+_FROM, _TO = 0.15, 0.20
+
+
+class ChanceWatch:
+    """An Observer that says so when a fifth of the run has passed and the contrastive loss is not below chance.
+
+    A run that goes on after its first fifth is watched for a twentieth of its steps from there.
+
+    Args:
+        chance: the loss of projections without information.
+        peak_learning_rate: named in the advice.
+        say: receives the line.
+    """
+
+    def __init__(self, chance: float, peak_learning_rate: float, say: Callable[[str], None]):
+        self._chance, self._peak, self._say = chance, peak_learning_rate, say
+        self._last_step: int | None = None
+        self._sum, self._steps, self._decided = 0.0, 0, False
+
+    def on_progress(self, progress: Progress) -> None:
+        """Takes the mean loss of the last call; decides when the share of the run has passed."""
+        if self._decided or LOSS not in progress.metrics:
+            return
+        before, self._last_step = self._last_step, progress.step
+        if before is None or progress.step <= _FROM * progress.total_steps:
+            return  # how many steps the first call took is not known
+        self._sum += progress.metrics[LOSS] * (progress.step - before)
+        self._steps += progress.step - before
+        enough = self._steps >= (_TO - _FROM) * progress.total_steps
+        if enough and progress.step >= _TO * progress.total_steps:
+            self._decided = True
+            self._decide(progress, self._sum / self._steps)
+
+    def _decide(self, progress: Progress, loss: float) -> None:
+        if loss < self._chance:
+            return
+        self._say(
+            f"note: after {progress.step} of {progress.total_steps} steps the contrastive loss is {loss:.3f}, not "
+            f"below chance ({self._chance:.3f}): the encoder has learned nothing so far. The usual causes are a peak "
+            f"learning rate that is far too large or too small (it is {self._peak:.4g}) and a batch that leaves too "
+            "few steps. "
+            "See 'Learning rate' in docs/guide.md"
+        )
+
+    def on_window(self, step: int, metrics: dict[str, float]) -> None:
+        """Windows are as long as a quarter of an epoch, which may be the whole run."""
