@@ -7,8 +7,8 @@ from collections.abc import Callable
 from tf_simclr.train.loop import Progress
 
 LOSS = "train/contrast_loss"
-# The loss is averaged over the last twentieth of the first fifth of the run: one call alone is noisy.
-_FROM, _TO = 0.15, 0.20
+# The decision falls after a fifth of the run. One call alone is noisy: the loss is averaged over the twentieth before.
+_FIFTH, _TWENTIETH = 5, 20
 
 
 class ChanceWatch:
@@ -32,12 +32,12 @@ class ChanceWatch:
         if self._decided or LOSS not in progress.metrics:
             return
         before, self._last_step = self._last_step, progress.step
-        if before is None or progress.step <= _FROM * progress.total_steps:
-            return  # how many steps the first call took is not known
+        total = progress.total_steps
+        if before is None or progress.step * _TWENTIETH <= 3 * total:
+            return  # too early; or the first call, of which it is not known how many steps it took
         self._sum += progress.metrics[LOSS] * (progress.step - before)
         self._steps += progress.step - before
-        enough = self._steps >= (_TO - _FROM) * progress.total_steps
-        if enough and progress.step >= _TO * progress.total_steps:
+        if self._steps * _TWENTIETH >= total and progress.step * _FIFTH >= total:
             self._decided = True
             self._decide(progress, self._sum / self._steps)
 
