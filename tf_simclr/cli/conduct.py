@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import DEVICE_FLAGS
+from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.cli.judge import EXIT_SOME_FAILED, TerminalReporter
 from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
