@@ -110,7 +110,8 @@ def open_session(
     else:
         notes += require_same_run(found, config, data.train, durations)
         if found.done:
-            data, more = in_order_of(found.manifest and found.manifest.class_names, config, data, directory)
+            names = None if found.manifest is None else found.manifest.class_names
+            data, more = in_order_of(names, config, data, directory)
             notes += more
 
     def begin() -> None:

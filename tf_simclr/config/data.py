@@ -28,7 +28,7 @@ class DataConfig:
     )
     data_dir: str | None = option(
         None,
-        "Folder of images for --dataset=folder, which is what it means without --dataset; TFDS data directory otherwise.",
+        "Folder of images for --dataset=folder, and without --dataset; TFDS data directory otherwise.",
         path=True,
     )
     train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.")

@@ -68,8 +68,8 @@ class RuntimeConfig:
         require_range("cpu_devices", self.cpu_devices, at_least=0)
         if self.overwrite and self.mode == "eval":
             raise InputError(
-                "`overwrite` starts a new run, and mode eval evaluates the one that is there. Received: overwrite=True, "
-                "mode=eval. Leave one of them out"
+                "`overwrite` starts a new run, and mode eval evaluates the one that is there. Received: "
+                "overwrite=True, mode=eval. Leave one of them out"
             )
         if self.tpu_request is not None and self.strategy not in ("auto", "tpu"):
             name, value = self.tpu_request

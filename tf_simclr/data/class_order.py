@@ -57,8 +57,8 @@ def with_class_order(source: ImageSource, names: Sequence[str]) -> ImageSource:
     place = positions(source.class_names, names)
     if place is None:
         raise InputError(
-            f"`names` must be the classes of {source.name}. Received: {describe_difference(names, source.class_names)}. "
-            "Pass each of its class_names once"
+            f"`names` must be the classes of {source.name}. Received: "
+            f"{describe_difference(names, source.class_names)}. Pass each of its class_names once"
         )
     with tf.init_scope():
         new_label = tf.constant(place, tf.int64)

@@ -18,8 +18,8 @@ from tf_simclr.config import (
     resolve_durations,
 )
 from tf_simclr.data.chosen_list import write_chosen
-from tf_simclr.data.source import ImageSource
 from tf_simclr.data.label_table import Subset
+from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import Verdict, measured

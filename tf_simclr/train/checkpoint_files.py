@@ -59,7 +59,8 @@ def newest_in(directory: str) -> str | None:
     """The checkpoint that was written last; None without any."""
     found = prefixes_in(directory)
     listed = [prefix for prefix in listed_in_state(directory) if prefix in found]
-    return (listed or found or [None])[-1]
+    known = listed or found
+    return known[-1] if known else None
 
 
 def remove(prefix: str) -> None:

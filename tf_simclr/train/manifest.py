@@ -75,7 +75,7 @@ def read_manifest(prefix: str) -> Manifest | None:
     values = json.loads(text)
     if values["format"] != FORMAT:
         raise InputError(
-            f"checkpoint {prefix} was written by tf_simclr {values.get('tf_simclr')}, whose manifest has another format. "
+            f"checkpoint {prefix} was written by tf_simclr {values.get('tf_simclr')} with another form of manifest. "
             f"Received: format {values['format']}, where {FORMAT} is known. Use that version"
         )
     return Manifest(tuple(values["class_names"]), values["images"])
