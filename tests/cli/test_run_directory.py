@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks import small_networks
 from tf_simclr.cli import session
 from tf_simclr.cli.main import run_task
 from tf_simclr.data.class_order import with_class_order
+from tf_simclr.evaluate import trained
 from tf_simclr.train import build
 from tf_simclr.train.checkpoints import read_values
 from tf_simclr.train.manifest import read_manifest
@@ -53,6 +55,15 @@ def run(*flags):
     return code, out.getvalue(), err.getvalue()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Two convolutions in place of a ResNet: nothing here depends on the networks, and a ResNet takes long to trace."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (build, trained):
+            patch.setattr(module, "build_networks", small_networks)
+        yield
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("data") / "images")
@@ -62,8 +73,7 @@ def images(tmp_path_factory):
 def command(images, tiny_flags):
     """A run of four steps on the folder, but for its --model_dir."""
     own = [flag for flag in tiny_flags if not flag.startswith(("--dataset", "--train_split", "--eval_split"))]
-    own = [flag.replace("train_batch_size=16", "train_batch_size=6") for flag in own]
-    return [*own, "--dataset=folder", f"--data_dir={images}", "--eval_split=test"]
+    return [*own, "--train_batch_size=6", "--width_multiplier=1", "--dataset=folder", f"--data_dir={images}", "--eval_split=test"]
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +187,7 @@ def test_epochs_given_replace_recorded_steps(copy, without_export):
 
 def test_a_directory_without_flags_goes_on_if_the_checkpoint_fits(copy, command, without_export):
     (copy / "flags.json").unlink()
-    error = run(*command, "--width_multiplier=0.125", f"--model_dir={copy}")[2]
+    error = run(*command, "--width_multiplier=2", f"--model_dir={copy}")[2]
     assert "does not fit this model" in error and not (copy / "flags.json").exists()
     code, output, _ = run(*command, f"--model_dir={copy}")
     assert code == 0 and "holds checkpoints without flags.json" in output and (copy / "flags.json").is_file()
@@ -222,7 +232,7 @@ def test_overwrite_is_only_done_when_everything_else_was_checked(finished, comma
 # ---- Nothing is left of what was refused ----
 
 
-@pytest.mark.parametrize("more", [["--width_multiplier=0.125"], ["--train_batch_size=19"]])
+@pytest.mark.parametrize("more", [["--width_multiplier=2"], ["--train_batch_size=19"]])
 def test_a_refused_fine_tuning_leaves_no_directory(finished, command, tmp_path, more):
     flags = [*command, "--train_mode=finetune", f"--checkpoint={finished}", *more]
     assert run(*flags, f"--model_dir={tmp_path / 'new'}")[0] == 2
