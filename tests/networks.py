@@ -21,7 +21,7 @@ def small_networks(config, num_classes):
 
     A narrow ResNet-18 is no such thing: 1e-7 on its first weights grows to differences of order 1 within 20 steps.
     """
-    width = round(8 * config.model.width_multiplier)
+    width = max(8, round(8 * config.model.width_multiplier))
     style = BlockStyle(norm=lambda **options: BatchNorm(global_moments=config.model.global_bn, **options))
     inputs = tf.keras.Input((None, None, 3), name="images")
     x = norm_relu(conv(inputs, 6, 3, 1, "stem_conv", style), "stem", "", style)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import tensorflow as tf
 
 from tests.networks import small_networks
 from tf_simclr.cli import session
+from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import run_task
+from tf_simclr.config import build_config, own_images
 from tf_simclr.data.class_order import with_class_order
 from tf_simclr.evaluate import trained
 from tf_simclr.train import build
@@ -73,7 +76,14 @@ def images(tmp_path_factory):
 def command(images, tiny_flags):
     """A run of four steps on the folder, but for its --model_dir."""
     own = [flag for flag in tiny_flags if not flag.startswith(("--dataset", "--train_split", "--eval_split"))]
-    return [*own, "--train_batch_size=6", "--width_multiplier=1", "--dataset=folder", f"--data_dir={images}", "--eval_split=test"]
+    return [
+        *own,
+        "--train_batch_size=6",
+        "--width_multiplier=1",
+        "--dataset=folder",
+        f"--data_dir={images}",
+        "--eval_split=test",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +405,49 @@ def test_a_data_dir_without_a_dataset_is_a_folder(command, tmp_path, without_exp
     code, output, _ = run(*own, f"--model_dir={tmp_path}")
     assert code == 0 and "--data_dir without --dataset: the images of that folder" in output
     assert json.loads((tmp_path / "flags.json").read_text())["dataset"] == "folder"
+
+
+# ---- A folder without training flags ----
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(own_images, "ROWS", [own_images.Row(18, 0.5, 16, 8, 1.0), own_images.Row(1e9, 1.0, 16, 4, 1.0)])
+
+
+def test_settings_follow_from_the_number_of_images_and_can_be_pasted(images, tmp_path, short, without_export):
+    flags = ["--dataset=folder", f"--data_dir={images}", "--eval_split=test", f"--model_dir={tmp_path / 'run'}"]
+    code, output, error = run(*flags)
+    assert code == 0, error
+    [line] = [line for line in output.splitlines() if "no training flag given" in line]
+    assert "settings for a folder of 18 images, as in: python run.py " in line
+    words = shlex.split(line.partition("as in: python run.py ")[2])
+    recorded = json.loads((tmp_path / "run" / "flags.json").read_text())
+    assert recorded["width_multiplier"] == 0.5 and recorded["train_batch_size"] == 8
+    for command in (words, flags):
+        code, output, error = run(*command)
+        assert code == 0 and "resuming from step 3" in output, error
+    assert json.loads((tmp_path / "run" / "flags.json").read_text()) == recorded
+
+
+def test_a_run_keeps_its_settings_when_an_image_is_added(images, tmp_path, short, without_export):
+    folder = Path(shutil.copytree(images, tmp_path / "images"))
+    flags = ["--dataset=folder", f"--data_dir={folder}", "--eval_split=test", f"--model_dir={tmp_path / 'run'}"]
+    assert run(*flags)[0] == 0
+    shutil.copy(folder / "train" / "ant" / "0.png", folder / "train" / "ant" / "9.png")
+    code, output, error = run(*flags)
+    assert code == 0 and "resuming from step 3" in output, error
+
+
+def test_a_run_of_an_older_version_goes_on_with_the_plain_defaults():
+    """It began without training flags, too, when none were chosen for it."""
+    config = build_config({"dataset": "folder", "data_dir": "d"})
+    assert complete_by_images(config, frozenset({"dataset", "data_dir"}), 600, config) == (config, [])
+
+
+def test_one_training_flag_leaves_the_others_at_their_defaults():
+    config = build_config({"dataset": "folder", "data_dir": "d", "resnet_depth": 18})
+    assert complete_by_images(config, frozenset({"resnet_depth"}), 600, None) == (config, [])
 
 
 # ---- Warm-up ----

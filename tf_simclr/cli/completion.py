@@ -6,14 +6,16 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 import tf_simclr
 from tf_simclr.cli import flags
-from tf_simclr.config import FLAGS_FILE, DataConfig, ExperimentConfig, with_warmup_that_ends
-from tf_simclr.config.identity import DEVICE_FLAGS, absolute
+from tf_simclr.config import FLAGS_FILE, DataConfig, ExperimentConfig, build_config, with_warmup_that_ends
+from tf_simclr.config.identity import DEVICE_FLAGS, absolute, differences
+from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
 from tf_simclr.errors import InputError
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
@@ -97,7 +99,11 @@ def with_other_folder(parsed: flags.ParsedFlags, origin: DataConfig) -> flags.Pa
 
 
 def complete_by_images(
-    config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
+    config: ExperimentConfig,
+    given: frozenset[str],
+    num_examples: int,
+    run: ExperimentConfig | None,
+    began_with: int | None = None,
 ) -> tuple[ExperimentConfig, list[str]]:
     """Fills in what depends on the number of images, where it was not given; says what.
 
@@ -106,13 +112,53 @@ def complete_by_images(
         given: names of the flags that were given.
         num_examples: images in the training split.
         run: what the run in the directory was started with; None for a new one.
+        began_with: images that the run was trained on until now; None where that is not known.
 
     Returns:
         the config, and lines that a person should see.
     """
+    config, lines = _for_own_images(config, given, num_examples, run, began_with)
+    config, more = _with_warmup(config, given, num_examples, run)
+    return config, lines + more
+
+
+def _for_own_images(
+    config: ExperimentConfig,
+    given: frozenset[str],
+    num_examples: int,
+    run: ExperimentConfig | None,
+    began_with: int | None,
+) -> tuple[ExperimentConfig, list[str]]:
+    """The settings for a folder of this many images where no training flag says otherwise."""
+    evaluates_run = run is not None and config.runtime.mode == "eval"
+    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or evaluates_run or not has_plain_training_flags(config):
+        return config, []
+    counts = dict.fromkeys((num_examples, began_with or num_examples))
+    chosen = {count: build_config(config.to_flags() | own_images_defaults(count)) for count in counts}
+    if run is not None:
+        # A run goes on with the settings it began with: those for as many images as there were then, or, if an older
+        # version began it, the plain defaults.
+        same = [count for count, candidate in chosen.items() if not differences(run, candidate)]
+        if not same and not differences(run, config):
+            return config, []
+        num_examples = (same or [num_examples])[0]
+    settings = own_images_defaults(num_examples)
+    values = config.to_flags()
+    own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
+    words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
+    command = shlex.join(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    return chosen[num_examples], [
+        f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
+    ]
+
+
+def _with_warmup(
+    config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
+) -> tuple[ExperimentConfig, list[str]]:
+    """A warm-up that ends, where its length was not given."""
     if "warmup_epochs" in given:
         return config, []
-    if run is not None:  # its schedule goes on as it began
+    if run is not None and config.optimizer.warmup_epochs != run.optimizer.warmup_epochs:  # as it began
         optimizer = dataclasses.replace(config.optimizer, warmup_epochs=run.optimizer.warmup_epochs)
         return dataclasses.replace(config, optimizer=optimizer), []
     shorter = with_warmup_that_ends(config, num_examples)

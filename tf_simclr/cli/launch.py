@@ -103,7 +103,8 @@ def open_session(
     data, directory = build_data(config), config.runtime.directory
     overwrite = config.runtime.overwrite
     found = RunDirectory(directory) if overwrite else look_into(directory)
-    config, notes = complete_by_images(config, given, data.train.num_examples, found.config)
+    began_with = found.manifest.images["examples"] if found.manifest is not None else None
+    config, notes = complete_by_images(config, given, data.train.num_examples, found.config, began_with)
     durations = check_run(config, data, strategy, resumes=found.done > 0)
     if config.runtime.mode == "eval":
         require_same_network(found, config)
