@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import shlex
 from pathlib import Path
 
@@ -112,14 +111,6 @@ def test_a_directory_is_named_when_none_is_given():
 def test_eval_needs_a_directory():
     with pytest.raises(InputError, match="model_dir"):
         completion.with_model_dir(build_config({"dataset": "shapes", "mode": "eval"}))
-
-
-def test_changed_flags_are_named():
-    config = build_config({"dataset": "shapes", "temperature": 0.5})
-    recorded = dataclasses.replace(config, loss=dataclasses.replace(config.loss, temperature=0.1)).to_flags()
-    assert completion.changed_flags(config, recorded) == [
-        "--temperature was 0.1 when this run was started and is 0.5 now"
-    ]
 
 
 @pytest.mark.parametrize(

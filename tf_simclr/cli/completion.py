@@ -5,42 +5,170 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
+import shlex
 import time
 from pathlib import Path
+from typing import Any
 
 import tf_simclr
 from tf_simclr.cli import flags
-from tf_simclr.config import FLAGS_FILE, ExperimentConfig
+from tf_simclr.config import FLAGS_FILE, DataConfig, ExperimentConfig, build_config, with_warmup_that_ends
+from tf_simclr.config.identity import DEVICE_FLAGS, absolute, differences
+from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
 from tf_simclr.errors import InputError
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
-# About the machine and not the run: another machine may go on with it, or evaluate it.
-DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")
+FOLDER = "folder"
+ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--dataset=folder)"
+# The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
+_OVERRIDES = (("train_epochs", "train_steps"), ("checkpoint_epochs", "checkpoint_steps"))
 
 
 def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
-    """Fills in the flags of a run without --dataset, from its own directory or from the quickstart; says which.
+    """Fills in the flags that were not given; says where they come from.
+
+    They come from the run in --model_dir for --mode=eval and without --dataset, otherwise without --dataset from the
+    quickstart; --data_dir without --dataset means a folder of images.
 
     Raises:
-        InputError: the quickstart file is not beside the package.
+        InputError: the flags of the run are damaged, or the quickstart file is not beside the package.
     """
-    if parsed.values["dataset"]:
-        return parsed, f"dataset {parsed.values['dataset']}"
-    model_dir = parsed.values["model_dir"]
-    recorded = Path(model_dir, FLAGS_FILE) if model_dir else None
-    if recorded is not None and recorded.is_file():
-        values = json.loads(recorded.read_text())
-        keep_own = ("mode", "model_dir", *DEVICE_FLAGS)
-        values = {name: value for name, value in values.items() if name not in keep_own}
-        return flags.fill_from_values(parsed, values), f"no --dataset given: flags not given come from {recorded}"
+    dataset, evaluating = parsed.values["dataset"], parsed.values["mode"] == "eval"
+    recorded = _recorded(parsed.values["model_dir"]) if evaluating or not dataset else None
+    if recorded is not None:
+        place, values = recorded
+        reason = "" if dataset else "no --dataset given: "
+        return _fill(parsed, values), f"{reason}flags not given come from {place}"
+    if dataset:
+        return parsed, f"dataset {dataset}"
+    if parsed.values["data_dir"]:
+        return _with_values(parsed, dataset=FOLDER), ONLY_DATA_DIR
     if not QUICKSTART.is_file():
         raise InputError(
             f"`dataset` is empty and {QUICKSTART} is not there to supply one. Received: no --dataset. Pass "
             "--dataset=shapes, or another, with its flags"
         )
-    filled = flags.fill_from_file(parsed, str(QUICKSTART), ALL_FLAG_GROUPS)
-    return filled, "no --dataset given: flags not given come from configs/quickstart.cfg"
+    quickstart = flags.parse([f"--flagfile={QUICKSTART}"], ALL_FLAG_GROUPS)
+    values = {name: quickstart.values[name] for name in quickstart.given if name in quickstart.values}
+    return _fill(parsed, values), "no --dataset given: flags not given come from configs/quickstart.cfg"
+
+
+def _recorded(model_dir: str | None) -> tuple[Path, dict[str, Any]] | None:
+    """The flags.json of a run and its values, without those of one command or machine; None where there is none."""
+    place = Path(model_dir, FLAGS_FILE) if model_dir else None
+    if place is None or not place.is_file():
+        return None
+    try:
+        values = json.loads(place.read_text())
+    except ValueError as error:
+        raise InputError(
+            f"{place} is damaged: {error}. Received: model_dir={model_dir}. Restore it from a copy, or pass --dataset "
+            "and the other flags of the run"
+        ) from error
+    keep_own = ("mode", "model_dir", "overwrite", *DEVICE_FLAGS)
+    return place, {name: value for name, value in values.items() if name not in keep_own}
+
+
+def _fill(parsed: flags.ParsedFlags, values: dict[str, Any]) -> flags.ParsedFlags:
+    overridden = {second for first, second in _OVERRIDES if first in parsed.given}
+    return flags.fill_from_values(parsed, {k: v for k, v in values.items() if k not in overridden})
+
+
+def _with_values(parsed: flags.ParsedFlags, **values: Any) -> flags.ParsedFlags:
+    return dataclasses.replace(parsed, values=parsed.values | values)
+
+
+def with_other_folder(parsed: flags.ParsedFlags, origin: DataConfig) -> flags.ParsedFlags:
+    """For an evaluation: --data_dir without --dataset means that folder, unless it is where the run's own images lie.
+
+    Args:
+        parsed: the command.
+        origin: the data of the checkpoint's run.
+    """
+    data_dir = parsed.values["data_dir"]
+    if parsed.values["dataset"] or not data_dir:
+        return parsed
+    prepared = origin.dataset not in ("", "shapes", FOLDER)  # by TensorFlow Datasets, in a folder of its own name
+    if prepared and os.path.isdir(os.path.join(data_dir, re.split("[/:]", origin.dataset)[0])):
+        return parsed
+    if origin.dataset == FOLDER and absolute(data_dir) == absolute(origin.data_dir):
+        return parsed
+    return _with_values(parsed, dataset=FOLDER)
+
+
+def complete_by_images(
+    config: ExperimentConfig,
+    given: frozenset[str],
+    num_examples: int,
+    run: ExperimentConfig | None,
+    began_with: int | None = None,
+) -> tuple[ExperimentConfig, list[str]]:
+    """Fills in what depends on the number of images, where it was not given; says what.
+
+    Args:
+        config: of the command.
+        given: names of the flags that were given.
+        num_examples: images in the training split.
+        run: what the run in the directory was started with; None for a new one.
+        began_with: images that the run was trained on until now; None where that is not known.
+
+    Returns:
+        the config, and lines that a person should see.
+    """
+    config, lines = _for_own_images(config, given, num_examples, run, began_with)
+    config, more = _with_warmup(config, given, num_examples, run)
+    return config, lines + more
+
+
+def _for_own_images(
+    config: ExperimentConfig,
+    given: frozenset[str],
+    num_examples: int,
+    run: ExperimentConfig | None,
+    began_with: int | None,
+) -> tuple[ExperimentConfig, list[str]]:
+    """The settings for a folder of this many images where no training flag says otherwise."""
+    evaluates_run = run is not None and config.runtime.mode == "eval"
+    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or evaluates_run or not has_plain_training_flags(config):
+        return config, []
+    counts = dict.fromkeys((num_examples, began_with or num_examples))
+    chosen = {count: build_config(config.to_flags() | own_images_defaults(count)) for count in counts}
+    if run is not None:
+        # A run goes on with the settings it began with: those for as many images as there were then, or, if an older
+        # version began it, the plain defaults.
+        same = [count for count, candidate in chosen.items() if not differences(run, candidate)]
+        if not same and not differences(run, config):
+            return config, []
+        num_examples = (same or [num_examples])[0]
+    settings = own_images_defaults(num_examples)
+    values = config.to_flags()
+    own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
+    words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
+    command = shlex.join(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    return chosen[num_examples], [
+        f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
+    ]
+
+
+def _with_warmup(
+    config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
+) -> tuple[ExperimentConfig, list[str]]:
+    """A warm-up that ends, where its length was not given."""
+    if "warmup_epochs" in given:
+        return config, []
+    if run is not None and config.optimizer.warmup_epochs != run.optimizer.warmup_epochs:  # as it began
+        optimizer = dataclasses.replace(config.optimizer, warmup_epochs=run.optimizer.warmup_epochs)
+        return dataclasses.replace(config, optimizer=optimizer), []
+    shorter = with_warmup_that_ends(config, num_examples)
+    if shorter == config:
+        return config, []
+    was, now = config.optimizer.warmup_epochs, shorter.optimizer.warmup_epochs
+    return shorter, [
+        f"a warm-up of {was:g} epochs would not end before training does: it takes a tenth of the steps, "
+        f"--warmup_epochs={now:.4g}; pass --warmup_epochs for another"
+    ]
 
 
 def with_model_dir(config: ExperimentConfig, *, shared: bool = False) -> ExperimentConfig:
@@ -67,14 +195,3 @@ def with_model_dir(config: ExperimentConfig, *, shared: bool = False) -> Experim
     name = f"{config.data.dataset.replace('/', '_').replace(':', '_')}-{time.strftime('%Y%m%d-%H%M%S')}"
     runtime = dataclasses.replace(config.runtime, model_dir=os.path.join("runs", name))
     return dataclasses.replace(config, runtime=runtime)
-
-
-def changed_flags(config: ExperimentConfig, recorded: dict[str, object]) -> list[str]:
-    """Lines that name the flags whose value differs from the one a run was started with."""
-    now = config.to_flags()
-    harmless = ("mode", "model_dir", "eval_timeout", "eval_name")
-    return [
-        f"--{name} was {recorded[name]} when this run was started and is {value} now"
-        for name, value in now.items()
-        if name in recorded and recorded[name] != value and name not in harmless
-    ]

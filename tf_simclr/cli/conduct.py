@@ -8,12 +8,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import DEVICE_FLAGS
 from tf_simclr.cli.judge import EXIT_SOME_FAILED, TerminalReporter
 from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
+from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib

@@ -7,6 +7,7 @@ import os
 import time
 
 from tf_simclr.cli import flags
+from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
 from tf_simclr.cli.main import say
 from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
 
@@ -18,7 +19,7 @@ representation. Writes report.json, report.md and confusion matrices to --model_
 are those of the checkpoint's own run. What is done is kept: the same command goes on where it was stopped."""
 PROTOCOLS = flags.Group(ProtocolConfig)
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
-RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile"}))
+RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 # What a judging takes from the checkpoint's run where it is not given: always, and with the run's own pictures.
 _ALWAYS = ("image_size", "data_seed")
@@ -33,14 +34,17 @@ def main(parsed: flags.ParsedFlags) -> int:
     from tf_simclr.evaluate.trained import read_config  # imports TensorFlow, which takes seconds
 
     origin, prefix = read_config(protocols.checkpoint)
-    own = not parsed.values["dataset"]
     recorded = origin.to_flags()
+    parsed = with_other_folder(parsed, origin.data)
+    own = not parsed.values["dataset"]
     names = _ALWAYS + _OWN_PICTURES * own
     parsed = flags.fill_from_values(parsed, {name: recorded[name] for name in names})
     data, runtime = DATA.build(parsed.values), RUNTIME.build(parsed.values)
     runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
     for part in (data, runtime):
         part.validate()
+    if data.dataset == FOLDER and "dataset" not in parsed.given and not own:
+        say(f"note: {ONLY_DATA_DIR}")
     if own:
         say(f"no --dataset given: the pictures are those of the checkpoint's run, {data.dataset}")
     from tf_simclr.cli import judge

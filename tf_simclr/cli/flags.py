@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from absl import flags
 
+from tf_simclr.config.option import paths_of
 from tf_simclr.errors import InputError
 
 # Flags of the authors' older recipes: accepted, without effect.
@@ -106,18 +108,26 @@ def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
         raise InputError(f"flags are written --name=value. Received: {' '.join(rest)}. --help lists all flags")
     given = frozenset(name for name in parser if parser[name].present)
     values = {name: parser[name].value for name in parser if name not in (*IGNORED_FLAGS, "flagfile")}
+    for name in paths_of(*(group.config for group in groups)) & set(values):
+        values[name] = expanded(name, values[name])
     return ParsedFlags(values, given, tuple(name for name in IGNORED_FLAGS if name in given))
 
 
-def fill_from_file(parsed: ParsedFlags, path: str, groups: Sequence[Group]) -> ParsedFlags:
-    """Takes from a flag file the value of every flag that was not given.
+def expanded(name: str, path: str | None) -> str | None:
+    """A path with ~ and ~user at its beginning replaced: a shell does not do it behind the = of a flag.
 
     Raises:
-        InputError: the file is missing or holds something wrong.
+        InputError: there is no such user.
     """
-    other = parse([f"--flagfile={path}"], groups)
-    taken = {name: other.values[name] for name in other.given - parsed.given if name in other.values}
-    return fill_from_values(parsed, taken)
+    if path is None or not path.startswith("~"):
+        return path
+    whole = os.path.expanduser(path)
+    if whole == path:
+        raise InputError(
+            f"`{name}` begins with ~, and there is no such home directory. Received: {name}={path}. Write the whole "
+            f"path, or ./{path} for a file of that name"
+        )
+    return whole
 
 
 def fill_from_values(parsed: ParsedFlags, values: dict[str, Any]) -> ParsedFlags:

@@ -12,19 +12,20 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import changed_flags
+from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
-from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
+from tf_simclr.config import Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
 from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
-from tf_simclr.files import read_json, write_json
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import Data, build_data
 from tf_simclr.train.choice import Choice, Worker
+from tf_simclr.train.classes import in_order_of
+from tf_simclr.train.directory import RunDirectory, begin_run, look_into, require_same_network, require_same_run
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.micro_batch import describe_micro_batches
 from tf_simclr.train.step_checks import check_step
@@ -40,19 +41,23 @@ LOST_WORKER = (
 EXIT_WORKER_LOST = 75  # "try again" among the codes of sysexits.h
 
 
-def run(config: ExperimentConfig) -> int:
+def run(config: ExperimentConfig, given: frozenset[str]) -> int:
     """Runs the mode of a config; returns the exit code.
+
+    Args:
+        config: the experiment.
+        given: names of the flags that were given, and not filled in.
 
     Raises:
         InputError: what a person can mend, before any long work starts.
     """
     choice = choose_strategy(config.runtime)
     if choice.worker.count == 1:
-        return run_worker(config, choice, None)
+        return run_worker(config, given, choice, None)
     announce(config, choice.worker)
     with tempfile.TemporaryDirectory(prefix="tf_simclr_worker_") as scratch:
         try:
-            return run_worker(config, choice, None if choice.worker.chief else scratch)
+            return run_worker(config, given, choice, None if choice.worker.chief else scratch)
         except LOST_WORKER as error:
             print(
                 f"error: worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
@@ -63,25 +68,61 @@ def run(config: ExperimentConfig) -> int:
             return EXIT_WORKER_LOST
 
 
-def run_worker(config: ExperimentConfig, choice: Choice, scratch: str | None) -> int:
-    """Runs the mode as one of the workers, or as the only process; `scratch` as in Session."""
+def run_worker(config: ExperimentConfig, given: frozenset[str], choice: Choice, scratch: str | None) -> int:
+    """Runs the mode as one of the workers, or as the only process; `given` as in `run`, `scratch` as in Session."""
     began = time.monotonic()
     strategy, chosen = build_strategy(config.runtime, choice)
-    data = build_data(config)
-    durations, workers = check_run(config, data, strategy), Workers(choice.worker, strategy)
-    online = plan_online(config, data.train, data.evaluation)
-    session = Session(config, data, durations, strategy, StopRequest(), workers, scratch, online)
-    for line in [f"TensorFlow {tf.__version__} on {chosen}", *describe(session)]:
+    session, notes = open_session(config, given, Workers(choice.worker, strategy), strategy, scratch)
+    for line in [f"TensorFlow {tf.__version__} on {chosen}", *describe(session), *(f"note: {note}" for note in notes)]:
         session.say(line)
     if config.runtime.mode == "eval":
         return follow(session)
-    if choice.worker.chief:
-        record_flags(config)
     with session.stop.watch(), named_pictures():
         code = train_mode(session)
-        workers.wait_for_all()
+        session.workers.wait_for_all()
     session.say(f"{'stopped' if code else 'done'} after {time.monotonic() - began:.0f} s")
     return code
+
+
+def open_session(
+    config: ExperimentConfig,
+    given: frozenset[str],
+    workers: Workers,
+    strategy: tf.distribute.Strategy,
+    scratch: str | None,
+) -> tuple[Session, list[str]]:
+    """Opens the data, looks into the run's directory, and checks all that can be checked; writes nothing.
+
+    Returns:
+        the session, and what a person should be shown of it.
+
+    Raises:
+        InputError: the command cannot work, or would make another run of the one in the directory.
+    """
+    data, directory = build_data(config), config.runtime.directory
+    overwrite = config.runtime.overwrite
+    found = RunDirectory(directory) if overwrite else look_into(directory)
+    began_with = found.manifest.images["examples"] if found.manifest is not None else None
+    config, notes = complete_by_images(config, given, data.train.num_examples, found.config, began_with)
+    durations = check_run(config, data, strategy, resumes=found.done > 0)
+    if config.runtime.mode == "eval":
+        require_same_network(found, config)
+    else:
+        notes += require_same_run(found, config, data.train, durations)
+        if found.done:
+            names = None if found.manifest is None else found.manifest.class_names
+            data, more = in_order_of(names, config, data, directory)
+            notes += more
+
+    def begin() -> None:
+        kept = begin_run(config, overwrite=overwrite)
+        if kept is not None:
+            say(f"note: what was in {directory} is kept in {kept}")
+
+    online = plan_online(config, data.train, data.evaluation)
+    chief = scratch is None
+    stop = StopRequest()
+    return Session(config, data, durations, strategy, stop, workers, scratch, online, begin if chief else None), notes
 
 
 def build_own_strategy(runtime: RuntimeConfig, what: str) -> tuple[tf.distribute.Strategy, str]:
@@ -130,8 +171,16 @@ def named_pictures() -> Iterator[None]:
         raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The same command then goes on") from error
 
 
-def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy) -> Durations:
+def check_run(
+    config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy, *, resumes: bool = False
+) -> Durations:
     """Everything that can be known to fail before the work starts.
+
+    Args:
+        config: the experiment.
+        data: its splits.
+        strategy: its devices.
+        resumes: whether the run has a checkpoint of its own, and needs none to begin with.
 
     Raises:
         InputError: with the flag to change.
@@ -142,9 +191,29 @@ def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Stra
     per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
     if data.evaluation is not None and data.evaluation.labelled:
         require_comparable_classes(data.train, data.evaluation)
-    if config.train.train_mode == "finetune" and config.train.checkpoint:
+    if config.train.train_mode == "finetune" and config.train.checkpoint and not resumes:
         checkpoints.resolve(config.train.checkpoint)
+    if config.runtime.overwrite:
+        require_apart(config)
     return durations
+
+
+def require_apart(config: ExperimentConfig) -> None:
+    """Raises InputError where --overwrite would rename what the run itself needs under its old name."""
+    directory = config.runtime.directory
+    needed = {"checkpoint": config.train.checkpoint, "data_dir": config.data.data_dir, "working directory": os.getcwd()}
+    for name, path in needed.items():
+        if path and is_within(path, directory):
+            raise InputError(
+                f"`overwrite` renames the directory, which must hold nothing that the new run needs. Received: {name}="
+                f"{path}, model_dir={directory}. Pass another --model_dir"
+            )
+
+
+def is_within(path: str, directory: str) -> bool:
+    """Whether a local path lies below a directory, links followed."""
+    root = os.path.realpath(directory)
+    return "://" not in directory and os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
 def describe(session: Session) -> list[str]:
@@ -186,12 +255,3 @@ def describe_loss(loss: LossConfig, batch: int) -> str:
     }[loss.loss]
     name = "contrastive loss" if loss.loss == "nt_xent" else f"contrastive loss ({loss.loss})"
     return f"{name} at chance: {chance}"
-
-
-def record_flags(config: ExperimentConfig) -> None:
-    """Writes flags.json; where there is one already, names what changed since."""
-    tf.io.gfile.makedirs(config.runtime.directory)
-    path = os.path.join(config.runtime.directory, FLAGS_FILE)
-    for line in changed_flags(config, read_json(path) or {}):
-        say(f"note: {line}")
-    write_json(path, config.to_flags())

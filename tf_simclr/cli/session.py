@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
@@ -13,6 +13,7 @@ from tf_simclr.cli.main import say
 from tf_simclr.cli.online import Watch
 from tf_simclr.cli.progress import build_progress
 from tf_simclr.config import Durations, ExperimentConfig
+from tf_simclr.config.identity import recorded_flags
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
@@ -23,8 +24,10 @@ from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.train.build import Data, Say, build_trainer
+from tf_simclr.train.classes import in_order_of
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
+from tf_simclr.train.manifest import class_names_of
 from tf_simclr.train.run import Outcome, train
 from tf_simclr.train.summaries import SummaryWriter
 from tf_simclr.train.workers import Workers
@@ -46,6 +49,7 @@ class Session:
         workers: the processes that train together.
         scratch: where a worker that is not the chief writes what only the chief keeps; None on the chief.
         online: what is evaluated while pretraining; None for nothing.
+        begin: makes the run's directory, as `train.run.train` calls it; None where another worker does.
     """
 
     config: ExperimentConfig
@@ -56,6 +60,7 @@ class Session:
     workers: Workers
     scratch: str | None = None
     online: OnlinePlan | None = None
+    begin: Callable[[], object] | None = None
 
     @property
     def say(self) -> Say:
@@ -117,7 +122,7 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
         step=outcome.step,
         dataset=config.data.dataset,
         class_names=session.data.train.class_names,
-        config=config.to_flags(),
+        config=recorded_flags(config),
         metrics=metrics,
     )
     directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
@@ -172,6 +177,9 @@ def run_training(
         workers=session.workers,
         scratch=scratch,
         build_on_due=None if watch is None else lambda model: watch.on_due(model, observer),
+        begin=session.begin if directory == session.directory else None,
+        # What is evaluated beside the run lies in a directory that is new when the run's is.
+        fresh=session.config.runtime.overwrite and directory == session.directory,
     )
 
 
@@ -236,16 +244,27 @@ def follow(session: Session) -> int:
         )
     with session.strategy.scope():
         trainer = build_trainer(config, durations, session.data.train.num_classes)
+    ordered = session
+
+    def match_classes(prefix: str) -> None:
+        nonlocal ordered
+        data, notes = in_order_of(class_names_of(prefix), config, session.data, session.directory)
+        for note in notes if ordered is session else []:
+            say(f"note: {note}")
+        ordered = replace(session, data=data)
+
     steps = follow_checkpoints(
         session.directory,
         trainer.model.named_variables(),
         last_step=durations.train_steps,
         timeout=config.evaluation.eval_timeout,
         say=say,
+        check=match_classes,
     )
     metrics: dict[str, float] = {}
     for step in steps:
-        metrics = evaluate_classifier(config, trainer, source, session.strategy)
+        assert ordered.eval_source is not None
+        metrics = evaluate_classifier(config, trainer, ordered.eval_source, session.strategy)
         report(session, step, metrics)
-    export(session, Outcome(trainer, durations.train_steps, finished=True), metrics)
+    export(ordered, Outcome(trainer, durations.train_steps, finished=True), metrics)
     return 0

@@ -7,7 +7,8 @@ import os
 import shlex
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ALL_FLAG_GROUPS
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, FOLDER, ONLY_DATA_DIR
+from tf_simclr.cli.main import say
 from tf_simclr.config import StudyConfig
 from tf_simclr.errors import InputError
 
@@ -18,7 +19,7 @@ in --model_dir, and writes there index.html, pictures, numbers.csv and numbers.j
 was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
 STUDY = flags.Group(StudyConfig)
 # Of a training, without what a study decides by itself.
-_OWN = frozenset({"mode", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
+_OWN = frozenset({"mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
 TRAINING = tuple(
     flags.Group(group.config, _OWN & {field.name for field in dataclasses.fields(group.config)})
     for group in ALL_FLAG_GROUPS
@@ -30,6 +31,9 @@ def main(parsed: flags.ParsedFlags) -> int:
     """Runs the task; returns the exit code."""
     config = STUDY.build(parsed.values)
     config.validate()
+    if parsed.values["data_dir"] and not parsed.values["dataset"]:
+        say(f"note: {ONLY_DATA_DIR}")
+        parsed = dataclasses.replace(parsed, values=parsed.values | {"dataset": FOLDER})
     dataset = dataset_of(config, parsed.values["dataset"])
     directory = parsed.values["model_dir"] or default_directory(config, dataset)
     given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}

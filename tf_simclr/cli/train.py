@@ -31,4 +31,4 @@ def main(parsed: flags.ParsedFlags) -> int:
             say(f"note: --{name} is accepted for older recipes and has no effect")
     from tf_simclr.cli import launch  # imports TensorFlow, which takes seconds: not before the first line
 
-    return launch.run(config)
+    return launch.run(config, parsed.given)

@@ -11,7 +11,7 @@ from tf_simclr.config.augmentation import (
     read_augmentation,
 )
 from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, takes_central_crop
-from tf_simclr.config.durations import Durations, resolve_durations
+from tf_simclr.config.durations import Durations, resolve_durations, with_warmup_that_ends
 from tf_simclr.config.experiment import (
     CARD_FILE,
     FLAGS_FILE,
@@ -75,4 +75,5 @@ __all__ = [
     "read_labelled_training",
     "resolve_durations",
     "takes_central_crop",
+    "with_warmup_that_ends",
 ]

@@ -26,7 +26,11 @@ class DataConfig:
         "cifar10, imagenet2012 or name/config. Empty (our default; the authors': imagenet2012) means: "
         "configs/quickstart.cfg supplies every flag that was not given.",
     )
-    data_dir: str | None = option(None, "Folder of pictures for --dataset=folder; TFDS data directory otherwise.")
+    data_dir: str | None = option(
+        None,
+        "Folder of images for --dataset=folder, and without --dataset; TFDS data directory otherwise.",
+        path=True,
+    )
     train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.")
     eval_split: str = option("validation", "Split to evaluate on.")
     image_size: int = option(224, "Side of the square pictures the encoder sees, in pixels.")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tf_simclr.config.experiment import ExperimentConfig
 from tf_simclr.errors import InputError
+
+# A warm-up that nobody gave a length, and that would outlast training, takes one step of so many.
+WARMUP_PART = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,31 @@ class Durations:
         return bool(every) and step > 0 and (step % every == 0 or step >= self.train_steps)
 
 
+def train_steps_of(config: ExperimentConfig, num_examples: int) -> int:
+    """Steps of a run: --train_steps, or N * epochs // batch + 1 as the authors have it."""
+    train = config.train
+    return train.train_steps or int(num_examples * train.train_epochs // config.data.train_batch_size) + 1
+
+
+def warmup_steps_of(config: ExperimentConfig, num_examples: int) -> int:
+    """Steps of the warm-up, rounded."""
+    return round(config.optimizer.warmup_epochs * num_examples / config.data.train_batch_size)
+
+
+def with_warmup_that_ends(config: ExperimentConfig, num_examples: int) -> ExperimentConfig:
+    """The config with a warm-up of a tenth of the steps where its own would not end before training does.
+
+    Args:
+        config: of a command without --warmup_epochs.
+        num_examples: images in the training split, at least 1.
+    """
+    steps = train_steps_of(config, num_examples)
+    if warmup_steps_of(config, num_examples) < steps:
+        return config
+    epochs = steps // WARMUP_PART * config.data.train_batch_size / num_examples
+    return replace(config, optimizer=replace(config.optimizer, warmup_epochs=epochs))
+
+
 def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
     """Turns epochs into steps (the authors' formulas: N * epochs // batch + 1, warm-up rounded).
 
@@ -51,13 +79,11 @@ def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
             f"`train_batch_size` must be at most the {num_examples} pictures of the training split. "
             f"Received: train_batch_size={batch}. Pass a smaller batch or more pictures"
         )
-    train, optimizer = config.train, config.optimizer
-    train_steps = train.train_steps or int(num_examples * train.train_epochs // batch) + 1
-    warmup_steps = round(optimizer.warmup_epochs * num_examples / batch)
+    train_steps, warmup_steps = train_steps_of(config, num_examples), warmup_steps_of(config, num_examples)
     if warmup_steps >= train_steps:
         raise InputError(
             f"`warmup_epochs` must end before training does, or the learning rate never decays. Received: "
-            f"warmup_epochs={optimizer.warmup_epochs:g} ({warmup_steps} steps) with {train_steps} training "
+            f"warmup_epochs={config.optimizer.warmup_epochs:g} ({warmup_steps} steps) with {train_steps} training "
             "steps. Pass a smaller --warmup_epochs or train longer"
         )
     steps_per_epoch = max(1, round(num_examples / batch))

@@ -11,9 +11,22 @@ from tf_simclr.errors import InputError
 _Item = TypeVar("_Item")
 
 
-def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
-    """A config field that is also a command-line flag."""
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None, *, path: bool = False) -> Any:
+    """A config field that is also a command-line flag.
+
+    Args:
+        default: its value where none is given.
+        help_text: for --help and the documentation.
+        choices: the only values; None for any.
+        path: whether the value is a path, in which the command line expands ~.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices, "path": path})
+
+
+def paths_of(*parts: type) -> frozenset[str]:
+    """The names of the fields of some config dataclasses that are paths."""
+    fields = (field for part in parts for field in dataclasses.fields(part))
+    return frozenset(field.name for field in fields if field.metadata["path"])
 
 
 def listed(flag: str, text: str, read: Callable[[str], _Item]) -> tuple[_Item, ...]:

@@ -78,6 +78,7 @@ class ProtocolConfig:
     checkpoint: str | None = option(
         None,
         "What to judge: a run's directory (its newest checkpoint), a checkpoint's prefix, or an exported SavedModel.",
+        path=True,
     )
     protocols: str = option(
         "health,knn,linear_cached,logreg,untrained",
@@ -127,7 +128,9 @@ class ProtocolConfig:
         "", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3."
     )
     grid_steps: int = option(20000, "Steps of each run of finetune_grid.")
-    feature_dir: str | None = option(None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.")
+    feature_dir: str | None = option(
+        None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.", path=True
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -16,7 +16,12 @@ class RuntimeConfig:
     """Where the run lives and what it runs on."""
 
     mode: str = option("train", "What run.py does.", ("train", "eval", "train_then_eval"))
-    model_dir: str | None = option(None, "Directory of the run; omitted: runs/<dataset>-<date>-<time>.")
+    model_dir: str | None = option(None, "Directory of the run; omitted: runs/<dataset>-<date>-<time>.", path=True)
+    overwrite: bool = option(
+        False,
+        "Start a new run in --model_dir. What is there now is kept: the directory is renamed to "
+        "<model_dir>.replaced-<date>-<time>.",
+    )
     seed: int = option(0, "Seed of weights, shuffling and every augmentation.")
     precision: str = option(
         "float32",
@@ -61,6 +66,11 @@ class RuntimeConfig:
         require_choice("precision", self.precision, PRECISIONS)
         require_choice("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
         require_range("cpu_devices", self.cpu_devices, at_least=0)
+        if self.overwrite and self.mode == "eval":
+            raise InputError(
+                "`overwrite` starts a new run, and mode eval evaluates the one that is there. Received: "
+                "overwrite=True, mode=eval. Leave one of them out"
+            )
         if self.tpu_request is not None and self.strategy not in ("auto", "tpu"):
             name, value = self.tpu_request
             raise InputError(

@@ -26,7 +26,10 @@ class OptimizerConfig:
     learning_rate_scaling: str = option(
         "linear", "linear: base x batch / 256; sqrt: base x sqrt(batch).", ("linear", "sqrt")
     )
-    warmup_epochs: float = option(10.0, "Epochs of linear warm-up.")
+    warmup_epochs: float = option(
+        10.0,
+        "Epochs of linear warm-up. Where it is not given and training is shorter than that: a tenth of the steps.",
+    )
     weight_decay: float = option(1e-6, "Weight decay.")
     momentum: float = option(0.9, "Momentum of lars and momentum.")
 
@@ -73,6 +76,7 @@ class TrainConfig:
     checkpoint: str | None = option(
         None,
         "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, or an exported SavedModel.",
+        path=True,
     )
     fine_tune_after_block: int = option(
         -1,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-
-import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.errors import InputError
 from tf_simclr.train import checkpoints
+from tf_simclr.train.checkpoint_files import newest_in
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -21,6 +21,7 @@ def follow_checkpoints(
     last_step: int,
     timeout: float,
     say: Callable[[str], None],
+    check: Callable[[str], None],
 ) -> Iterator[int]:
     """Reads each new checkpoint into the variables and yields its step, until the run's last one.
 
@@ -30,6 +31,7 @@ def follow_checkpoints(
         last_step: step at which the run ends.
         timeout: seconds to wait for the next checkpoint.
         say: told what is waited for, and of checkpoints that were removed before they could be read.
+        check: called with each checkpoint before its values are read; what it raises ends the waiting.
 
     Raises:
         InputError: no new checkpoint in time, or one of another model.
@@ -37,9 +39,10 @@ def follow_checkpoints(
     raw = {path: compat.raw_variable(v) for path, v in variables.items()}
     say(f"waiting for checkpoints up to step {last_step} in {directory}")
     newest = "none"
-    for prefix in tf.train.checkpoints_iterator(directory, SECONDS_BETWEEN_LOOKS, timeout):
+    for prefix in _new_checkpoints(directory, timeout):
         newest, step = prefix, checkpoints.step_of(prefix)
         try:
+            check(prefix)
             checkpoints.check_matches(prefix, raw, checkpoints.shapes_in(prefix))
             checkpoints.read_into(prefix, raw)
         except checkpoints.UnreadableError as error:  # the training run may have removed it meanwhile
@@ -53,3 +56,17 @@ def follow_checkpoints(
         f"eval_timeout={timeout:g} s; newest checkpoint: {newest}. Start the training run, or pass its --train_epochs "
         "or --train_steps, or a longer --eval_timeout"
     )
+
+
+def _new_checkpoints(directory: str, timeout: float) -> Iterator[str]:
+    """Each checkpoint that is the newest when one looks, until none comes for `timeout` seconds."""
+    last, since = None, time.monotonic()
+    while True:
+        newest = newest_in(directory)
+        if newest is not None and newest != last:
+            yield newest
+            last, since = newest, time.monotonic()
+        elif time.monotonic() - since >= timeout:
+            return
+        else:
+            time.sleep(min(SECONDS_BETWEEN_LOOKS, timeout))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from tf_simclr.config import (
     resolve_durations,
 )
 from tf_simclr.data.chosen_list import write_chosen
+from tf_simclr.data.label_table import Subset
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
@@ -136,8 +138,16 @@ def training_config(judging: Judging, training: Training, directory: str) -> Exp
     return config
 
 
-def trained_model(judging: Judging, training: Training, directory: str) -> tuple[SimCLRModel, dict[str, Any]]:
+def trained_model(
+    judging: Judging, training: Training, directory: str, begin: Callable[[], object] | None = None
+) -> tuple[SimCLRModel, dict[str, Any]]:
     """Trains to the end, or goes on where an earlier try in the directory was stopped.
+
+    Args:
+        judging: what is evaluated.
+        training: what is trained.
+        directory: of its checkpoints.
+        begin: called once before anything is written there.
 
     Returns:
         the model, and what was done, for a cell's details.
@@ -159,6 +169,7 @@ def trained_model(judging: Judging, training: Training, directory: str) -> tuple
             say=judging.reporter.say,
             stop=judging.stop,
             workers=Workers(Worker(), judging.strategy),
+            begin=begin,
         )
     if not outcome.finished:
         raise StoppedError
@@ -208,7 +219,8 @@ def with_labels(judging: Judging, protocol: LabelledTraining, *, seed: int, dire
 
     The list of the chosen examples is written beside the checkpoints, as chosen.json.
     """
-    source = labelled_part(judging, protocol, seed, directory)
+    subset = labelled_part(judging, protocol, seed)
+    source = judging.splits.train if subset is None else subset.source
     settings = judging.protocols
     share = source.num_examples / judging.splits.train.num_examples
     training = Training(
@@ -227,15 +239,18 @@ def with_labels(judging: Judging, protocol: LabelledTraining, *, seed: int, dire
             warmup=SUPERVISED_WARMUP,
             pretrained=False,
         )
-    model, done = trained_model(judging, training, directory)
+
+    def write_list() -> None:
+        if subset is not None:
+            tf.io.gfile.makedirs(directory)
+            write_chosen(os.path.join(directory, "chosen.json"), subset)
+
+    model, done = trained_model(judging, training, directory, write_list)
     return judged_on(judging, model, judging.splits.test, done)
 
 
-def labelled_part(judging: Judging, protocol: LabelledTraining, seed: int, directory: str) -> ImageSource:
-    """The pictures whose labels a protocol may use."""
+def labelled_part(judging: Judging, protocol: LabelledTraining, seed: int) -> Subset | None:
+    """The examples whose labels a protocol may use; None for all of them."""
     if protocol.whole:
-        return judging.splits.train
-    subset = class_balanced(judging.splits.train, fraction=protocol.fraction, per_class=protocol.per_class, seed=seed)
-    tf.io.gfile.makedirs(directory)
-    write_chosen(os.path.join(directory, "chosen.json"), subset)
-    return subset.source
+        return None
+    return class_balanced(judging.splits.train, fraction=protocol.fraction, per_class=protocol.per_class, seed=seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import (
-    FLAGS_FILE,
     Durations,
     ExperimentConfig,
     build_config,
@@ -27,7 +25,6 @@ from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import LinearClassifier, standardise, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.whole_network import StoppedError
-from tf_simclr.files import write_json
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.recorder import Recorder
@@ -36,6 +33,7 @@ from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
 from tf_simclr.studies.transformations import predict_transformation
 from tf_simclr.train.choice import Worker
+from tf_simclr.train.directory import begin_run
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
 from tf_simclr.train.run import train
@@ -108,8 +106,6 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     config = cell_config(bench.flags, cell, seed, directory)
     durations = durations_of(config, cell, bench.splits.train.num_examples)
-    tf.io.gfile.makedirs(directory)
-    write_json(os.path.join(directory, FLAGS_FILE), config.to_flags())  # so that a run that is kept can be judged
     recorder = Recorder(directory)
     model = _trained(bench, config, durations, recorder, cell, directory)
     curves = {}
@@ -171,6 +167,7 @@ def _trained(
             stop=bench.stop,
             workers=Workers(Worker(), bench.strategy),
             build_on_due=None if online is None else measure_online,
+            begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
         )
     if not outcome.finished:
         raise StoppedError

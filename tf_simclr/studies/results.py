@@ -66,7 +66,9 @@ def read_result(directory: str, cell: str, seed: int) -> CellResult | None:
 
 def write_result(directory: str, result: CellResult) -> None:
     """Keeps a result, whole or not at all."""
-    write_json(os.path.join(directory, CELLS_DIRECTORY, file_name(result.cell, result.seed)), asdict(result))
+    place = os.path.join(directory, CELLS_DIRECTORY)
+    tf.io.gfile.makedirs(place)
+    write_json(os.path.join(place, file_name(result.cell, result.seed)), asdict(result))
 
 
 class Results:
@@ -134,10 +136,14 @@ def read_results(directory: str, cells: Iterable[str]) -> Results:
     Raises:
         InputError: a file that cannot be read.
     """
+    place = os.path.join(directory, CELLS_DIRECTORY)
+    # Names are compared and not matched: a pattern would take brackets in the directory's name for its own.
+    names = sorted(tf.io.gfile.listdir(place)) if tf.io.gfile.isdir(place) else []
     found = []
     for cell in cells:
-        for path in tf.io.gfile.glob(os.path.join(directory, CELLS_DIRECTORY, file_name(cell, "*"))):
-            seed = path.rsplit("-seed", 1)[1].removesuffix(".json")
+        head, tail = file_name(cell, "*").split("*")
+        for name in names:
+            seed = name[len(head) : -len(tail)] if name.startswith(head) and name.endswith(tail) else ""
             result = read_result(directory, cell, int(seed)) if seed.isdigit() else None
             if result is not None:
                 found.append(result)

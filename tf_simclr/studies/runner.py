@@ -19,7 +19,7 @@ from tf_simclr.evaluate.judging import Splits
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.files import read_json, write_json
 from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
-from tf_simclr.studies.results import CELLS_DIRECTORY, CellResult, file_name, read_result, write_result
+from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
 from tf_simclr.train.strategy import per_replica_batch
 
@@ -97,8 +97,8 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> Non
             f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: "
             f"model_dir={directory}, where there is nothing. Pass the --model_dir of the cells, or leave out --report"
         )
-    tf.io.gfile.makedirs(os.path.join(directory, CELLS_DIRECTORY))
     if found is None:
+        tf.io.gfile.makedirs(directory)
         write_json(path, dict(wanted))
         return
     differences = list(_differences(found, wanted))

@@ -17,11 +17,12 @@ import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.errors import InputError
+from tf_simclr.train.checkpoint_files import PREFIX, listed_in_state, prefixes_in, readable, remove, write_state
 
-PREFIX = "ckpt"
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 # What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
 _KEYS = ("variables/{}/.ATTRIBUTES/VARIABLE_VALUE", "named_variables/{}/.ATTRIBUTES/VARIABLE_VALUE")
+_MANIFEST_KEY = "manifest/.ATTRIBUTES/py_state"
 _SHOWN = 8
 
 
@@ -33,7 +34,8 @@ class UnreadableError(InputError):
 def _reader_of(prefix: str) -> Iterator[Any]:
     """TensorFlow's reader; whatever it meets in a damaged file becomes an UnreadableError."""
     try:
-        yield tf.train.load_checkpoint(prefix)
+        with readable(prefix) as name:
+            yield tf.train.load_checkpoint(name)
     except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UnreadableError(
@@ -53,17 +55,6 @@ def _path_of(key: str) -> str | None:
 def _key_of_each_path(reader: Any) -> dict[str, str]:
     keys = reader.get_variable_to_shape_map()
     return {path: key for key in keys if (path := _path_of(key)) is not None}
-
-
-def prefixes_in(directory: str) -> list[str]:
-    """The checkpoints in a directory, by step, whether or not TensorFlow's state file lists them."""
-    found = [name[: -len(".index")] for name in tf.io.gfile.glob(os.path.join(directory, f"{PREFIX}-*.index"))]
-    return sorted((prefix for prefix in found if prefix.rpartition("-")[2].isdigit()), key=step_of)
-
-
-def _listed_in_state(directory: str) -> list[str]:
-    state = tf.train.get_checkpoint_state(directory)
-    return list(state.all_model_checkpoint_paths) if state is not None else []
 
 
 def resolve(path: str) -> str:
@@ -96,6 +87,16 @@ def step_of(prefix: str) -> int:
     if not number.isdigit():
         raise InputError(f"a checkpoint's name must end in its step, as {PREFIX}-1000. Received: {prefix}. Rename it")
     return int(number)
+
+
+def read_text(prefix: str) -> str | None:
+    """The text that a checkpoint holds beside its variables; None where it was written without.
+
+    Raises:
+        UnreadableError: the files are damaged or gone.
+    """
+    with _reader_of(prefix) as reader:
+        return reader.get_tensor(_MANIFEST_KEY).decode() if reader.has_tensor(_MANIFEST_KEY) else None
 
 
 def shapes_in(prefix: str) -> dict[str, tuple[int, ...]]:
@@ -177,16 +178,34 @@ def _assign(variables: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         variable.assign(values[path])
 
 
+class _Text(tf.train.experimental.PythonState):
+    """A text that is saved with the variables; other readers of the checkpoint pass over it."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self._text = text
+
+    def serialize(self) -> str:
+        """What is saved."""
+        return self._text
+
+    def deserialize(self, string_value: bytes) -> None:
+        """Nothing: `read_text` reads it."""
+
+
 class CheckpointStore:
     """The checkpoints of one run: named variables in, the newest `keep_max` files kept.
 
     With several workers each has a store of its own, and all of them save and restore together: reading a distributed
-    variable may need every worker. What stays is the chief's; the other workers read that and write elsewhere.
+    variable may need every worker. What stays is the chief's; the other workers read that and write elsewhere. Nothing
+    is written before a checkpoint was restored, or the first one is saved.
 
     Args:
         directory: where they are read, and written.
         variables: path -> variable, everything a resumed run needs; Keras or TensorFlow variables.
         keep_max: newest ones to keep.
+        manifest: a text that every checkpoint holds beside the variables; see `read_text`.
+        fresh: whether to leave alone what is in the directory now: a new run is about to take its place.
         scratch: where a worker that is not the chief writes instead; None on the chief.
         from_chief: the chief's number, on every worker.
     """
@@ -197,28 +216,31 @@ class CheckpointStore:
         variables: Mapping[str, Any],
         keep_max: int,
         *,
+        manifest: str = "",
+        fresh: bool = False,
         scratch: str | None = None,
         from_chief: Callable[[int], int] = int,
     ):
         self._variables = {path: compat.raw_variable(v) for path, v in variables.items()}
         self._chief, self._from_chief, self._directory = scratch is None, from_chief, directory
-        self._complete = _listed_in_state(directory)
-        self._found = prefixes_in(directory)
-        if self._chief and {os.path.basename(p) for p in self._found} != {os.path.basename(p) for p in self._complete}:
-            # A kill between writing a checkpoint and listing it leaves one that would never be used, nor removed.
-            newest = self._found[-1] if self._found else ""
-            # A copy: the call makes relative paths of its argument's.
-            tf.compat.v1.train.update_checkpoint_state(directory, newest, list(self._found))
-        self._manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(variables=dict(self._variables)),
-            scratch or directory,
-            max_to_keep=1 if scratch else keep_max,
-            checkpoint_name=PREFIX,
-        )
+        self._target, self._keep_max = scratch or directory, 1 if scratch else keep_max
+        self._complete = [] if fresh else listed_in_state(directory)
+        self._found = [] if fresh else prefixes_in(directory)
+        self._kept = [] if scratch else list(self._found)
+        parts = {"manifest": _Text(manifest)} if manifest else {}
+        self._checkpoint = tf.train.Checkpoint(variables=dict(self._variables), **parts)
 
     def save(self, step: int) -> str:
         """Writes a checkpoint of a step; returns its prefix."""
-        return self._manager.save(checkpoint_number=step)
+        tf.io.gfile.makedirs(self._target)
+        prefix = os.path.join(self._target, f"{PREFIX}-{step}")
+        self._checkpoint.write(prefix)
+        self._kept = [*(kept for kept in self._kept if kept != prefix), prefix]
+        surplus, self._kept = self._kept[: -self._keep_max], self._kept[-self._keep_max :]
+        write_state(self._target, self._kept)
+        for old in surplus:
+            remove(old)
+        return prefix
 
     def restore_latest(self, warn: Callable[[str], None]) -> int | None:
         """Reads the newest checkpoint that can be read, and returns its step; None without any.
@@ -233,6 +255,9 @@ class CheckpointStore:
         if step < 0:
             return None
         _assign(self._variables, values if self._chief else self._read_as_the_chief(step))
+        if self._chief and set(self._found) != set(self._complete):
+            # A kill between writing a checkpoint and listing it leaves one that TensorFlow's own tools would not find.
+            write_state(self._directory, self._found)
         return step
 
     def _read_as_the_chief(self, step: int) -> dict[str, Any]:

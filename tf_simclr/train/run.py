@@ -18,8 +18,10 @@ from tf_simclr.train.build import (
     load_pretrained,
 )
 from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
+from tf_simclr.train.manifest import Manifest, describe_images
 from tf_simclr.train.workers import Workers
 
 
@@ -46,8 +48,12 @@ def train(
     workers: Workers,
     scratch: str | None = None,
     build_on_due: Callable[[SimCLRModel], Callable[[int], None]] | None = None,
+    begin: Callable[[], object] | None = None,
+    fresh: bool = False,
 ) -> Outcome:
     """Trains to exactly `durations.train_steps`, saving into `directory` and going on from what it finds there.
+
+    Nothing is written before the checkpoint that the run goes on from, or begins with, was read.
 
     Args:
         config: the experiment.
@@ -63,6 +69,8 @@ def train(
         scratch: where a worker that is not the chief writes its checkpoints; None on the chief.
         build_on_due: makes of the model what is called with every step where `durations.online_eval_is_due`; None for
             nothing.
+        begin: called once, when nothing can refuse the run any more and nothing is written yet.
+        fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
 
     Returns:
         the trained model, the step it reached, and whether that was the last.
@@ -74,14 +82,25 @@ def train(
     num_classes = source.num_classes if source.labelled else 0
     with strategy.scope():
         trainer = build_trainer(config, durations, num_classes, contrastive=contrastive)
-    keep, state = config.checkpoint.keep_checkpoint_max, trainer.named_state()
-    store = CheckpointStore(directory, state, keep, scratch=scratch, from_chief=workers.from_chief)
+    class_names = head_classes(config, source)
+    store = CheckpointStore(
+        directory,
+        trainer.named_state(),
+        config.checkpoint.keep_checkpoint_max,
+        manifest=Manifest(class_names, describe_images(source)).to_text(),
+        fresh=fresh,
+        scratch=scratch,
+        from_chief=workers.from_chief,
+    )
     start = store.restore_latest(say)
     if start is not None:
+        require_order_of(directory, start, class_names)
         say(f"resuming from step {start} in {directory}")
     elif config.train.train_mode == "finetune" and config.train.checkpoint:
-        load_pretrained(config, trainer.model, say)
+        load_pretrained(config, trainer.model, class_names, say)
     step = start or 0
+    if begin is not None:
+        begin()
     on_due = build_on_due(trainer.model) if build_on_due is not None else None
     if on_due is not None and durations.online_eval_is_due(step):
         on_due(step)  # the run may have been stopped between saving this step and calling

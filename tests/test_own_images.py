@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import tf_simclr
+from tf_simclr.cli import flags
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS
+from tf_simclr.config import build_config, resolve_durations
+from tf_simclr.config.experiment import known_flags
+from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
+
+FILE = Path(tf_simclr.__file__).parents[1] / "configs" / "own_images.cfg"
+FOLDER = {"dataset": "folder", "data_dir": "images"}
+
+
+@pytest.mark.parametrize("count", [2, 3, 7, 40, 500, 501, 2_000, 9_000, 60_000, 2_000_000])
+def test_every_number_of_images_has_settings_that_work(count):
+    chosen = own_images_defaults(count)
+    assert set(chosen) <= TRAINING_FLAGS <= known_flags()
+    config = build_config(FOLDER | chosen)
+    durations = resolve_durations(config, count)
+    assert durations.warmup_steps < durations.train_steps and config.data.train_batch_size <= count
+    assert config.data.train_batch_size * 2 <= count or count < 4
+    assert not has_plain_training_flags(config) and has_plain_training_flags(build_config(FOLDER))
+
+
+def test_a_few_images_more_or_less_change_nothing():
+    assert own_images_defaults(700) == own_images_defaults(699) == own_images_defaults(701)
+
+
+def test_more_images_take_no_more_epochs():
+    assert [row.epochs for row in ROWS] == sorted((row.epochs for row in ROWS), reverse=True)
+    assert [row.most for row in ROWS] == sorted(row.most for row in ROWS) and ROWS[-1].most == float("inf")
+
+
+def test_the_flag_file_says_the_same():
+    parsed = flags.parse([f"--flagfile={FILE}"], ALL_FLAG_GROUPS)
+    written = build_config(parsed.values)
+    chosen = build_config(FOLDER | own_images_defaults(1_000))
+    assert dataclasses.replace(written, data=dataclasses.replace(written.data, data_dir="images")) == chosen

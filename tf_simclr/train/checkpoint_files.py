@@ -1,0 +1,85 @@
+"""The files of checkpoints, found, listed and removed by their names.
+
+TensorFlow takes the path of a checkpoint for a pattern, and so never finds the files of a directory whose name has
+brackets, an asterisk or a question mark. Here names are compared as they are written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from tf_simclr.files import write_whole
+
+PREFIX = "ckpt"
+STATE_FILE = "checkpoint"
+_GLOB_CHARACTERS = re.compile(r"[*?\[\]\\]")
+
+
+def is_pattern(path: str) -> bool:
+    """Whether TensorFlow takes a path for a pattern."""
+    return _GLOB_CHARACTERS.search(path) is not None
+
+
+def prefixes_in(directory: str) -> list[str]:
+    """The checkpoints in a directory, by step, whether or not TensorFlow's state file lists them."""
+    found = [re.fullmatch(rf"{PREFIX}-(\d+)\.index", name) for name in names_in(directory)]
+    steps = sorted((int(match[1]), match[1]) for match in found if match is not None)
+    return [os.path.join(directory, f"{PREFIX}-{written}") for _, written in steps]
+
+
+def names_in(directory: str) -> list[str]:
+    """The names in a directory; none where there is no such directory."""
+    return tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+
+
+def listed_in_state(directory: str) -> list[str]:
+    """The checkpoints that TensorFlow's state file lists, oldest first, as prefixes in this directory.
+
+    The file may hold absolute paths of the place that the directory was copied or renamed from.
+    """
+    state = tf.train.get_checkpoint_state(directory)
+    paths = list(state.all_model_checkpoint_paths) if state is not None else []
+    return [os.path.join(directory, os.path.basename(path)) for path in paths]
+
+
+def write_state(directory: str, prefixes: Sequence[str]) -> None:
+    """Lists checkpoints in TensorFlow's state file, oldest first, by names that stay true when the directory moves."""
+    names = [os.path.basename(prefix) for prefix in prefixes]
+    lines = [f'model_checkpoint_path: "{names[-1]}"', *(f'all_model_checkpoint_paths: "{name}"' for name in names)]
+    write_whole(os.path.join(directory, STATE_FILE), "".join(f"{line}\n" for line in lines).encode())
+
+
+def newest_in(directory: str) -> str | None:
+    """The checkpoint that was written last; None without any."""
+    found = prefixes_in(directory)
+    listed = [prefix for prefix in listed_in_state(directory) if prefix in found]
+    known = listed or found
+    return known[-1] if known else None
+
+
+def remove(prefix: str) -> None:
+    """Removes the files of a checkpoint."""
+    directory, name = os.path.split(prefix)
+    own = re.compile(rf"{re.escape(name)}\.(index|data-\d+-of-\d+)")
+    for file in names_in(directory):
+        if own.fullmatch(file):
+            tf.io.gfile.remove(os.path.join(directory, file))
+
+
+@contextlib.contextmanager
+def readable(prefix: str) -> Iterator[str]:
+    """A prefix of the same files that TensorFlow reads as a name, and not as a pattern."""
+    if not is_pattern(prefix) or "://" in prefix:
+        yield prefix
+        return
+    directory, name = os.path.split(os.path.abspath(prefix))
+    with tempfile.TemporaryDirectory(prefix="tf_simclr_") as scratch:
+        link = os.path.join(scratch, "directory")
+        os.symlink(directory, link, target_is_directory=True)
+        yield os.path.join(link, name)

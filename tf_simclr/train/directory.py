@@ -1,0 +1,233 @@
+"""A run's directory: what an earlier command left there, whether this one may go on with it, and how it is kept aside.
+
+Everything here but `begin_run` only reads. With several workers each looks for itself, and all come to the same answer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, resolve_durations
+from tf_simclr.config.identity import NETWORK_FLAGS, absolute, changes, differences, read_recorded, recorded_flags
+from tf_simclr.data.source import ImageSource
+from tf_simclr.errors import InputError
+from tf_simclr.files import read_json, write_json
+from tf_simclr.train import checkpoints
+from tf_simclr.train.checkpoint_files import names_in, prefixes_in
+from tf_simclr.train.manifest import Manifest, describe_images, read_manifest
+
+_EXPORTS = "saved_model"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """What a directory holds of an earlier run.
+
+    Attributes:
+        path: of the directory; it need not be there.
+        config: what the run was started with; None without flags.json.
+        manifest: of its newest checkpoint that can be read; None without one, or from an older version.
+        done: steps of its newest checkpoint; 0 without any.
+        holds_run: whether there is anything that another run must not mix with.
+    """
+
+    path: str
+    config: ExperimentConfig | None = None
+    manifest: Manifest | None = None
+    done: int = 0
+    holds_run: bool = False
+
+
+def look_into(path: str) -> RunDirectory:
+    """Reads what is in a directory.
+
+    Raises:
+        InputError: a flags.json that cannot be read.
+    """
+    place, prefixes = os.path.join(path, FLAGS_FILE), prefixes_in(path)
+    values = read_flags(place)
+    holds_run = bool(prefixes) or _EXPORTS in {name.strip("/") for name in names_in(path)}
+    return RunDirectory(
+        path,
+        # Of a run without a checkpoint nothing can be lost, and its flags may be what has to change.
+        config=read_recorded(values, place) if values is not None and holds_run else None,
+        manifest=_newest_manifest(prefixes),
+        done=checkpoints.step_of(prefixes[-1]) if prefixes else 0,
+        holds_run=holds_run,
+    )
+
+
+def read_flags(place: str) -> dict[str, Any] | None:
+    """The contents of a flags.json; None where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return read_json(place)
+    except ValueError as error:
+        raise InputError(
+            f"{place} is damaged: {error}. Received: {place}. Restore it from a copy, or remove it: the run goes on "
+            "if its checkpoint fits the flags that are given"
+        ) from error
+
+
+def _newest_manifest(prefixes: list[str]) -> Manifest | None:
+    for prefix in reversed(prefixes):
+        try:
+            return read_manifest(prefix)
+        except checkpoints.UnreadableError:
+            continue  # restoring says so, and passes it over as well
+    return None
+
+
+def require_same_run(
+    found: RunDirectory, config: ExperimentConfig, source: ImageSource, durations: Durations
+) -> list[str]:
+    """Checks that a command goes on with the run of its directory.
+
+    Args:
+        found: in the directory.
+        config: of the command.
+        source: its training split.
+        durations: its lengths.
+
+    Returns:
+        lines that a person should see: what has changed of what may.
+
+    Raises:
+        InputError: the command would make another run of it, with the list of what differs.
+    """
+    if not found.holds_run:
+        return []
+    if found.config is None:
+        if not found.done:
+            return []
+        return [f"{found.path} holds checkpoints without {FLAGS_FILE}: the run goes on if the newest fits these flags"]
+    other = differences(found.config, config)
+    images, notes = compare_images(found, config, source)
+    other += images
+    if other:
+        raise InputError(
+            f"`model_dir` holds another run: {'; '.join(other)}. Received: model_dir={found.path}. Pass another "
+            "--model_dir, or --overwrite to start anew and keep the old directory aside"
+        )
+    return [*changes(found.config, config), *notes, *_compare_lengths(found, config, source, durations)]
+
+
+def require_same_network(found: RunDirectory, config: ExperimentConfig) -> None:
+    """Checks that an evaluation takes the network of the run in the directory.
+
+    Raises:
+        InputError: flags that describe another one.
+    """
+    other = differences(found.config, config, NETWORK_FLAGS) if found.config is not None else []
+    if other:
+        raise InputError(
+            f"`mode` eval evaluates the network of the run in {found.path}. Received: {'; '.join(other)}. Leave these "
+            "flags out"
+        )
+
+
+def compare_images(found: RunDirectory, config: ExperimentConfig, source: ImageSource) -> tuple[list[str], list[str]]:
+    """What is different of the training images: (differences that make another run, lines to show).
+
+    A folder may move, and images may come and go in it. Another folder is another run.
+    """
+    assert found.config is not None
+    was = found.manifest.images if found.manifest is not None else {}
+    now = describe_images(source)
+    old_place = was.get("location") or absolute(found.config.data.data_dir)
+    new_place = now["location"] or absolute(config.data.data_dir)
+    moved = old_place != new_place and config.data.dataset != "shapes"
+    if not was:  # from a version without manifests: the flag is all that is known
+        other = moved and config.data.dataset == "folder"
+        return [f"--data_dir was {old_place}, is {new_place}"] * other, []
+    counts = f"{was['examples']} training images then, {now['examples']} now"
+    if moved:
+        same = was["files"] == now["files"] if was["files"] and now["files"] else was["examples"] == now["examples"]
+        if not same:
+            return [f"--data_dir was {old_place}, is {new_place} ({counts})"], []
+        return [], [f"the same images are read from {new_place}; until now they were in {old_place}"]
+    if was["examples"] != now["examples"] or was["files"] != now["files"]:
+        return [], [f"the training images are no longer those that the run began with: {counts}"]
+    if was["fingerprint"] and now["fingerprint"] and was["fingerprint"] != now["fingerprint"]:
+        return [], ["files of the training images have changed since the last checkpoint (size, time or label)"]
+    return [], []
+
+
+def _compare_lengths(
+    found: RunDirectory, config: ExperimentConfig, source: ImageSource, durations: Durations
+) -> list[str]:
+    """What a changed length means.
+
+    Raises:
+        InputError: it is less than is done.
+    """
+    assert found.config is not None
+    before = resolve_durations(found.config, source.num_examples).train_steps
+    if before == durations.train_steps:
+        return []
+    if durations.train_steps < found.done:
+        name = "train_steps" if config.train.train_steps else "train_epochs"
+        raise InputError(
+            f"`{name}` must be at least the {found.done} steps that the run in {found.path} has done. Received: {name}="
+            f"{getattr(config.train, name):g} ({durations.train_steps} steps). Train longer, pass another --model_dir, "
+            "or --overwrite to start anew and keep the old directory aside"
+        )
+    return [
+        f"the run was to take {before} steps and now takes {durations.train_steps}: from step {found.done} on, the "
+        "learning rate follows the schedule of the new length"
+    ]
+
+
+def begin_run(config: ExperimentConfig, *, overwrite: bool = False) -> str | None:
+    """Makes the run's directory with its flags.json: the first thing that a run writes; call it after every check.
+
+    Args:
+        config: of the run.
+        overwrite: whether what is in the directory now is kept aside.
+
+    Returns:
+        where it was kept; None where nothing was.
+
+    Raises:
+        InputError: it cannot be renamed.
+    """
+    directory = config.runtime.directory
+    kept = set_aside(directory) if overwrite and names_in(directory) else None
+    tf.io.gfile.makedirs(directory)
+    write_json(os.path.join(directory, FLAGS_FILE), recorded_flags(config))
+    return kept
+
+
+def set_aside(directory: str) -> str:
+    """Renames a directory to one beside it, named after the time; returns the new path.
+
+    Raises:
+        InputError: it cannot be renamed.
+    """
+    place = directory.rstrip("/") if "://" in directory else os.path.normpath(directory)
+    base = f"{place}.replaced-{time.strftime('%Y%m%d-%H%M%S')}"
+    target = next(path for path in _numbered(base) if not tf.io.gfile.exists(path))
+    try:
+        tf.io.gfile.rename(place, target)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"`overwrite` could not rename {place} to {target}: {' '.join(str(error).split())}. Received: model_dir="
+            f"{directory}. Rename it yourself, or pass another --model_dir"
+        ) from error
+    return target
+
+
+def _numbered(base: str) -> Any:
+    yield base
+    number = 2
+    while True:
+        yield f"{base}-{number}"
+        number += 1
