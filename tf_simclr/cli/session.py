@@ -117,6 +117,7 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
         class_names=session.data.train.class_names,
         config=config.to_flags(),
         metrics=metrics,
+        eval_crop=config.data.eval_crop,
     )
     directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
     path = export_step(outcome.trainer.model, directory, card, keep)

@@ -11,9 +11,23 @@ from tf_simclr.errors import InputError, require_choice, require_range
 CIFAR_STEM_MAX_SIZE = 32
 
 
-def takes_central_crop(image_size: int) -> bool:
-    """Whether evaluation crops the central 87.5%: CIFAR-sized pictures are only resized."""
-    return image_size > CIFAR_STEM_MAX_SIZE
+EVAL_CROP = 0.875
+
+
+def eval_crop_for(image_size: int, eval_crop: float | None = None) -> float:
+    """The share of an image's shorter side that evaluation sees.
+
+    Args:
+        image_size: side of the images that the encoder sees, in pixels.
+        eval_crop: what --eval_crop says; None where it says nothing.
+
+    Returns:
+        `eval_crop` where it is given. Else the paper's 0.875 (SimCLR, Appendix B.6), and 1, the whole image, for
+        CIFAR-sized images of at most 32 pixels.
+    """
+    if eval_crop is not None:
+        return eval_crop
+    return EVAL_CROP if image_size > CIFAR_STEM_MAX_SIZE else 1.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +54,24 @@ class DataConfig:
     cache_dataset: bool = option(
         False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
     )
+    eval_crop: float | None = option(
+        None,
+        "Share of the shorter side that evaluation and exports see of an image: the central square is cut out and "
+        "resized. 1 resizes the whole image, which suits drawings that fill their frame. Omitted: 0.875 (the paper's) "
+        "above 32 pixels of --image_size, 1 up to there.",
+    )
+
+    @property
+    def crop_of_evaluation(self) -> float:
+        """The share of an image's shorter side that evaluation sees, in (0, 1]: --eval_crop, or its default."""
+        return eval_crop_for(self.image_size, self.eval_crop)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("image_size", self.image_size, at_least=8)
         require_range("train_batch_size", self.train_batch_size, at_least=2)
         require_range("eval_batch_size", self.eval_batch_size, at_least=1)
+        require_range("eval_crop", self.crop_of_evaluation, above=0, at_most=1)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "

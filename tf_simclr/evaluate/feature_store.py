@@ -43,7 +43,7 @@ class FeatureKey:
         num_examples: of the split.
         data_seed: the seed that the split was opened with.
         image_size: side of the pictures.
-        central_crop: whether only the central 87.5% was seen.
+        eval_crop: share of the shorter side that was seen.
         endpoint: name of the endpoint.
     """
 
@@ -54,7 +54,7 @@ class FeatureKey:
     num_examples: int
     data_seed: int
     image_size: int
-    central_crop: bool
+    eval_crop: float
     endpoint: str
 
     @property

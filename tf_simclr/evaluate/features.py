@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import takes_central_crop
+from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.batches import distributed_eval_batches
@@ -75,7 +75,7 @@ def cached_features(
     strategy: tf.distribute.Strategy,
     batch_size: int,
     image_size: int,
-    central_crop: bool | None = None,
+    eval_crop: float | None = None,
     data_seed: int = 0,
     say: Say = print,
     progress: Progress = lambda done, total: None,
@@ -94,7 +94,7 @@ def cached_features(
         strategy: devices, those the model was made on.
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
-        central_crop: keep the central 87.5%; None for what evaluation does with this size.
+        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
         data_seed: the seed the source was opened with.
         say: told, one line each, what is wrong with a cache and what is computed.
         progress: told (examples done, examples in all) after every batch.
@@ -109,14 +109,14 @@ def cached_features(
     """
     _require_endpoints(model, endpoints)
     require_local(directory)
-    central_crop = takes_central_crop(image_size) if central_crop is None else central_crop
-    keys = _keys(model, source, endpoints, image_size, central_crop, data_seed)
+    eval_crop = eval_crop_for(image_size, eval_crop)
+    keys = _keys(model, source, endpoints, image_size, eval_crop, data_seed)
     found = _found(directory, keys, say)
     missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
     if missing:
         say(f"computing {', '.join(missing)} of {source.num_examples} pictures of {source.name}, {source.split}")
         batches = distributed_eval_batches(
-            source, strategy, batch_size=batch_size, image_size=image_size, central_crop=central_crop
+            source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
         )
         _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
         found |= {name: open_features(directory, keys[name]) for name in missing}
@@ -135,7 +135,7 @@ def _keys(
     source: ImageSource,
     endpoints: Sequence[str],
     image_size: int,
-    central_crop: bool,
+    eval_crop: float,
     data_seed: int,
 ) -> dict[str, FeatureKey]:
     shared = FeatureKey(
@@ -146,7 +146,7 @@ def _keys(
         num_examples=source.num_examples,
         data_seed=data_seed,
         image_size=image_size,
-        central_crop=central_crop,
+        eval_crop=eval_crop,
         endpoint="",
     )
     return {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
@@ -272,7 +272,7 @@ def extracted(
     *,
     batch_size: int,
     image_size: int,
-    central_crop: bool | None = None,
+    eval_crop: float | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features of a split in memory, of the model as it is now; `cached_features` keeps them on disk instead.
 
@@ -286,7 +286,7 @@ def extracted(
         endpoints: as in `cached_features`.
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
-        central_crop: as in `cached_features`.
+        eval_crop: as in `cached_features`.
 
     Returns:
         endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
@@ -300,7 +300,7 @@ def extracted(
         strategy,
         batch_size=batch_size,
         image_size=image_size,
-        central_crop=takes_central_crop(image_size) if central_crop is None else central_crop,
+        eval_crop=eval_crop_for(image_size, eval_crop),
     )
     return in_memory(extract, batches, source)
 

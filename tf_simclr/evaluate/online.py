@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig, takes_central_crop
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
@@ -48,6 +48,7 @@ class OnlinePlan:
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
         seed: of the order in which the linear classifier sees the gallery.
+        eval_crop: share of the shorter side that is seen.
     """
 
     gallery: ImageSource
@@ -55,6 +56,7 @@ class OnlinePlan:
     batch_size: int
     image_size: int
     seed: int
+    eval_crop: float
 
     @property
     def k(self) -> int:
@@ -93,6 +95,7 @@ def plan_online(config: ExperimentConfig, train: ImageSource, evaluation: ImageS
         batch_size=config.data.eval_batch_size,
         image_size=config.data.image_size,
         seed=config.data.data_seed,
+        eval_crop=config.data.crop_of_evaluation,
     )
 
 
@@ -130,7 +133,7 @@ class OnlineEvaluation:
                 strategy,
                 batch_size=plan.batch_size,
                 image_size=plan.image_size,
-                central_crop=takes_central_crop(plan.image_size),
+                eval_crop=plan.eval_crop,
             )
 
             def features() -> LabelledFeatures:

@@ -219,6 +219,7 @@ class Runner:
                     strategy=judging.strategy,
                     batch_size=judging.data.eval_batch_size,
                     image_size=judging.data.image_size,
+                    eval_crop=judging.data.crop_of_evaluation,
                     data_seed=judging.data.data_seed,
                     say=judging.reporter.say,
                     progress=count,
