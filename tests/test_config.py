@@ -7,8 +7,8 @@ import pytest
 
 from tf_simclr.config import (
     AugmentationConfig,
-    ExperimentConfig,
     DataConfig,
+    ExperimentConfig,
     OperatorOption,
     build_config,
     eval_crop_for,

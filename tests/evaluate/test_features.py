@@ -261,6 +261,10 @@ def test_what_makes_another_key(model, source, tmp_path, passes):
         (source, base | {"data_seed": 1}),
         (dataclasses.replace(source, split="validation[:22]"), base),
         (dataclasses.replace(source, name="other"), base),
+        (dataclasses.replace(source, location="/elsewhere"), base),
+        (dataclasses.replace(source, fingerprint="0a1b"), base),
+        (dataclasses.replace(source, fingerprint="0a1c"), base),
+        (source, base | {"reading": "decoder"}),
         (dataclasses.replace(source, num_examples=COUNT - 1, records=lambda seed: source.records(seed).take(21)), base),
         (few, base),
         (other_few, base),
@@ -316,6 +320,9 @@ def test_the_manifest_is_for_people(model, source, tmp_path):
         "dataset": "shapes",
         "split": "train[:22]",
         "num_examples": 22,
+        "location": "",
+        "fingerprint": "",
+        "reading": "",
         "data_seed": 5,
         "image_size": 8,
         "eval_crop": 1.0,
@@ -350,7 +357,7 @@ DAMAGES = {
     "no manifest": (lambda p: (p / "manifest.json").unlink(), "no readable manifest.json"),
     "half a manifest": (lambda p: os.truncate(p / "manifest.json", 100), "no readable manifest.json"),
     "no object": (lambda p: (p / "manifest.json").write_text("[]"), "another format"),
-    "an older format": (lambda p: edit(p / "manifest.json", lambda m: m.update(format=0)), "another format than 1"),
+    "an older format": (lambda p: edit(p / "manifest.json", lambda m: m.update(format=0)), "another format than 2"),
     "no key": (lambda p: edit(p / "manifest.json", lambda m: m.pop("key")), "belong to something else"),
     "no digests": (lambda p: edit(p / "manifest.json", lambda m: m.update(files=[])), "in place of None"),
     "another size": (
@@ -410,7 +417,7 @@ def test_an_error_on_the_way_leaves_nothing(model, source, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-KEY = FeatureKey("m", "float32", "d", "train", 2, 0, 8, False, "h")
+KEY = FeatureKey("m", "float32", "d", "train", 2, "", "", "", 0, 8, 1.0, "h")
 ROWS = np.arange(2), np.ones([2, 3], np.float32), np.zeros(2, np.int64)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
 from tf_simclr.config.option import option
@@ -12,6 +13,17 @@ CIFAR_STEM_MAX_SIZE = 32
 
 
 EVAL_CROP = 0.875
+_NOT_OF_READING = frozenset(
+    {
+        "dataset",
+        "data_dir",
+        "train_split",
+        "eval_split",
+        "train_batch_size",
+        "eval_batch_size",
+        "cache_dataset",
+    }
+)
 
 
 def eval_crop_for(image_size: int, eval_crop: float | None = None) -> float:
@@ -65,6 +77,16 @@ class DataConfig:
     def crop_of_evaluation(self) -> float:
         """The share of an image's shorter side that evaluation sees, in (0, 1]: --eval_crop, or its default."""
         return eval_crop_for(self.image_size, self.eval_crop)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What decides how an image is read and what evaluation sees of it, by name, as JSON values.
+
+        Every field but those that say which images there are, which their sources know better, and those of batches and
+        memory, which change no result: a field that is added here later is part of it.
+        """
+        values = {name: value for name, value in vars(self).items() if name not in _NOT_OF_READING}
+        return values | {"eval_crop": self.crop_of_evaluation}
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -99,8 +99,8 @@ def evaluation_view(image: tf.Tensor, image_size: int, eval_crop: float) -> tf.T
     Args:
         image: float32 [h, w, 3] in [0, 1].
         image_size: side s of the result.
-        eval_crop: share of the shorter side that is kept, a central square, in (0, 1]; 1 resizes the whole image, whatever
-            its shape.
+        eval_crop: share of the shorter side that is kept, a central square, in (0, 1]; 1 resizes the whole image,
+            whatever its shape.
 
     Returns:
         float32 [s, s, 3] in [0, 1].
