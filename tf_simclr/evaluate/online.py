@@ -89,8 +89,27 @@ def plan_online(config: ExperimentConfig, train: ImageSource, evaluation: ImageS
         return None
     _require_labels(settings.eval_every_epochs, train, evaluation)
     assert evaluation is not None
+    return _plan(config, train, evaluation)
+
+
+def plan_at_the_end(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource | None) -> OnlinePlan | None:
+    """What kNN is measured on once a run has been pretrained; None where that cannot be, or was not asked for.
+
+    Args:
+        config: the experiment.
+        train: training split.
+        evaluation: evaluation split, None without any.
+    """
+    if config.runtime.mode != "train_then_eval" or config.train.train_mode != "pretrain":
+        return None
+    if evaluation is None or not (train.labelled and evaluation.labelled) or train.num_classes < 2:
+        return None
+    return _plan(config, train, evaluation)
+
+
+def _plan(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource) -> OnlinePlan:
     return OnlinePlan(
-        gallery=chosen_at_random(train, settings.online_eval_examples, seed=config.data.data_seed).source,
+        gallery=chosen_at_random(train, config.evaluation.online_eval_examples, seed=config.data.data_seed).source,
         queries=evaluation,
         batch_size=config.data.eval_batch_size,
         image_size=config.data.image_size,
@@ -155,9 +174,7 @@ class OnlineEvaluation:
         Raises:
             InputError: features that are not finite, or queries without labels.
         """
-        knn = knn_accuracies(
-            queries.h, queries.labels, gallery.h, gallery.labels, ks=[self._plan.k], temperatures=[TEMPERATURE]
-        )
+        knn = self.knn(gallery, queries)
         classifier = train_linear(
             gallery.h,
             gallery.labels,
@@ -167,4 +184,15 @@ class OnlineEvaluation:
             seed=self._plan.seed,
         )
         hits = classifier.logits(queries.h).argmax(axis=1) == queries.labels
-        return {KNN_TOP_1: knn[self._plan.k, TEMPERATURE], LINEAR_TOP_1: float(hits.mean())}
+        return {KNN_TOP_1: knn, LINEAR_TOP_1: float(hits.mean())}
+
+    def knn(self, gallery: LabelledFeatures, queries: LabelledFeatures) -> float:
+        """Top-1 accuracy of kNN in [0, 1]. One worker is enough.
+
+        Raises:
+            InputError: features that are not finite, or queries without labels.
+        """
+        found = knn_accuracies(
+            queries.h, queries.labels, gallery.h, gallery.labels, ks=[self._plan.k], temperatures=[TEMPERATURE]
+        )
+        return found[self._plan.k, TEMPERATURE]
