@@ -16,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 from sklearn.linear_model import RidgeCV
 
-from tf_simclr.config import takes_central_crop
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
@@ -42,7 +41,7 @@ def features(trained: Trained, source: ImageSource) -> dict[str, np.ndarray]:
         strategy,
         batch_size=data.eval_batch_size,
         image_size=data.image_size,
-        central_crop=takes_central_crop(data.image_size),
+        eval_crop=data.crop_of_evaluation,
     )
     return in_memory(build_extract(trained.model, strategy, tuple(ENDPOINTS.values())), batches, source)[0]
 

@@ -7,9 +7,11 @@ import pytest
 
 from tf_simclr.config import (
     AugmentationConfig,
+    DataConfig,
     ExperimentConfig,
     OperatorOption,
     build_config,
+    eval_crop_for,
     parts,
     read_augmentation,
     resolve_durations,
@@ -48,10 +50,13 @@ from tf_simclr.errors import InputError
         ({"augmentation": "color_jitter", "color_jitter_strength": 0.0}, "Write color_jitter:STRENGTH"),
         ({"min_crop_area": 0.0}, "min_crop_area` must be > 0 and <= 1. Received: min_crop_area=0.0"),
         ({"min_crop_area": 1.5}, "min_crop_area` must be > 0 and <= 1"),
-        ({"min_crop_area": float("nan")}, "min_crop_area` must be > 0 and <= 1"),
+        ({"min_crop_area": float("nan")}, "min_crop_area` must be finite and > 0 and <= 1"),
         ({"augmentation_branch": "one"}, "`augmentation` must name the operators of the one branch"),
         ({"augmentation_branch": "two"}, "`augmentation_branch` must be one of: both, one"),
         ({"dataset": "folder"}, "Pass --data_dir=DIR"),
+        ({"eval_crop": 0.0}, "`eval_crop` must be > 0 and <= 1. Received: eval_crop=0.0"),
+        ({"eval_crop": 1.5}, "`eval_crop` must be > 0 and <= 1"),
+        ({"eval_crop": float("nan")}, "`eval_crop` must be finite and > 0"),
         ({"train_mode": "finetune", "ft_proj_selector": 4}, "at most 3"),
         ({"train_mode": "finetune", "ft_proj_selector": 2, "proj_head_mode": "linear"}, "at most 1"),
         ({"eval_every_epochs": -1}, "`eval_every_epochs` must be >= 0"),
@@ -148,3 +153,18 @@ def test_a_warmup_that_never_ends_is_refused(values):
 )
 def test_the_stem_is_its_own_choice(stem, size, expected):
     assert build_config({"dataset": "shapes", "stem": stem}).model.stem_for(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "share"),
+    [(224, None, 0.875), (33, None, 0.875), (32, None, 1.0), (16, None, 1.0), (224, 1.0, 1.0), (32, 0.875, 0.875)],
+)
+def test_one_place_decides_what_evaluation_sees(size, given, share):
+    assert eval_crop_for(size, given) == share
+    assert DataConfig(image_size=size, eval_crop=given).crop_of_evaluation == share
+
+
+def test_runs_from_before_the_crop_was_a_flag_keep_theirs():
+    recorded = build_config({"dataset": "shapes", "image_size": 64}).to_flags()
+    del recorded["eval_crop"]
+    assert build_config(recorded).data.crop_of_evaluation == 0.875

@@ -78,6 +78,19 @@ def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
     assert 0 <= result["eval/label_top_1_accuracy"] <= result["eval/label_top_5_accuracy"] <= 1
     assert "untrained/label_top_1_accuracy" in result
     assert json.loads((pretrained / "flags.json").read_text())["train_steps"] == 4
+
+
+def test_a_run_ends_with_knn_and_keeps_it(pretraining):
+    pretrained, output = pretraining
+    result = json.loads((pretrained / "result.json").read_text())
+    *_, last, done = output.splitlines()
+    assert done.startswith("done after")
+    assert last == (
+        f"step 4, 22 held-out images: kNN top-1 {result['eval/knn_top_1']:.1%} (k = 48, T = 0.1, 48 training images)"
+    )
+    assert "online linear top-1" in output
+    card = json.loads((pretrained / "saved_model" / "4" / "simclr.json").read_text())
+    assert card["metrics"]["eval/knn_top_1"] == result["eval/knn_top_1"]
     assert {p.name for p in pretrained.glob("*.index")} == {"ckpt-2.index", "ckpt-4.index"}
     card = json.loads((pretrained / "saved_model" / "4" / "simclr.json").read_text())
     assert card["metrics"] == {name: value for name, value in result.items() if name != "global_step"}
@@ -139,7 +152,9 @@ def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(
         assert (result[name] * 22) % 1 == pytest.approx(0, abs=1e-4)
         assert name not in tags_in(tmp_path / "untrained_baseline")
     plain = json.loads((pretrained / "result.json").read_text())
-    assert plain == {name: result[name] for name in plain} and len(result) == len(plain) + 2
+    assert set(result) - set(plain) == {"eval/linear_top_1"}
+    # Of all 48 training images there, of 30 of them here.
+    assert [name for name in plain if result[name] != plain[name] and name != "eval/knn_top_1"] == []
     want, got = values_of(pretrained / "ckpt-4"), values_of(tmp_path / "ckpt-4")
     assert [name for name in want if not np.array_equal(want[name], got[name])] == []
     output = capsys.readouterr().out
@@ -208,7 +223,9 @@ def test_other_heads_optimizers_and_augmentations_without_a_supervised_head(
     loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "4"))
     outputs = loaded(tf.zeros([1, 16, 16, 3]), trainable=False)
     assert set(outputs) >= ENDPOINTS and "logits_sup" not in outputs
-    assert not (tmp_path / "result.json").exists()
+    # Without a head nothing was trained with labels, and neighbours still tell what was learned.
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result) == {"eval/knn_top_1", "global_step"}
 
 
 def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, capsys):

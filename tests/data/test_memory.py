@@ -108,7 +108,7 @@ def test_batches_are_those_of_the_files(alike, side):
 
 
 def test_evaluation_is_that_of_the_files(alike):
-    options = dict(image_size=8, batch_size=4, central_crop=True)
+    options = dict(image_size=8, batch_size=4, eval_crop=0.875)
     from_files, from_memory = (
         list(eval_batches(alike, cache=cache, **options).as_numpy_iterator()) for cache in (False, True)
     )

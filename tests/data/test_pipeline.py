@@ -170,7 +170,7 @@ def test_cache_changes_nothing(varied, stream):
 
 def test_iterators_that_are_given_up_end_at_once(small):
     # tf.data's autotuning thread sleeps for up to a minute, and an iterator may wait for it.
-    evaluation = eval_batches(small, image_size=SIZE, batch_size=5, central_crop=False)
+    evaluation = eval_batches(small, image_size=SIZE, batch_size=5, eval_crop=1.0)
     for batches in (train_batches(small, policy=POLICY, batch_size=4, seed=1), evaluation):
         assert not batches.options().autotune.enabled
 
@@ -210,9 +210,9 @@ def test_bad_numbers_teach(small, arguments):
 # ---- Evaluation ----
 
 
-@pytest.mark.parametrize("central_crop", [False, True])
-def test_evaluation_sees_every_example_once_in_order(source, central_crop):
-    batches = collect(eval_batches(source, image_size=SIZE, batch_size=5, central_crop=central_crop), 99)
+@pytest.mark.parametrize("eval_crop", [1.0, 0.875, 0.6])
+def test_evaluation_sees_every_example_once_in_order(source, eval_crop):
+    batches = collect(eval_batches(source, image_size=SIZE, batch_size=5, eval_crop=eval_crop), 99)
     assert len(batches) == 5 and {b["image"].shape for b in batches} == {(5, SIZE, SIZE, 3)}
     mask = np.concatenate([b["mask"] for b in batches])
     np.testing.assert_array_equal(mask, [1.0] * 23 + [0.0] * 2)
@@ -220,7 +220,7 @@ def test_evaluation_sees_every_example_once_in_order(source, central_crop):
     labels = np.concatenate([b["label"] for b in batches])
     for row, record in enumerate(decoded(source)):
         image, shape = tf.constant(record["image"]), (SIZE, SIZE)
-        wanted = center_crop(image, shape, 0.875) if central_crop else resize(image, shape)
+        wanted = resize(image, shape) if eval_crop == 1 else center_crop(image, shape, eval_crop)
         np.testing.assert_allclose(images[row], wanted, atol=1e-6)
         assert labels[row] == int(record["label"])
     assert (images[23:] == 0).all() and (labels[23:] == -1).all()
@@ -230,7 +230,7 @@ def test_evaluation_sees_every_example_once_in_order(source, central_crop):
 @pytest.mark.parametrize("workers", [2, 3])
 @pytest.mark.parametrize("batch_size", [4, 11, 12])
 def test_evaluation_shards_have_equally_many_batches(small, workers, batch_size):
-    arguments = {"image_size": SIZE, "batch_size": batch_size, "central_crop": False}
+    arguments = {"image_size": SIZE, "batch_size": batch_size, "eval_crop": 1.0}
     whole = collect(eval_batches(small, **arguments), 99)
     shards = [collect(eval_batches(small, shard=(workers, i), **arguments), 99) for i in range(workers)]
     assert len({len(batches) for batches in shards}) == 1
@@ -242,12 +242,12 @@ def test_evaluation_shards_have_equally_many_batches(small, workers, batch_size)
 
 
 def test_evaluation_at_the_pictures_own_size_leaves_them_alone(small):
-    (batch,) = collect(eval_batches(small, image_size=48, batch_size=23, central_crop=False), 99)
+    (batch,) = collect(eval_batches(small, image_size=48, batch_size=23, eval_crop=1.0), 99)
     for image, record in zip(batch["image"], decoded(small), strict=True):
         np.testing.assert_array_equal(image, record["image"])
 
 
 def test_evaluation_rejects_bad_numbers(small):
-    for arguments in ({"batch_size": 0}, {"shard": (1, 1)}):
+    for arguments in ({"batch_size": 0}, {"shard": (1, 1)}, {"eval_crop": 0.0}, {"eval_crop": 1.1}):
         with pytest.raises(InputError, match="Received"):
-            eval_batches(small, **{"image_size": SIZE, "batch_size": 4, "central_crop": False} | arguments)
+            eval_batches(small, **{"image_size": SIZE, "batch_size": 4, "eval_crop": 1.0} | arguments)

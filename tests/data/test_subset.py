@@ -234,7 +234,7 @@ def test_it_can_be_held_in_memory(case):
     for index, picture in pictures(held, 2).items():
         np.testing.assert_array_equal(picture, wanted[index])
     # In batches, too, where shapes are static.
-    (batch,) = eval_batches(held, image_size=4, batch_size=few.num_examples, central_crop=False)
+    (batch,) = eval_batches(held, image_size=4, batch_size=few.num_examples, eval_crop=1.0)
     assert batch["label"].numpy().tolist() == [label for _, label in identities(few)]
 
 

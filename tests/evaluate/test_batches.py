@@ -20,7 +20,7 @@ def batches_of_worker(count, batch_size, *, replicas, workers, worker):
         num_replicas_in_sync=replicas, distribute_datasets_from_function=lambda dataset_of: dataset_of(context)
     )
     source = shapes_source(f"train[:{count}]", side=4)
-    batches = distributed_eval_batches(source, strategy, batch_size=batch_size, image_size=4, central_crop=False)
+    batches = distributed_eval_batches(source, strategy, batch_size=batch_size, image_size=4, eval_crop=1.0)
     return list(batches.as_numpy_iterator())
 
 

@@ -168,14 +168,14 @@ def test_an_unlabelled_split(model, tmp_path):
 def test_the_central_crop(model, tmp_path):
     source = shapes_source("train[:3]", side=16)
     images, _ = render_shapes(0, "train", 0, 3, 16)
-    for crop in (False, True):
+    for crop in (1.0, 0.875, 0.5):
         views = tf.stack([evaluation_view(tf.constant(x / np.float32(255)), SIDE, crop) for x in images])
         wanted = model.endpoints(views, training=False)["final_avg_pool"]
-        found = cached(model, source, tmp_path, central_crop=crop)["final_avg_pool"]
+        found = cached(model, source, tmp_path, eval_crop=crop)["final_avg_pool"]
         np.testing.assert_allclose(found.features, wanted, atol=1e-5)
     # Without being told: small pictures are not cropped.
     again = cached(model, source, tmp_path)["final_avg_pool"]
-    assert again.path == cached(model, source, tmp_path, central_crop=False)["final_avg_pool"].path
+    assert again.path == cached(model, source, tmp_path, eval_crop=1.0)["final_avg_pool"].path
 
 
 def test_progress(model, source, tmp_path):
@@ -205,7 +205,7 @@ def test_in_memory_they_are_those_of_the_cache(model, source, tmp_path, mirrored
 def test_one_traced_pass_follows_a_model_that_is_trained(source):
     model = small_model()
     extract = build_extract(model, ONE_DEVICE, ALL)
-    batches = distributed_eval_batches(source, ONE_DEVICE, batch_size=BATCH, image_size=SIDE, central_crop=False)
+    batches = distributed_eval_batches(source, ONE_DEVICE, batch_size=BATCH, image_size=SIDE, eval_crop=1.0)
     first, _ = in_memory(extract, batches, source)
     for variable, changed in zip(
         model.named_variables().values(), small_model(1).named_variables().values(), strict=True
@@ -251,16 +251,20 @@ def test_each_endpoint_is_computed_once(model, source, tmp_path, passes):
 
 
 def test_what_makes_another_key(model, source, tmp_path, passes):
-    base = {"image_size": SIDE, "data_seed": 0, "central_crop": False}
+    base = {"image_size": SIDE, "data_seed": 0, "eval_crop": 1.0}
     cached(model, source, tmp_path, **base)
     few = class_balanced(source, per_class=1, seed=0).source
     other_few = class_balanced(source, per_class=1, seed=1).source
     others = [
         (source, base | {"image_size": SIDE + 1}),
-        (source, base | {"central_crop": True}),
+        (source, base | {"eval_crop": 0.875}),
         (source, base | {"data_seed": 1}),
         (dataclasses.replace(source, split="validation[:22]"), base),
         (dataclasses.replace(source, name="other"), base),
+        (dataclasses.replace(source, location="/elsewhere"), base),
+        (dataclasses.replace(source, fingerprint="0a1b"), base),
+        (dataclasses.replace(source, fingerprint="0a1c"), base),
+        (source, base | {"reading": "decoder"}),
         (dataclasses.replace(source, num_examples=COUNT - 1, records=lambda seed: source.records(seed).take(21)), base),
         (few, base),
         (other_few, base),
@@ -316,9 +320,12 @@ def test_the_manifest_is_for_people(model, source, tmp_path):
         "dataset": "shapes",
         "split": "train[:22]",
         "num_examples": 22,
+        "location": "",
+        "fingerprint": "",
+        "reading": "",
         "data_seed": 5,
         "image_size": 8,
-        "central_crop": False,
+        "eval_crop": 1.0,
         "endpoint": "final_avg_pool",
     }
     assert manifest["written_by"]["tensorflow"] == tf.__version__
@@ -350,7 +357,7 @@ DAMAGES = {
     "no manifest": (lambda p: (p / "manifest.json").unlink(), "no readable manifest.json"),
     "half a manifest": (lambda p: os.truncate(p / "manifest.json", 100), "no readable manifest.json"),
     "no object": (lambda p: (p / "manifest.json").write_text("[]"), "another format"),
-    "an older format": (lambda p: edit(p / "manifest.json", lambda m: m.update(format=0)), "another format than 1"),
+    "an older format": (lambda p: edit(p / "manifest.json", lambda m: m.update(format=0)), "another format than 2"),
     "no key": (lambda p: edit(p / "manifest.json", lambda m: m.pop("key")), "belong to something else"),
     "no digests": (lambda p: edit(p / "manifest.json", lambda m: m.update(files=[])), "in place of None"),
     "another size": (
@@ -387,7 +394,7 @@ with written_features(sys.argv[1], key) as write:
 
 
 def test_a_killed_run_leaves_nothing_that_is_trusted(model, source, tmp_path, passes):
-    key = features_module._keys(model, source, ["final_avg_pool"], SIDE, False, 0)["final_avg_pool"]
+    key = features_module._keys(model, source, ["final_avg_pool"], SIDE, 1.0, 0)["final_avg_pool"]
     text = repr(dataclasses.asdict(key))
     root = pathlib.Path(__file__).parents[2]
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), text], cwd=root, check=False)
@@ -410,7 +417,7 @@ def test_an_error_on_the_way_leaves_nothing(model, source, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-KEY = FeatureKey("m", "float32", "d", "train", 2, 0, 8, False, "h")
+KEY = FeatureKey("m", "float32", "d", "train", 2, "", "", "", 0, 8, 1.0, "h")
 ROWS = np.arange(2), np.ones([2, 3], np.float32), np.zeros(2, np.int64)
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.networks import small_networks
 from tf_simclr import compat
-from tf_simclr.cli.online import Watch
+from tf_simclr.cli.online import Watch, knn_at_the_end, knn_line
 from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
@@ -18,7 +18,8 @@ from tf_simclr.evaluate import online as online_module
 from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.knn import knn_accuracies
 from tf_simclr.evaluate.linear import train_linear
-from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_online
+from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online
+from tf_simclr.train.build import Data
 from tf_simclr.train.loop import Observers
 from tf_simclr.train.summaries import SummaryWriter
 
@@ -143,6 +144,35 @@ def test_what_it_needs_is_said_in_one_line(train, evaluation, message):
     with pytest.raises(InputError, match=f"--eval_every_epochs {message}" if message[0] == "n" else message) as caught:
         plan_online(config_of(), train, evaluation)
     assert "\n" not in str(caught.value) and "Received: eval_every_epochs=1" in str(caught.value)
+
+
+def test_a_plan_for_the_end_of_a_run_needs_labels_and_a_pretraining():
+    asked = {"eval_every_epochs": 0, "mode": "train_then_eval"}
+    plan = plan_at_the_end(config_of(**asked), TRAIN, TEST)
+    assert (plan.gallery.num_examples, plan.k, plan.queries) == (GALLERY, GALLERY, TEST)
+    for train, evaluation in ((unlabelled(TRAIN, 0), TEST), (unlabelled(TRAIN, 1), TEST), (TRAIN, None)):
+        assert plan_at_the_end(config_of(**asked), train, evaluation) is None
+    assert plan_at_the_end(config_of(eval_every_epochs=0, mode="train"), TRAIN, TEST) is None
+    assert plan_at_the_end(config_of(**asked, train_mode="finetune"), TRAIN, TEST) is None
+
+
+def test_knn_at_the_end_is_that_of_the_online_evaluation():
+    config, model = config_of(eval_every_epochs=0, mode="train_then_eval"), model_on(ONE_DEVICE)
+    before = values_of(model)
+    plan, top_1 = knn_at_the_end(config, Data(TRAIN, TEST), model, ONE_DEVICE, chief=True, say=print)
+    assert values_of(model) == before
+    evaluation = OnlineEvaluation(plan_of(), model, ONE_DEVICE)
+    assert evaluation.figures(*evaluation.features())[KNN_TOP_1] == top_1
+    assert f"kNN top-1 {top_1:.1%} (k = {GALLERY}" in knn_line(plan, top_1, 7)
+    assert knn_at_the_end(config, Data(TRAIN, TEST), model, ONE_DEVICE, chief=False, say=print) is None
+
+
+def test_features_that_are_no_numbers_cost_a_line_and_not_the_run():
+    config, model, said = config_of(eval_every_epochs=0, mode="train_then_eval"), model_on(ONE_DEVICE), []
+    for variable in model.named_variables().values():
+        variable.assign(np.full(variable.shape, np.nan, np.float32))
+    assert knn_at_the_end(config, Data(TRAIN, TEST), model, ONE_DEVICE, chief=True, say=said.append) is None
+    assert len(said) == 1 and said[0].startswith("note: no kNN at the end: ")
 
 
 def test_no_plan_where_nothing_is_evaluated_while_training():

@@ -148,7 +148,7 @@ def test_cells_of_the_table():
 def test_another_metric_in_the_table():
     judged = [cell(metrics={"top_1": 0.5, "mean_per_class": 0.25})]
     table = result_rows(subject(metric="mean_per_class"), summarise(subject(), judged))
-    assert table[0][3:] == ["mean per class", "seeds", "time"]
+    assert table[0][3:] == ["mean per class [95%]", "top-1", "seeds", "time"]
     assert table[1][3] == "25.0"
 
 

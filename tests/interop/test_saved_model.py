@@ -19,6 +19,7 @@ from tf_simclr.interop.saved_model import export_saved_model, export_step
 from tf_simclr.interop.stock_encoder import write_stock_encoder
 from tf_simclr.nn.model import build_model
 from tf_simclr.nn.resnet import freeze_through
+from tf_simclr.ops import image as image_ops
 from tf_simclr.train import checkpoints
 
 IMAGE_SIZE = 40
@@ -89,12 +90,25 @@ def test_the_reusable_interface_lists_every_variable_once(export, model):
         np.testing.assert_array_equal(loaded.named_variables[path], compat.raw_variable(variable), err_msg=path)
 
 
+@pytest.mark.parametrize("crop", [1.0, 0.6])
+def test_serving_bytes_sees_as_much_of_an_image_as_its_run(model, tmp_path, crop):
+    path = str(tmp_path / "export")
+    export_saved_model(model, path, ModelCard(IMAGE_SIZE, eval_crop=crop))
+    card = json.loads(Path(path, "simclr.json").read_text())
+    assert (card["eval_crop"], card["central_crop"]) == (crop, crop < 1)
+    pixels = np.random.default_rng(1).integers(0, 256, [50, 70, 3], dtype=np.uint8)
+    served = hub.load(path).signatures["serving_bytes"](encoded=tf.constant([tf.io.encode_png(pixels).numpy()]))
+    image, size = tf.constant(pixels / np.float32(255)), (IMAGE_SIZE, IMAGE_SIZE)
+    view = image_ops.resize(image, size) if crop == 1 else image_ops.center_crop(image, size, crop)
+    assert_same(served, model.endpoints(view[tf.newaxis], training=False))
+
+
 def test_serving_bytes_decodes_and_crops_as_evaluation_does(export, model):
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, shape, np.uint8) for shape in ((50, 70, 3), (41, 40, 3), (90, 33, 1), (40, 40, 4))]
     encoded = [tf.io.encode_png(p).numpy() for p in pictures] + [tf.io.encode_jpeg(pictures[0]).numpy()]
     served = hub.load(export).signatures["serving_bytes"](encoded=tf.constant(encoded))
-    views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, True) for content in encoded])
+    views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, 0.875) for content in encoded])
     assert_same(served, model.endpoints(views, training=False))
 
 
@@ -190,6 +204,7 @@ def test_a_mixed_precision_model_exports_float32_endpoints(tmp_path, images):
 def test_the_card_says_what_the_tensors_do_not(export):
     card = json.loads(Path(export, "simclr.json").read_text())
     assert card["image_size"] == IMAGE_SIZE and card["value_range"] == [0, 1] and card["central_crop"] is True
+    assert card["eval_crop"] == 0.875
     assert card["class_names"] == list(CLASSES) and card["num_classes"] == 3 and card["dataset"] == "toys"
     assert card["feature_dim"] == 32 and card["step"] == 7 and card["written_by"]["tensorflow"] == tf.__version__
 

@@ -33,7 +33,7 @@ def shapes(split=f"train[:{COUNT}]"):
 
 def pictures_of(source, size=SIDE):
     """All transformed pictures and their answers."""
-    (batch,) = eval_batches(source, image_size=size, batch_size=source.num_examples, central_crop=False)
+    (batch,) = eval_batches(source, image_size=size, batch_size=source.num_examples, eval_crop=1.0)
     return batch["image"].numpy(), batch["label"].numpy()
 
 

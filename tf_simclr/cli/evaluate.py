@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
+import re
+import shlex
 import time
+from typing import Any
 
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
@@ -22,7 +27,8 @@ DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 # What a judging takes from the checkpoint's run where it is not given: always, and with the run's own pictures.
-_ALWAYS = ("image_size", "data_seed")
+_PATHS = frozenset({"checkpoint", "data_dir", "feature_dir", "model_dir"})
+_ALWAYS = ("image_size", "data_seed", "eval_crop")
 _OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split")
 
 
@@ -38,7 +44,8 @@ def main(parsed: flags.ParsedFlags) -> int:
     parsed = with_other_folder(parsed, origin.data)
     own = not parsed.values["dataset"]
     names = _ALWAYS + _OWN_PICTURES * own
-    parsed = flags.fill_from_values(parsed, {name: recorded[name] for name in names})
+    taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
+    parsed = flags.fill_from_values(parsed, taken)
     data, runtime = DATA.build(parsed.values), RUNTIME.build(parsed.values)
     runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
     for part in (data, runtime):
@@ -49,13 +56,39 @@ def main(parsed: flags.ParsedFlags) -> int:
         say(f"no --dataset given: the pictures are those of the checkpoint's run, {data.dataset}")
     from tf_simclr.cli import judge
 
-    return judge.run(protocols, data, runtime, origin, prefix)
+    used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
+    command = pasted({**used, "model_dir": runtime.model_dir})
+    return judge.run(protocols, data, runtime, origin, prefix, command)
+
+
+def pasted(values: dict[str, Any]) -> str:
+    """The command with these flags, as it can be pasted in any directory: local paths are absolute."""
+    words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
+    return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
+
+
+def absolute(path: str) -> str:
+    """A local path from the root of the file system; another file system's as it is."""
+    return path if "://" in path else os.path.abspath(path)
 
 
 def default_directory(prefix: str, data: DataConfig) -> str:
-    """Where the report goes without --model_dir: below the checkpoint's run, or a new directory for an export."""
-    name = f"evaluation-{data.dataset.replace('/', '_').replace(':', '_')}"
+    """Where the report goes without --model_dir: below the checkpoint's run, or a new directory for an export.
+
+    The name has the folder or data set, the split, and a digest of all that says which images are seen and how, so that
+    no two reports of different images have the same.
+    """
+    place = absolute(data.data_dir) if data.data_dir else None
+    images = [data.dataset, place, data.train_split, data.eval_split, data.reading]
+    digest = hashlib.sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()[:8]
+    shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
+    name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
     run = os.path.dirname(prefix)
     if os.path.exists(os.path.join(run, FLAGS_FILE)):
         return os.path.join(run, name)
     return os.path.join("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def _plain(text: str) -> str:
+    """The text without what a file system or a shell may take for its own; not empty, and at most 40 characters."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[:40] or "images"

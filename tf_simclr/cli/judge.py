@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import os
 import time
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from rich.console import Console
 
+from tf_simclr import __version__
 from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import build_counter, build_progress
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.baselines import Baselines, baselines, multi_label_baselines
 from tf_simclr.evaluate.cells import Cell
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
-from tf_simclr.evaluate.judging import Judging, open_splits
+from tf_simclr.evaluate.judging import Judging, Splits, open_splits
 from tf_simclr.evaluate.logistic_regression import require_scikit_learn
-from tf_simclr.evaluate.report import print_report, write_report
+from tf_simclr.evaluate.predictions import EvaluatedImages, labels_in_order
+from tf_simclr.evaluate.report import JSON_FILE, print_report, write_report
 from tf_simclr.evaluate.runner import Runner
-from tf_simclr.evaluate.summary import Subject
+from tf_simclr.evaluate.summary import SplitFacts, Subject
 from tf_simclr.evaluate.trained import step_of
 from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.files import read_json
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, Observers
 from tf_simclr.train.strategy import per_replica_batch
@@ -58,9 +65,14 @@ class TerminalReporter:
 
 
 def run(
-    protocols: ProtocolConfig, data: DataConfig, runtime: RuntimeConfig, origin: ExperimentConfig, prefix: str
+    protocols: ProtocolConfig,
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    origin: ExperimentConfig,
+    prefix: str,
+    command: str,
 ) -> int:
-    """Judges a checkpoint; returns the exit code.
+    """Judges a checkpoint; returns the exit code. `command` is what a person pastes to have the same again.
 
     Raises:
         InputError: what a person can mend, before any long work starts.
@@ -78,7 +90,7 @@ def run(
             say(f"{name} received: what was done is kept in {runtime.directory}; run the same command to go on")
             return SIGNAL_EXIT_CODES[name]
     if cells:
-        report(judging, runner.digest, cells)
+        report(judging, runner, cells, command)
     for line in failed:
         say(f"error: not in the report: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
@@ -93,6 +105,7 @@ def open_judging(
     strategy, chosen = build_own_strategy(runtime, "a representation is judged")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     splits = open_splits(data, protocols.validation_split)
+    require_same_images(runtime.directory, split_facts(splits))
     step = step_of(prefix)
     sources = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
     model = origin.model
@@ -119,13 +132,42 @@ def open_judging(
     )
 
 
-def report(judging: Judging, digest: str, cells: list[Cell]) -> None:
+def split_facts(splits: Splits) -> tuple[SplitFacts, ...]:
+    """What the head of a report says of the splits that there are."""
+    sources = {"train": splits.train, "test": splits.test, "validation": splits.validation}
+    return tuple(
+        SplitFacts(role, source.split, source.num_examples, source.location, source.fingerprint)
+        for role, source in sources.items()
+        if source is not None
+    )
+
+
+def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
+    """Raises InputError where a directory holds the report of other images, which this one would overwrite.
+
+    The same folder with other files in it is no other folder: its report is written anew.
+    """
+    values = read_json(os.path.join(directory, JSON_FILE)) or {}
+    there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
+    places = [
+        [(one.role, one.name, one.location) for one in facts if one.role != "validation"] for facts in (there, splits)
+    ]
+    if there and places[0] != places[1]:
+        listed = [" and ".join(f"{name} of {place or 'a data set'}" for _, name, place in one) for one in places]
+        raise InputError(
+            f"`model_dir` must be a new directory for other images. Received: {directory}, which has the report of "
+            f"{listed[0]}, for {listed[1]}. Pass another --model_dir, or leave it out"
+        )
+
+
+def report(judging: Judging, runner: Runner, cells: list[Cell], command: str) -> None:
     """Writes the report and prints its tables."""
-    model, data, splits = judging.origin.model, judging.data, judging.splits
+    model, data, splits, images = judging.origin.model, judging.data, judging.splits, runner.images
+    floor = floor_of(judging, images)
     subject = Subject(
         checkpoint=judging.protocols.checkpoint or judging.prefix,
         step=step_of(judging.prefix),
-        digest=digest,
+        digest=runner.digest,
         resnet_depth=model.resnet_depth,
         width_multiplier=model.width_multiplier,
         sk_ratio=model.sk_ratio,
@@ -137,10 +179,29 @@ def report(judging: Judging, digest: str, cells: list[Cell]) -> None:
         test_pictures=splits.test.num_examples,
         image_size=data.image_size,
         metric=judging.protocols.metric,
+        splits=split_facts(splits),
+        eval_crop=data.crop_of_evaluation,
+        baselines=floor.metrics,
+        largest_class=None if floor.largest is None else splits.train.class_names[floor.largest],
+        twins=None if images.twins is None else images.twins.to_json(images.names, images.train_names),
+        date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=command,
+        version=__version__,
     )
     print_report(subject, cells, Console())
-    paths = write_report(judging.runtime.directory, subject, cells)
-    say(f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices beside them")
+    paths = write_report(judging.runtime.directory, subject, cells, images)
+    say(
+        f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices and "
+        f"{len(paths.predictions)} tables of predictions beside them"
+    )
+
+
+def floor_of(judging: Judging, images: EvaluatedImages) -> Baselines:
+    """What a classifier reaches on the test images that has learned nothing."""
+    if images.targets is not None:
+        return multi_label_baselines(images.targets)
+    assert images.labels is not None, "images show one class each, or several"
+    return baselines(labels_in_order(judging.splits.train), images.labels, judging.num_classes)
 
 
 def require_packages(protocols: ProtocolConfig) -> None:

@@ -6,11 +6,54 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, OnlinePlan
+from tf_simclr.evaluate.online import (
+    KNN_TOP_1,
+    LINEAR_TOP_1,
+    TEMPERATURE,
+    OnlineEvaluation,
+    OnlinePlan,
+    plan_at_the_end,
+)
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.train.build import Say
+from tf_simclr.train.build import Data, Say
 from tf_simclr.train.loop import Observer
+
+
+def knn_at_the_end(
+    config: ExperimentConfig,
+    splits: Data,
+    model: SimCLRModel,
+    strategy: tf.distribute.Strategy,
+    *,
+    chief: bool,
+    say: Say,
+) -> tuple[OnlinePlan, float] | None:
+    """Accuracy of kNN on h of a pretrained model, and what it was measured on; None where it cannot be had.
+
+    Every worker must call it, and only the chief gets a number. One pass over the evaluation split and one over at most
+    --online_eval_examples training images. What is wrong is a line and no error: the run is trained, and its checkpoint
+    and its export are worth more.
+    """
+    try:
+        plan = plan_at_the_end(config, splits.train, splits.evaluation)
+        if plan is None:
+            return None
+        evaluation = OnlineEvaluation(plan, model, strategy)
+        gallery, queries = evaluation.features()
+        return (plan, evaluation.knn(gallery, queries)) if chief else None
+    except InputError as error:
+        say(f"note: no kNN at the end: {error}")
+        return None
+
+
+def knn_line(plan: OnlinePlan, top_1: float, step: int) -> str:
+    """What a run ends with, for a person."""
+    return (
+        f"step {step}, {plan.queries.num_examples} held-out images: kNN top-1 {top_1:.1%} "
+        f"(k = {plan.k}, T = {TEMPERATURE:g}, {plan.gallery.num_examples} training images)"
+    )
 
 
 class Watch:
@@ -24,12 +67,12 @@ class Watch:
     """
 
     def __init__(self, plan: OnlinePlan, strategy: tf.distribute.Strategy, *, chief: bool, say: Say):
-        self._plan, self._strategy, self._chief, self._say = plan, strategy, chief, say
+        self.plan, self._strategy, self._chief, self._say = plan, strategy, chief, say
         self.last: dict[str, float] = {}
 
     def on_due(self, model: SimCLRModel, observer: Observer) -> Callable[[int], None]:
         """A function of the step that measures the model now; `observer` receives the figures."""
-        evaluation = OnlineEvaluation(self._plan, model, self._strategy)
+        evaluation = OnlineEvaluation(self.plan, model, self._strategy)
 
         def measure(step: int) -> None:
             gallery, queries = evaluation.features()

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.chance import ChanceWatch
 from tf_simclr.cli.main import say
-from tf_simclr.cli.online import Watch
+from tf_simclr.cli.online import Watch, knn_at_the_end, knn_line
 from tf_simclr.cli.progress import build_progress
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
@@ -18,7 +18,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.follow import follow_checkpoints
-from tf_simclr.evaluate.online import OnlinePlan
+from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
@@ -89,7 +89,9 @@ def train_mode(session: Session) -> int:
         return stopped(session, outcome)
     metrics: dict[str, float] = {}
     online = watch.last if watch is not None else {}
-    source = session.eval_source
+    source, at_the_end = session.eval_source, final_knn(session, outcome, watch)
+    if at_the_end is not None:
+        online = online | {KNN_TOP_1: at_the_end[1]}
     if config.runtime.mode == "train_then_eval" and source is not None:
         metrics = evaluate_classifier(config, outcome.trainer, source, session.strategy)
         if config.train.untrained_baseline and config.train.train_mode == "pretrain":
@@ -99,12 +101,24 @@ def train_mode(session: Session) -> int:
             metrics |= floor
         report(session, outcome.step, metrics, online)
     else:
-        if config.runtime.mode == "train_then_eval":
+        if config.runtime.mode == "train_then_eval" and at_the_end is None:
             session.say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
         if online:
             write_results(session.directory, outcome.step, online)
     export(session, outcome, metrics | online)
+    if at_the_end is not None:
+        session.say(knn_line(*at_the_end, outcome.step))
     return 0
+
+
+def final_knn(session: Session, outcome: Outcome, watch: Watch | None) -> tuple[OnlinePlan, float] | None:
+    """kNN on what was pretrained, and its plan; that of the online evaluation where there was one."""
+    chief = session.scratch is None
+    if watch is not None:  # with flags that all workers share: all of them return here
+        known = watch.last.get(KNN_TOP_1)
+        return (watch.plan, known) if known is not None and session.config.runtime.mode == "train_then_eval" else None
+    model = outcome.trainer.model
+    return knn_at_the_end(session.config, session.data, model, session.strategy, chief=chief, say=session.say)
 
 
 def build_watch(session: Session) -> Watch | None:
@@ -124,6 +138,7 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
         class_names=session.data.train.class_names,
         config=recorded_flags(config),
         metrics=metrics,
+        eval_crop=config.data.eval_crop,
     )
     directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
     path = export_step(outcome.trainer.model, directory, card, keep)

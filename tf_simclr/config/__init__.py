@@ -10,7 +10,7 @@ from tf_simclr.config.augmentation import (
     OperatorOption,
     read_augmentation,
 )
-from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, takes_central_crop
+from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, eval_crop_for
 from tf_simclr.config.durations import Durations, resolve_durations, with_warmup_that_ends
 from tf_simclr.config.experiment import (
     CARD_FILE,
@@ -68,12 +68,12 @@ __all__ = [
     "StudyConfig",
     "TrainConfig",
     "build_config",
+    "eval_crop_for",
     "known_flags",
     "option",
     "parts",
     "read_augmentation",
     "read_labelled_training",
     "resolve_durations",
-    "takes_central_crop",
     "with_warmup_that_ends",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
 from tf_simclr.config.option import option
@@ -11,9 +12,34 @@ from tf_simclr.errors import InputError, require_choice, require_range
 CIFAR_STEM_MAX_SIZE = 32
 
 
-def takes_central_crop(image_size: int) -> bool:
-    """Whether evaluation crops the central 87.5%: CIFAR-sized pictures are only resized."""
-    return image_size > CIFAR_STEM_MAX_SIZE
+EVAL_CROP = 0.875
+_NOT_OF_READING = frozenset(
+    {
+        "dataset",
+        "data_dir",
+        "train_split",
+        "eval_split",
+        "train_batch_size",
+        "eval_batch_size",
+        "cache_dataset",
+    }
+)
+
+
+def eval_crop_for(image_size: int, eval_crop: float | None = None) -> float:
+    """The share of an image's shorter side that evaluation sees.
+
+    Args:
+        image_size: side of the images that the encoder sees, in pixels.
+        eval_crop: what --eval_crop says; None where it says nothing.
+
+    Returns:
+        `eval_crop` where it is given. Else the paper's 0.875 (SimCLR, Appendix B.6), and 1, the whole image, for
+        CIFAR-sized images of at most 32 pixels.
+    """
+    if eval_crop is not None:
+        return eval_crop
+    return EVAL_CROP if image_size > CIFAR_STEM_MAX_SIZE else 1.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +70,34 @@ class DataConfig:
     cache_dataset: bool = option(
         False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
     )
+    eval_crop: float | None = option(
+        None,
+        "Share of the shorter side that evaluation and exports see of an image: the central square is cut out and "
+        "resized. 1 resizes the whole image, which suits drawings that fill their frame. Omitted: 0.875 (the paper's) "
+        "above 32 pixels of --image_size, 1 up to there.",
+    )
+
+    @property
+    def crop_of_evaluation(self) -> float:
+        """The share of an image's shorter side that evaluation sees, in (0, 1]: --eval_crop, or its default."""
+        return eval_crop_for(self.image_size, self.eval_crop)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What decides how an image is read and what evaluation sees of it, by name, as JSON values.
+
+        Every field but those that say which images there are, which their sources know better, and those of batches and
+        memory, which change no result: a field that is added here later is part of it.
+        """
+        values = {name: value for name, value in vars(self).items() if name not in _NOT_OF_READING}
+        return values | {"eval_crop": self.crop_of_evaluation}
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("image_size", self.image_size, at_least=8)
         require_range("train_batch_size", self.train_batch_size, at_least=2)
         require_range("eval_batch_size", self.eval_batch_size, at_least=1)
+        require_range("eval_crop", self.crop_of_evaluation, above=0, at_most=1)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "

@@ -100,7 +100,7 @@ class ProtocolConfig:
     validation_split: str | None = option(
         None, "Split on which strengths and grids are chosen; omitted: a stratified tenth of the training split."
     )
-    knn_k: str = option("200", "Comma-separated numbers of neighbours.")
+    knn_k: str = option("200", "Comma-separated numbers of neighbours; at most all training images are taken.")
     knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.")
     logreg_iterations: int = option(1000, "L-BFGS iterations of each of logreg's fits, at most.")
     logreg_strengths: str = option(
@@ -128,6 +128,10 @@ class ProtocolConfig:
         "", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3."
     )
     grid_steps: int = option(20000, "Steps of each run of finetune_grid.")
+    find_twins: bool = option(
+        True,
+        "Look for test images that are an exact or near copy of a training image, and give each figure without them.",
+    )
     feature_dir: str | None = option(
         None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.", path=True
     )

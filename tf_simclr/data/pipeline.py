@@ -26,7 +26,6 @@ from tf_simclr.errors import InputError, require_range
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
 from tf_simclr.ops.image import center_crop, resize
 
-EVAL_CROP = 0.875
 # Nothing here is Python control flow over tensors, and AutoGraph would look through it all at every start.
 _plain = tf.autograph.experimental.do_not_convert
 _SHUFFLE_STREAM = 0x5EED
@@ -94,19 +93,20 @@ def train_batches(
     return batches.with_options(_options())
 
 
-def evaluation_view(image: tf.Tensor, image_size: int, central_crop: bool) -> tf.Tensor:
+def evaluation_view(image: tf.Tensor, image_size: int, eval_crop: float) -> tf.Tensor:
     """What evaluation sees of a picture (SimCLR, Appendix B.6).
 
     Args:
         image: float32 [h, w, 3] in [0, 1].
         image_size: side s of the result.
-        central_crop: keep the central 87.5% of the shorter side, a square; otherwise resize the whole picture.
+        eval_crop: share of the shorter side that is kept, a central square, in (0, 1]; 1 resizes the whole image,
+            whatever its shape.
 
     Returns:
         float32 [s, s, 3] in [0, 1].
     """
     shape = (image_size, image_size)
-    view = center_crop(image, shape, EVAL_CROP) if central_crop else resize(image, shape)
+    view = center_crop(image, shape, eval_crop) if eval_crop < 1 else resize(image, shape)
     return tf.ensure_shape(view, [*shape, 3])
 
 
@@ -115,7 +115,7 @@ def eval_batches(
     *,
     image_size: int,
     batch_size: int,
-    central_crop: bool,
+    eval_crop: float,
     shard: tuple[int, int] = (1, 0),
     cache: bool = False,
     parallelism: int | None = None,
@@ -129,8 +129,7 @@ def eval_batches(
         source: the pictures.
         image_size: side s of the result.
         batch_size: examples in a batch of this process.
-        central_crop: keep the central 87.5% of the picture's shorter side, a square; otherwise the whole picture is
-            resized to a square.
+        eval_crop: as in `evaluation_view`; see `config.eval_crop_for`.
         shard: (number of processes, number of this one).
         cache: hold the pictures in memory: see `memory.held`.
         parallelism: pictures worked on at a time; None takes as many as there are cores.
@@ -144,12 +143,13 @@ def eval_batches(
     """
     require_range("batch_size", batch_size, at_least=1)
     require_range("image_size", image_size, at_least=1)
+    require_range("eval_crop", eval_crop, above=0, at_most=1)
     _require_shard(shard)
     if cache:
         source = held(source)
 
     def prepare(record: Batch) -> Batch:
-        image = evaluation_view(source.decode(record["data"]), image_size, central_crop)
+        image = evaluation_view(source.decode(record["data"]), image_size, eval_crop)
         return {"image": image, "label": record["label"], "mask": tf.ones([])}
 
     workers, worker = shard

@@ -18,7 +18,7 @@ def distributed_eval_batches(
     *,
     batch_size: int,
     image_size: int,
-    central_crop: bool,
+    eval_crop: float,
 ) -> Iterable[dict[str, Any]]:
     """One pass over a split on all replicas.
 
@@ -27,7 +27,7 @@ def distributed_eval_batches(
         strategy: devices.
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
-        central_crop: as in `eval_batches`.
+        eval_crop: as in `eval_batches`.
 
     Returns:
         an iterable of the batches of `eval_batches`, one share a replica, with "row" int64 [batch]: the place of each
@@ -43,7 +43,7 @@ def distributed_eval_batches(
         # Padded as one batch of all this process's replicas and divided afterwards: no replica goes without.
         own_batch = share * (context.num_replicas_in_sync // workers)
         batches = eval_batches(
-            source, image_size=image_size, batch_size=own_batch, central_crop=central_crop, shard=(workers, worker)
+            source, image_size=image_size, batch_size=own_batch, eval_crop=eval_crop, shard=(workers, worker)
         )
 
         def with_rows(number: tf.Tensor, batch: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.evaluate import metrics
+from tf_simclr.evaluate.intervals import Interval, map_interval, mean_per_class_interval, wilson
+from tf_simclr.evaluate.predictions import EvaluatedImages, Predicted, softmax_of
 
 # Which encoder a cell is about.
 PRETRAINED, UNTRAINED, SCRATCH = "pretrained", "untrained", "from scratch"
@@ -23,11 +25,21 @@ class Verdict:
         predictions: int64 [n], the class of each.
         scores: real numbers [n, classes], the higher the likelier; None where the protocol has none.
         details: what was chosen and done on the way, as JSON values.
+        probabilities: real numbers [n] in [0, 1], that of the predicted class; None for the softmax of `scores`.
     """
 
     predictions: np.ndarray
     scores: np.ndarray | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    probabilities: np.ndarray | None = None
+
+    @property
+    def predicted(self) -> Predicted:
+        """What is kept of it for every image."""
+        probabilities = self.probabilities
+        if probabilities is None and self.scores is not None:
+            probabilities = softmax_of(self.scores, self.predictions)
+        return Predicted(self.predictions, None if probabilities is None else np.float32(probabilities))
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class Cell:
         confusion: [true class][predicted class] -> pictures; None where a picture may have several classes.
         details: as in Verdict.
         seconds: wall-clock time.
+        intervals: of those metrics that have one, the 95% interval over the choice of the test images.
+        without_twins: the metrics over the test images without a twin among the training images; None where there is
+            no twin, or none was looked for.
+        predicted: what was said of every image; None where nothing was. It is kept in a file of its own, and not a part
+            of `to_json`.
     """
 
     protocol: str
@@ -57,19 +74,55 @@ class Cell:
     confusion: list[list[int]] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    without_twins: dict[str, float] | None = None
+    predicted: Predicted | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON values."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(dataclasses.replace(self, predicted=None))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Cell:
         """The cell that `to_json` wrote."""
-        return cls(**values)
+        intervals = {name: (low, high) for name, (low, high) in values.get("intervals", {}).items()}
+        return cls(**{**values, "intervals": intervals})
+
+    def with_twins(self, images: EvaluatedImages) -> Cell:
+        """The cell with its metrics over the images without a twin; as it is where there is no twin or no prediction.
+
+        Args:
+            images: those that the predictions are about, in their order.
+        """
+        if self.predicted is None or images.twins is None or not images.twins.found.any():
+            return dataclasses.replace(self, without_twins=None)
+        keep = np.flatnonzero(~images.twins.found)
+        return dataclasses.replace(self, without_twins=_metrics_of(self.predicted, images, keep))
+
+
+def _metrics_of(predicted: Predicted, images: EvaluatedImages, rows: np.ndarray) -> dict[str, float]:
+    """Metrics over some of the images; empty without an image."""
+    if not rows.size:
+        return {}
+    if images.targets is not None:
+        assert predicted.scores is not None
+        part = images.targets.rows(rows)
+        shown = (part.positives & ~part.ignored).any()
+        return {"map_11_point": _mean_average_precision(predicted.scores[rows], part)} if shown else {}
+    assert predicted.classes is not None and images.labels is not None
+    pair = predicted.classes[rows], images.labels[rows]
+    return {
+        "top_1": metrics.accuracy(*pair),
+        "mean_per_class": metrics.mean_per_class_accuracy(*pair, len(images.class_names), missing="exclude"),
+    }
+
+
+def _mean_average_precision(scores: np.ndarray, targets: MultiLabel) -> float:
+    return metrics.mean_average_precision(scores, targets.positives, ignored=targets.ignored, missing="exclude")
 
 
 def measured(verdict: Verdict, labels: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """The fields metrics, per_class, confusion and details of a cell of single-label pictures.
+    """The fields of a cell of single-label images that follow from its predictions.
 
     Args:
         verdict: predictions for n pictures.
@@ -83,16 +136,20 @@ def measured(verdict: Verdict, labels: np.ndarray, num_classes: int) -> dict[str
     if verdict.scores is not None and num_classes > 5:
         found["top_5"] = metrics.top_k_accuracy(verdict.scores, labels, 5)
     per_class = metrics.per_class_accuracy(verdict.predictions, labels, num_classes, missing="exclude")
+    confusion = metrics.confusion_matrix(verdict.predictions, labels, num_classes)
+    intervals = {name: wilson(found[name], len(labels)) for name in ("top_1", "top_5") if name in found}
     return {
         "metrics": found,
         "per_class": [per_class.get(label) for label in range(num_classes)],
-        "confusion": metrics.confusion_matrix(verdict.predictions, labels, num_classes).tolist(),
+        "confusion": confusion.tolist(),
         "details": verdict.details,
+        "intervals": intervals | {"mean_per_class": mean_per_class_interval(confusion)},
+        "predicted": verdict.predicted,
     }
 
 
 def measured_multi_label(scores: np.ndarray, targets: MultiLabel, details: dict[str, Any]) -> dict[str, Any]:
-    """The fields metrics, per_class, confusion and details of a cell of pictures that may show several classes.
+    """The fields of a cell of images that may show several classes, which follow from its scores.
 
     Args:
         scores: real numbers [n, classes], the higher the likelier.
@@ -105,4 +162,6 @@ def measured_multi_label(scores: np.ndarray, targets: MultiLabel, details: dict[
         "per_class": [per_class.get(label) for label in range(targets.positives.shape[1])],
         "confusion": None,
         "details": details,
+        "intervals": {"map_11_point": map_interval(scores, targets.positives, ignored=targets.ignored)},
+        "predicted": Predicted(scores=np.float32(scores)),
     }

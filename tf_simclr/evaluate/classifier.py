@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig, takes_central_crop
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.batches import distributed_eval_batches
@@ -71,7 +71,7 @@ def evaluate_classifier(
         strategy,
         batch_size=config.data.eval_batch_size,
         image_size=config.data.image_size,
-        central_crop=takes_central_crop(config.data.image_size),
+        eval_crop=config.data.crop_of_evaluation,
     )
     counts = build_eval_function(strategy, trainer.model)
     totals: dict[str, float] = {}

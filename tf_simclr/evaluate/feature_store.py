@@ -20,7 +20,8 @@ from tf_simclr import __version__
 from tf_simclr.errors import InputError
 from tf_simclr.files import to_json
 
-FORMAT = 1
+# 2: the key says where the images lie and what they are made of.
+FORMAT = 2
 MANIFEST, FEATURES, LABELS = "manifest.json", "features.npy", "labels.npy"
 _PARTIAL = ".partial"
 
@@ -41,9 +42,12 @@ class FeatureKey:
         dataset: name of the data set.
         split: name of the split.
         num_examples: of the split.
+        location: folder that the images lie in; empty where they have none.
+        fingerprint: of their files, see `ImageSource`; empty where there is none.
+        reading: what else decides how an image is read, as a JSON text; may be empty.
         data_seed: the seed that the split was opened with.
         image_size: side of the pictures.
-        central_crop: whether only the central 87.5% was seen.
+        eval_crop: share of the shorter side that was seen.
         endpoint: name of the endpoint.
     """
 
@@ -52,9 +56,12 @@ class FeatureKey:
     dataset: str
     split: str
     num_examples: int
+    location: str
+    fingerprint: str
+    reading: str
     data_seed: int
     image_size: int
-    central_crop: bool
+    eval_crop: float
     endpoint: str
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import takes_central_crop
+from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.batches import distributed_eval_batches
@@ -29,6 +29,7 @@ from tf_simclr.evaluate.feature_store import (
     require_local,
     written_features,
 )
+from tf_simclr.evaluate.thumbnails import THUMBNAIL, thumbnails
 from tf_simclr.nn.model import SimCLRModel
 
 Say = Callable[[str], None]
@@ -75,27 +76,30 @@ def cached_features(
     strategy: tf.distribute.Strategy,
     batch_size: int,
     image_size: int,
-    central_crop: bool | None = None,
+    eval_crop: float | None = None,
     data_seed: int = 0,
+    reading: str = "",
     say: Say = print,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Features]:
     """Features of a split, from the cache where it has them, else computed in one pass and kept.
 
     Batch norms are in inference mode, and no variable of the model changes. A cache that was damaged, cut off or left
-    half-written is found out and computed again. That a file of pictures was exchanged for another of the same name is
-    not noticed: remove the directory then.
+    half-written is found out and computed again, and so is one of images that have changed since: a source's
+    `fingerprint` is part of its name.
 
     Args:
         model: its variables hold the checkpoint.
         source: the split; without labels, all labels are -1.
         directory: of all caches, on a local disk; made when it is not there.
         endpoints: names of `endpoint_names`; [b, d] ones are taken as they are, [b, h, w, d] ones averaged over space.
+            `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
         strategy: devices, those the model was made on.
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
-        central_crop: keep the central 87.5%; None for what evaluation does with this size.
+        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
         data_seed: the seed the source was opened with.
+        reading: what else decides how an image is read; part of the cache's name.
         say: told, one line each, what is wrong with a cache and what is computed.
         progress: told (examples done, examples in all) after every batch.
 
@@ -109,14 +113,14 @@ def cached_features(
     """
     _require_endpoints(model, endpoints)
     require_local(directory)
-    central_crop = takes_central_crop(image_size) if central_crop is None else central_crop
-    keys = _keys(model, source, endpoints, image_size, central_crop, data_seed)
+    eval_crop = eval_crop_for(image_size, eval_crop)
+    keys = _keys(model, source, endpoints, image_size, eval_crop, data_seed, reading)
     found = _found(directory, keys, say)
     missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
     if missing:
         say(f"computing {', '.join(missing)} of {source.num_examples} pictures of {source.name}, {source.split}")
         batches = distributed_eval_batches(
-            source, strategy, batch_size=batch_size, image_size=image_size, central_crop=central_crop
+            source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
         )
         _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
         found |= {name: open_features(directory, keys[name]) for name in missing}
@@ -127,7 +131,7 @@ def _require_endpoints(model: SimCLRModel, endpoints: Sequence[str]) -> None:
     if isinstance(endpoints, str) or not endpoints or len(set(endpoints)) != len(endpoints):
         raise InputError(f"`endpoints` must be a list of different names, at least one. Received: {endpoints!r}")
     for name in endpoints:
-        require_choice("endpoint", name, endpoint_names(model))
+        require_choice("endpoint", name, (*endpoint_names(model), THUMBNAIL))
 
 
 def _keys(
@@ -135,8 +139,9 @@ def _keys(
     source: ImageSource,
     endpoints: Sequence[str],
     image_size: int,
-    central_crop: bool,
+    eval_crop: float,
     data_seed: int,
+    reading: str = "",
 ) -> dict[str, FeatureKey]:
     shared = FeatureKey(
         model=model_digest(model),
@@ -144,12 +149,18 @@ def _keys(
         dataset=source.name,
         split=source.split,
         num_examples=source.num_examples,
+        location=source.location or "",
+        fingerprint=source.fingerprint,
+        reading=reading,
         data_seed=data_seed,
         image_size=image_size,
-        central_crop=central_crop,
+        eval_crop=eval_crop,
         endpoint="",
     )
-    return {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
+    keys = {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
+    if THUMBNAIL in keys:  # the same for every network
+        keys[THUMBNAIL] = dataclasses.replace(keys[THUMBNAIL], model="", compute_dtype="float32")
+    return keys
 
 
 def _found(directory: str, keys: dict[str, FeatureKey], say: Say) -> dict[str, Features]:
@@ -200,13 +211,15 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
         InputError: an unknown endpoint.
     """
     _require_endpoints(model, endpoints)
+    of_network = [name for name in endpoints if name != THUMBNAIL]
 
     def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
-        found = model.endpoints(batch["image"], training=False)
+        found = model.endpoints(batch["image"], training=False) if of_network else {}
         # Float32, in which features are kept, already here: not every collective moves the narrow types.
-        return {name: tf.cast(averaged_over_space(found[name]), tf.float32) for name in endpoints} | {
-            field: batch[field] for field in ("label", "mask", "row")
-        }
+        values = {name: tf.cast(averaged_over_space(found[name]), tf.float32) for name in of_network}
+        if THUMBNAIL in endpoints:
+            values[THUMBNAIL] = thumbnails(batch["image"])
+        return values | {field: batch[field] for field in ("label", "mask", "row")}
 
     @tf.function
     def extract(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -272,7 +285,7 @@ def extracted(
     *,
     batch_size: int,
     image_size: int,
-    central_crop: bool | None = None,
+    eval_crop: float | None = None,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features of a split in memory, of the model as it is now; `cached_features` keeps them on disk instead.
 
@@ -286,7 +299,7 @@ def extracted(
         endpoints: as in `cached_features`.
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
-        central_crop: as in `cached_features`.
+        eval_crop: as in `cached_features`.
 
     Returns:
         endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
@@ -300,7 +313,7 @@ def extracted(
         strategy,
         batch_size=batch_size,
         image_size=image_size,
-        central_crop=takes_central_crop(image_size) if central_crop is None else central_crop,
+        eval_crop=eval_crop_for(image_size, eval_crop),
     )
     return in_memory(extract, batches, source)
 

@@ -9,7 +9,7 @@ from typing import Any
 from tf_simclr.evaluate.cells import Verdict, measured, measured_multi_label
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.judging import Judging
-from tf_simclr.evaluate.knn import knn_predictions
+from tf_simclr.evaluate.knn import knn_votes
 from tf_simclr.evaluate.linear import train_linear
 from tf_simclr.evaluate.logistic_regression import LinearFit, StrengthFit, fit_logistic_regression
 from tf_simclr.evaluate.multi_label import fit_one_vs_rest
@@ -28,19 +28,26 @@ class FrozenFeatures:
 
 
 def knn(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
-    """A vote of the k nearest neighbours, for every k and temperature, in one pass."""
+    """A vote of the k nearest neighbours, for every k (at most all images) and temperature, in one pass."""
     del seed
-    predictions = knn_predictions(
+    votes = knn_votes(
         features.test.features,
         features.train.features,
         features.train.labels,
-        ks=judging.protocols.ks,
+        ks=judging.ks,
         temperatures=judging.protocols.knn_temperatures,
         num_classes=judging.num_classes,
     )
     return [
-        (f"k={k}, T={t:g}", measured(Verdict(predicted), features.test.labels, judging.num_classes))
-        for (k, t), predicted in predictions.items()
+        (
+            f"k={k}, T={t:g}",
+            measured(
+                Verdict(vote.classes, probabilities=vote.shares),
+                features.test.labels,
+                judging.num_classes,
+            ),
+        )
+        for (k, t), vote in votes.items()
     ]
 
 

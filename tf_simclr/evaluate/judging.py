@@ -85,6 +85,17 @@ class Judging:
         """Classes of the data set."""
         return self.splits.train.num_classes
 
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Numbers of neighbours of kNN: --knn_k, each at most the number of training images, each once."""
+        return tuple(dict.fromkeys(min(k, self.splits.train.num_examples) for k in self.protocols.ks))
+
+    @property
+    def named_splits(self) -> dict[str, ImageSource]:
+        """The splits that there are, by what they are for."""
+        splits = {"train": self.splits.train, "test": self.splits.test, "validation": self.splits.validation}
+        return {role: source for role, source in splits.items() if source is not None}
+
     def metric(self, predictions: np.ndarray, labels: np.ndarray) -> float:
         """What settings are chosen by, of single-label pictures."""
         if self.protocols.metric == "mean_per_class":
@@ -99,7 +110,13 @@ class Judging:
         if self.data.dataset in BUILT_IN:
             return joined(self.splits.train, validation)
         both = f"{self.splits.train.split}+{validation.split}"
-        return load_sources(self.data.dataset, data_dir=self.data.data_dir, train_split=both, eval_split=None)[0]
+        return load_sources(
+            self.data.dataset,
+            data_dir=self.data.data_dir,
+            train_split=both,
+            eval_split=None,
+            seed=self.data.data_seed,
+        )[0]
 
 
 def open_splits(data: DataConfig, validation_split: str | None) -> Splits:

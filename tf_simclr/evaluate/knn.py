@@ -55,6 +55,18 @@ def nearest(queries: npt.ArrayLike, gallery: npt.ArrayLike, k: int, *, memory_by
     return Neighbours(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
 
 
+class Vote(NamedTuple):
+    """What the neighbours of each query say.
+
+    Attributes:
+        classes: int64 [queries], the class with most votes.
+        shares: float64 [queries], its share of the votes, in (0, 1].
+    """
+
+    classes: np.ndarray
+    shares: np.ndarray
+
+
 def knn_predictions(
     queries: npt.ArrayLike,
     gallery: npt.ArrayLike,
@@ -65,6 +77,33 @@ def knn_predictions(
     num_classes: int | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> dict[tuple[int, float], np.ndarray]:
+    """The class of each query: `knn_votes` without the shares; arguments and errors are the same.
+
+    Returns:
+        (k, T) -> int64 [q], for every pair of a k and a temperature.
+    """
+    votes = knn_votes(
+        queries,
+        gallery,
+        gallery_labels,
+        ks=ks,
+        temperatures=temperatures,
+        num_classes=num_classes,
+        memory_bytes=memory_bytes,
+    )
+    return {setting: vote.classes for setting, vote in votes.items()}
+
+
+def knn_votes(
+    queries: npt.ArrayLike,
+    gallery: npt.ArrayLike,
+    gallery_labels: npt.ArrayLike,
+    *,
+    ks: Sequence[int] = (200,),
+    temperatures: Sequence[float] = (0.1,),
+    num_classes: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> dict[tuple[int, float], Vote]:
     """The class of each query by a vote of its k nearest neighbours, each with weight exp(similarity / T).
 
     One search, with the largest k, serves all settings. Of classes with equal votes the lower number is taken.
@@ -79,7 +118,7 @@ def knn_predictions(
         memory_bytes: as in `nearest`; the votes of a block of at most 1024 queries come on top.
 
     Returns:
-        (k, T) -> int64 [q], for every pair of a k and a temperature.
+        (k, T) -> Vote, for every pair of a k and a temperature.
 
     Raises:
         InputError: as in `nearest`; no k or temperature, a temperature not above 0, labels that do not match.
@@ -94,18 +133,17 @@ def knn_predictions(
     q, g = _checked(queries, gallery, max(ks), memory_bytes)
     labels = as_labels("gallery_labels", gallery_labels, rows=len(g), num_classes=num_classes)
     classes = num_classes or int(labels.max()) + 1
-    predictions: dict[tuple[int, float], np.ndarray] = {
-        (k, t): np.empty(len(q), np.int64) for k in ks for t in temperatures
-    }
+    found_votes = {(k, t): Vote(np.empty(len(q), np.int64), np.empty(len(q))) for k in ks for t in temperatures}
     for rows, found in _search(q, g, max(ks), memory_bytes):
         neighbour_labels = labels[found.indices]  # [b, k]
         for t in temperatures:
             # The nearest one gets weight 1: a common factor changes no vote, and exp(1 / T) may be infinite.
             weights = np.exp((found.similarities - found.similarities[:, :1]) / t)
             for k in ks:
-                votes = _votes(neighbour_labels[:, :k], weights[:, :k], classes)
-                predictions[k, t][rows] = np.argmax(votes, axis=1)
-    return predictions
+                votes, vote = _votes(neighbour_labels[:, :k], weights[:, :k], classes), found_votes[k, t]
+                vote.classes[rows] = np.argmax(votes, axis=1)
+                vote.shares[rows] = votes.max(axis=1) / votes.sum(axis=1)
+    return found_votes
 
 
 def knn_accuracies(

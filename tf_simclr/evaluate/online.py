@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig, takes_central_crop
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
@@ -48,6 +48,7 @@ class OnlinePlan:
         batch_size: global; a multiple of the replicas.
         image_size: side of the pictures.
         seed: of the order in which the linear classifier sees the gallery.
+        eval_crop: share of the shorter side that is seen.
     """
 
     gallery: ImageSource
@@ -55,6 +56,7 @@ class OnlinePlan:
     batch_size: int
     image_size: int
     seed: int
+    eval_crop: float
 
     @property
     def k(self) -> int:
@@ -87,12 +89,32 @@ def plan_online(config: ExperimentConfig, train: ImageSource, evaluation: ImageS
         return None
     _require_labels(settings.eval_every_epochs, train, evaluation)
     assert evaluation is not None
+    return _plan(config, train, evaluation)
+
+
+def plan_at_the_end(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource | None) -> OnlinePlan | None:
+    """What kNN is measured on once a run has been pretrained; None where that cannot be, or was not asked for.
+
+    Args:
+        config: the experiment.
+        train: training split.
+        evaluation: evaluation split, None without any.
+    """
+    if config.runtime.mode != "train_then_eval" or config.train.train_mode != "pretrain":
+        return None
+    if evaluation is None or not (train.labelled and evaluation.labelled) or train.num_classes < 2:
+        return None
+    return _plan(config, train, evaluation)
+
+
+def _plan(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource) -> OnlinePlan:
     return OnlinePlan(
-        gallery=chosen_at_random(train, settings.online_eval_examples, seed=config.data.data_seed).source,
+        gallery=chosen_at_random(train, config.evaluation.online_eval_examples, seed=config.data.data_seed).source,
         queries=evaluation,
         batch_size=config.data.eval_batch_size,
         image_size=config.data.image_size,
         seed=config.data.data_seed,
+        eval_crop=config.data.crop_of_evaluation,
     )
 
 
@@ -130,7 +152,7 @@ class OnlineEvaluation:
                 strategy,
                 batch_size=plan.batch_size,
                 image_size=plan.image_size,
-                central_crop=takes_central_crop(plan.image_size),
+                eval_crop=plan.eval_crop,
             )
 
             def features() -> LabelledFeatures:
@@ -152,9 +174,7 @@ class OnlineEvaluation:
         Raises:
             InputError: features that are not finite, or queries without labels.
         """
-        knn = knn_accuracies(
-            queries.h, queries.labels, gallery.h, gallery.labels, ks=[self._plan.k], temperatures=[TEMPERATURE]
-        )
+        knn = self.knn(gallery, queries)
         classifier = train_linear(
             gallery.h,
             gallery.labels,
@@ -164,4 +184,15 @@ class OnlineEvaluation:
             seed=self._plan.seed,
         )
         hits = classifier.logits(queries.h).argmax(axis=1) == queries.labels
-        return {KNN_TOP_1: knn[self._plan.k, TEMPERATURE], LINEAR_TOP_1: float(hits.mean())}
+        return {KNN_TOP_1: knn, LINEAR_TOP_1: float(hits.mean())}
+
+    def knn(self, gallery: LabelledFeatures, queries: LabelledFeatures) -> float:
+        """Top-1 accuracy of kNN in [0, 1]. One worker is enough.
+
+        Raises:
+            InputError: features that are not finite, or queries without labels.
+        """
+        found = knn_accuracies(
+            queries.h, queries.labels, gallery.h, gallery.labels, ks=[self._plan.k], temperatures=[TEMPERATURE]
+        )
+        return found[self._plan.k, TEMPERATURE]

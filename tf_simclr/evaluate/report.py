@@ -1,4 +1,7 @@
-"""The report of an evaluation: report.json for programs, report.md for people, and a plot of each confusion matrix."""
+"""The report of an evaluation: report.json for programs, report.md for people, and files for each row.
+
+Each row has a plot of its confusion matrix and a table of what it predicted for every image.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from rich.console import Console
 
 from tf_simclr.evaluate.cells import Cell
 from tf_simclr.evaluate.confusion_plot import draw_confusion
+from tf_simclr.evaluate.predictions import EvaluatedImages, predictions_table
+from tf_simclr.evaluate.report_head import head_facts, twin_lines
 from tf_simclr.evaluate.report_tables import (
     NOTHING,
     escape_markdown,
@@ -29,7 +34,7 @@ from tf_simclr.evaluate.summary import Row, Subject, summarise
 from tf_simclr.files import write_json, write_whole
 
 FORMAT = 1
-JSON_FILE, MARKDOWN_FILE = "report.json", "report.md"
+JSON_FILE, MARKDOWN_FILE, PREDICTIONS = "report.json", "report.md", "predictions"
 _RESULTS, _HEALTH = "Protocols, in points", "Health of the representation"
 
 
@@ -41,11 +46,13 @@ class ReportPaths:
         json: report.json.
         markdown: report.md.
         plots: the confusion matrices, in the order of the rows they belong to.
+        predictions: the tables of predictions, in the order of the rows they belong to.
     """
 
     json: str
     markdown: str
     plots: tuple[str, ...]
+    predictions: tuple[str, ...] = ()
 
 
 def report_values(subject: Subject, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -77,6 +84,9 @@ def report_markdown(subject: Subject, cells: Sequence[Cell]) -> str:
     if notes:
         parts.append("\n".join(f"- {escape_markdown(line)}" for line in notes))
     parts += _per_class_parts(subject, rows)
+    if subject.twins is not None:
+        parts.append("## Copies of training images")
+        parts.append("\n".join(f"- {escape_markdown(line)}" for line in twin_lines(subject)))
     plots = _plot_names(rows)
     if plots:
         links = [f"![{escape_markdown(_title(row))}]({name})" for name, row in plots.items()]
@@ -96,6 +106,7 @@ def print_report(subject: Subject, cells: Sequence[Cell], console: Console) -> N
         InputError: as `summarise`.
     """
     rows = summarise(subject, cells)
+    console.file.writelines(f"{name}: {fact}\n" for name, fact in head_facts(subject).items())
     # Asked of the file: rich would take a pipe for a terminal where FORCE_COLOR is set, as it is below Jupyter.
     on_terminal = console.file.isatty()
     for title, table in ((_RESULTS, result_rows(subject, rows)), (_HEALTH, health_rows(rows))):
@@ -107,13 +118,18 @@ def print_report(subject: Subject, cells: Sequence[Cell], console: Console) -> N
     console.file.writelines(f"{line}\n" for line in lines)
 
 
-def write_report(directory: str, subject: Subject, cells: Sequence[Cell]) -> ReportPaths:
-    """Writes report.json, report.md and the plots; each file is the old one or the new one, never a half.
+def write_report(
+    directory: str, subject: Subject, cells: Sequence[Cell], images: EvaluatedImages | None = None
+) -> ReportPaths:
+    """Writes report.json, report.md, plots and predictions; each file is the old one or the new one, never a half.
+
+    Plots and predictions of an earlier report in the directory, whose rows are not in this one, are removed.
 
     Args:
         directory: made where it is missing.
         subject: what the cells are about.
         cells: at least one.
+        images: what the predictions are about; None writes no predictions.
 
     Raises:
         InputError: as `summarise`; matplotlib is missing and there is something to plot, the other two files being
@@ -122,33 +138,50 @@ def write_report(directory: str, subject: Subject, cells: Sequence[Cell]) -> Rep
     values = report_values(subject, cells)
     rows = summarise(subject, cells)
     plots = _plot_names(rows)
+    tables = {} if images is None else _prediction_names(rows)
     tf.io.gfile.makedirs(directory)
     paths = ReportPaths(
         os.path.join(directory, JSON_FILE),
         os.path.join(directory, MARKDOWN_FILE),
         tuple(os.path.join(directory, name) for name in plots),
+        tuple(os.path.join(directory, PREDICTIONS, name) for name in tables),
     )
     write_json(paths.json, values, indent=None)
-    write_whole(paths.markdown, report_markdown(subject, cells).encode())
+    # A file's name may hold bytes that are no UTF-8.
+    write_whole(paths.markdown, report_markdown(subject, cells).encode("utf-8", "backslashreplace"))
+    if images is not None:
+        _write_predictions(paths.predictions, list(tables.values()), images)
     for path, row in zip(paths.plots, plots.values(), strict=True):
         counts = row.confusion
         assert counts is not None, "only rows with a matrix have a plot"
         write_whole(path, draw_confusion(counts, subject.class_names, _title(row)))
+    _remove_others(directory, "confusion_", ".png", paths.plots)
+    _remove_others(os.path.join(directory, PREDICTIONS), "", ".csv", paths.predictions)
     return paths
+
+
+def _write_predictions(paths: Sequence[str], rows: Sequence[Row], images: EvaluatedImages) -> None:
+    for path, row in zip(paths, rows, strict=True):
+        tf.io.gfile.makedirs(os.path.dirname(path))
+        predicted = [(cell.seed, cell.predicted) for cell in row.cells if cell.predicted is not None]
+        write_whole(path, predictions_table(predicted, images))
+
+
+def _remove_others(directory: str, start: str, end: str, kept: Sequence[str]) -> None:
+    """Removes files of an earlier report, which would be taken for a part of this one."""
+    if not tf.io.gfile.isdir(directory):
+        return
+    names = {os.path.basename(path) for path in kept}
+    for name in tf.io.gfile.listdir(directory):
+        if name.startswith(start) and name.endswith(end) and name not in names:
+            tf.io.gfile.remove(os.path.join(directory, name))
 
 
 def _describe(subject: Subject) -> str:
     """What was judged, as a list."""
-    facts = {
-        "network": subject.network,
-        "step": subject.step,
-        "digest of the values": subject.digest,
-        "data set": subject.dataset,
-        "classes": len(subject.class_names),
-        "pictures": f"{subject.train_pictures} for training, {subject.test_pictures} judged, "
-        f"of {subject.image_size} pixels",
-    }
-    return "\n".join(f"- {name}: {escape_markdown(str(fact))}" for name, fact in facts.items() if fact is not None)
+    facts = "\n".join(f"- {name}: {escape_markdown(fact)}" for name, fact in head_facts(subject).items())
+    # A block of code, so that it can be pasted as it is.
+    return f"{facts}\n\n```bash\n{subject.command}\n```" if subject.command else facts
 
 
 def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
@@ -163,7 +196,21 @@ def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
 
 def _plot_names(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows that have a confusion matrix, each by the name of its file."""
-    shown = [row for row in rows if row.confusion is not None]
+    return {f"confusion_{name}.png": row for name, row in _row_names(rows).items() if row.confusion is not None}
+
+
+def _prediction_names(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows that have predictions, each by the name of its file."""
+    return {
+        f"{name}.csv": row
+        for name, row in _row_names(rows).items()
+        if any(cell.predicted is not None for cell in row.cells)
+    }
+
+
+def _row_names(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows of classifications, each by a name that a file may have."""
+    shown = [row for row in rows if not row.is_health]
     short = [_file_name(row.first.protocol, row.first.encoder, row.first.endpoint) for row in shown]
     names: dict[str, Row] = {}
     for row, name in zip(shown, short, strict=True):
@@ -173,14 +220,14 @@ def _plot_names(rows: Sequence[Row]) -> dict[str, Row]:
             name if short.count(name) == 1 else _file_name(cell.protocol, cell.encoder, cell.endpoint, cell.setting)
         )
         numbered = [wanted, *(f"{wanted}_{number}" for number in range(2, len(shown) + 1))]
-        names[next(f"{free}.png" for free in numbered if f"{free}.png" not in names)] = row
+        names[next(free for free in numbered if free not in names)] = row
     return names
 
 
 def _file_name(*parts: str | None) -> str:
     """The parts that are there, without what a file system or a link may not take."""
     safe = (re.sub(r"[^A-Za-z0-9_.=]+", "-", part).strip("-.") for part in parts if part)
-    return "_".join(["confusion", *(part for part in safe if part)])[:150]
+    return "_".join(part for part in safe if part)[:140]
 
 
 def _title(row: Row) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from tf_simclr.evaluate.baselines import LARGEST_CLASS
 from tf_simclr.evaluate.cells import PRETRAINED
 from tf_simclr.evaluate.metrics import SeedSummary
 from tf_simclr.evaluate.references import Reference
 from tf_simclr.evaluate.summary import TITLES, Row, Subject
 
 NOTHING = "-"
+# The metrics that have a column of their own beside that of --metric.
+_BESIDE = ("top_1", "mean_per_class", "top_5")
 # What Markdown would take for its own. An underscore inside a word is none of it.
 _MARKDOWN = re.compile(r"[\\|*<`~\[\]]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -26,38 +30,53 @@ def result_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
     shown = [row for row in rows if not row.is_health]
     if not shown:
         return []
-    # A metric of its own where --metric has nothing to say, as top-1 of pictures with several labels.
-    mains = [subject.metric if subject.metric in row.metrics else next(iter(row.metrics)) for row in shown]
-    with_top_5 = any("top_5" in row.metrics for row in shown)
-    with_paper = any(row.references for row in shown)
-    table = [
-        [
-            "protocol",
-            "encoder",
-            "endpoint, setting",
-            TITLES.get(subject.metric, subject.metric),
-            *(["top-5"] if with_top_5 else []),
-            *(["paper"] if with_paper else []),
-            "seeds",
-            "time",
-        ]
-    ]
-    for row, main in zip(shown, mains, strict=True):
-        figure = in_points(row.metrics[main])
-        top_5 = row.metrics.get("top_5")
-        table.append(
-            [
-                row.first.protocol,
-                row.first.encoder,
-                row.where,
-                figure if main == subject.metric else f"{figure} ({TITLES.get(main, main)})",
-                *([in_points(top_5) if top_5 else NOTHING] if with_top_5 else []),
-                *([_paper(row.references, main)] if with_paper else []),
-                _seeds(row),
-                duration(row.seconds),
-            ]
-        )
+    title = TITLES.get(subject.metric, subject.metric)
+    others = [name for name in _BESIDE if name != subject.metric and any(name in row.metrics for row in shown)]
+    columns: dict[str, Callable[[Row], str]] = {
+        "protocol": lambda row: row.first.protocol,
+        "encoder": lambda row: row.first.encoder,
+        "endpoint, setting": lambda row: row.where,
+        f"{title} [95%]" if any(row.intervals for row in shown) else title: lambda row: _main_figure(subject, row),
+        **{TITLES[name]: functools.partial(_figure, name=name) for name in others},
+    }
+    if any(row.without_twins for row in shown):
+        columns["without twins"] = _without_twins
+    if any(row.references for row in shown):
+        columns["paper"] = lambda row: _paper(row.references, row.main)
+    if any(row.mark for row in shown):
+        columns["mark"] = lambda row: row.mark
+    columns |= {"seeds": _seeds, "time": lambda row: duration(row.seconds)}
+    table = [list(columns), *_baseline_rows(subject, [subject.metric, *others], len(columns))]
+    return [*table, *([show(row) for show in columns.values()] for row in shown)]
+
+
+def _baseline_rows(subject: Subject, metrics: Sequence[str], width: int) -> TextRows:
+    """The rows of the classifiers that learn nothing, for the metrics whose columns follow those that name a row."""
+    table = []
+    for name, figures in subject.baselines.items():
+        always = f"always {subject.largest_class}" if name == LARGEST_CLASS and subject.largest_class else NOTHING
+        points = [f"{100 * figures[metric]:.1f}" if metric in figures else NOTHING for metric in metrics]
+        table.append([name, NOTHING, always, *points, *[NOTHING] * (width - 3 - len(points))])
     return table
+
+
+def _main_figure(subject: Subject, row: Row) -> str:
+    figure = _figure(row, row.main)
+    return figure if row.main == subject.metric else f"{figure} ({TITLES.get(row.main, row.main)})"
+
+
+def _figure(row: Row, name: str) -> str:
+    """A metric of a row with its interval, as "57.7 ± 0.3 [53.0, 62.2]"."""
+    if name not in row.metrics:
+        return NOTHING
+    ends = row.intervals.get(name)
+    interval = "" if ends is None else f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+    return in_points(row.metrics[name]) + interval
+
+
+def _without_twins(row: Row) -> str:
+    found = row.without_twins.get(row.main)
+    return NOTHING if found is None else in_points(found)
 
 
 def health_rows(rows: Sequence[Row]) -> TextRows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -12,20 +11,27 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import FROZEN_PROTOCOLS, read_labelled_training
+from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate import frozen, grid, whole_network
+from tf_simclr.evaluate.cell_store import CellStore, short_digest
 from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell
+from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.features import cached_features, endpoint_names, model_digest
 from tf_simclr.evaluate.frozen import FrozenFeatures
 from tf_simclr.evaluate.judging import Judging
+from tf_simclr.evaluate.predictions import EvaluatedImages
+from tf_simclr.evaluate.thumbnails import THUMBNAIL
 from tf_simclr.evaluate.trained import load_trained
+from tf_simclr.evaluate.twins import NEAR, Twins, find_twins
 from tf_simclr.evaluate.two_views import health
-from tf_simclr.files import read_json, to_json, write_json
+from tf_simclr.files import to_json
 from tf_simclr.nn.model import SimCLRModel
 
-FORMAT = 1
-CELLS_DIRECTORY, RUNS_DIRECTORY, FEATURES_DIRECTORY = "cells", "runs", "features"
+# 2: a result says what the images are made of, and what was predicted for each.
+FORMAT = 2
+RUNS_DIRECTORY, FEATURES_DIRECTORY = "runs", "features"
 # What serves pictures with several classes each, and their metric.
 FOR_SEVERAL_CLASSES, MULTI_LABEL_METRIC = ("health", "logreg", "untrained"), "map_11_point"
 # What of the flags decides a protocol's result, apart from pictures, network, endpoint and seed.
@@ -113,9 +119,18 @@ class Runner:
         self._judging = judging
         self._directory = judging.runtime.directory
         self._networks: tuple[object, SimCLRModel] | None = None
+        self._images: EvaluatedImages | None = None
         model = self._model(PRETRAINED, None)
         check(judging, model)
         self.digest = model_digest(model)
+        self._store = CellStore(self._directory, judging.reporter.say)
+
+    @property
+    def images(self) -> EvaluatedImages:
+        """The test images, by name and label; with their twins once `run` has looked for them."""
+        if self._images is None:
+            self._images = EvaluatedImages.of(self._judging.splits.test, self._judging.splits.train)
+        return self._images
 
     def run(self) -> tuple[list[Cell], list[str]]:
         """Everything that is planned, as cells, and a line for each protocol that could not be finished.
@@ -126,12 +141,15 @@ class Runner:
         cells, failed = [], []
         todo = plan(self._judging)
         say = self._judging.reporter.say
+        self._note_fewer_neighbours()
+        self._store.note_older_results(FORMAT)
+        self._find_twins(todo)
         for number, planned in enumerate(todo, start=1):
             head = f"[{number}/{len(todo)}] {planned.title}"
-            stored = self._stored(planned)
+            stored = self._store.read(self._name(planned))
             if stored is not None:
                 say(f"{head}: kept from an earlier run")
-                cells += stored
+                cells += [cell.with_twins(self.images) for cell in stored]
                 continue
             say(head)
             try:
@@ -140,13 +158,22 @@ class Runner:
                 failed.append(f"{planned.title}: {error}")
                 say(f"error: {failed[-1]}; going on with the others")
                 continue
-            self._store(planned, found)
-            cells += found
+            self._store.write(self._name(planned), self._identity(planned), found)
+            cells += [cell.with_twins(self.images) for cell in found]
             for cell in found:
                 say("    " + self._result_line(cell))
             if self._judging.stop:
                 raise whole_network.StoppedError
         return cells, failed
+
+    def _note_fewer_neighbours(self) -> None:
+        judging = self._judging
+        reduced = [k for k in judging.protocols.ks if k not in judging.ks]
+        if "knn" in judging.protocols.protocol_names and reduced:
+            judging.reporter.say(
+                f"note: kNN takes k = {judging.splits.train.num_examples}, all training images, in place of "
+                f"{', '.join(map(str, reduced))}"
+            )
 
     def _result_line(self, cell: Cell) -> str:
         figures = {self._judging.protocols.metric: 0.0} if cell.protocol != "health" else cell.metrics
@@ -155,6 +182,45 @@ class Runner:
             for name in figures
         ]
         return f"{cell.setting}: {', '.join(shown)}" if cell.setting else ", ".join(shown)
+
+    # ---- Twins ----
+
+    def _find_twins(self, todo: Sequence[Planned]) -> None:
+        """Looks for twins where that was asked for and a protocol predicts; what was found is kept."""
+        judging, say = self._judging, self._judging.reporter.say
+        if not judging.protocols.find_twins or all(planned.protocol == "health" for planned in todo):
+            return
+        name = "twins-" + short_digest({"format": FORMAT, "method": THUMBNAIL, "near": NEAR, **self._images_identity()})
+        arrays = self._store.read_arrays(name)
+        if arrays is not None:
+            twins = Twins(**arrays)
+        else:
+            try:
+                twins = self._compared(todo)
+            except InputError as error:
+                say(f"note: twins were not looked for: {error}")
+                return
+            self._store.write_arrays(name, twins.to_arrays())
+        self._images = self.images.with_twins(twins)
+        for line in twins.describe(self.images.names, self.images.train_names):
+            say(line)
+
+    def _compared(self, todo: Sequence[Planned]) -> Twins:
+        """The twins, from thumbnails; features that are needed later come from the same pass over the images."""
+        frozen_too = any(
+            planned.encoder == PRETRAINED
+            and (planned.protocol in FROZEN_PROTOCOLS or planned.protocol == "health")
+            and not self._store.has(self._name(planned))
+            for planned in todo
+        )
+        endpoints = (*(self._judging.protocols.endpoint_names if frozen_too else ()), THUMBNAIL)
+        model = self._model(PRETRAINED, None)
+        found = {
+            role: self._features_of(model, source, endpoints)[THUMBNAIL].features
+            for role, source in self._judging.named_splits.items()
+            if role != "validation"
+        }
+        return find_twins(found["test"], found["train"])
 
     # ---- One protocol ----
 
@@ -205,25 +271,29 @@ class Runner:
 
     def _features(self, model: SimCLRModel, endpoint: str) -> FrozenFeatures:
         """Features of every split; all endpoints are computed in one pass, the first time."""
-        judging, found = self._judging, {}
-        splits = {"train": judging.splits.train, "test": judging.splits.test, "validation": judging.splits.validation}
-        for name, source in splits.items():
-            if source is None:
-                continue
-            with judging.reporter.counting(f"features of {source.split}") as count:
-                found[name] = cached_features(
-                    model,
-                    source,
-                    judging.protocols.feature_dir or os.path.join(self._directory, FEATURES_DIRECTORY),
-                    endpoints=judging.protocols.endpoint_names,
-                    strategy=judging.strategy,
-                    batch_size=judging.data.eval_batch_size,
-                    image_size=judging.data.image_size,
-                    data_seed=judging.data.data_seed,
-                    say=judging.reporter.say,
-                    progress=count,
-                )[endpoint]
+        found = {
+            role: self._features_of(model, source, self._judging.protocols.endpoint_names)[endpoint]
+            for role, source in self._judging.named_splits.items()
+        }
         return FrozenFeatures(found["train"], found["test"], found.get("validation"))
+
+    def _features_of(self, model: SimCLRModel, source: ImageSource, endpoints: Sequence[str]) -> dict[str, Features]:
+        judging = self._judging
+        with judging.reporter.counting(f"features of {source.split}") as count:
+            return cached_features(
+                model,
+                source,
+                judging.protocols.feature_dir or os.path.join(self._directory, FEATURES_DIRECTORY),
+                endpoints=endpoints,
+                strategy=judging.strategy,
+                batch_size=judging.data.eval_batch_size,
+                image_size=judging.data.image_size,
+                eval_crop=judging.data.crop_of_evaluation,
+                data_seed=judging.data.data_seed,
+                reading=to_json(judging.data.reading),
+                say=judging.reporter.say,
+                progress=count,
+            )
 
     # ---- What is kept ----
 
@@ -232,7 +302,6 @@ class Runner:
         judging, flags = self._judging, self._judging.protocols.to_flags()
         amount = read_labelled_training(planned.protocol)
         kind = planned.protocol if amount is None else planned.protocol.partition("_")[0]
-        splits = judging.splits
         trains = planned.endpoint is None or planned.protocol == "linear"
         return {
             "format": FORMAT,
@@ -244,33 +313,31 @@ class Runner:
             "networks": {part: vars(getattr(judging.origin, part)) for part in ("model", "loss", "augmentation")},
             "checkpoint": self.digest if planned.encoder == PRETRAINED else None,
             "pictures_seen": judging.pictures_seen if planned.encoder == SCRATCH else None,
-            "splits": [
-                [split.name, split.split, split.num_examples, list(split.class_names)]
-                for split in (splits.train, splits.test, splits.validation)
-                if split is not None
-            ],
-            "data_seed": judging.data.data_seed,
-            "image_size": judging.data.image_size,
+            **self._images_identity(),
             "precision": judging.runtime.precision if trains else "float32",
+        }
+
+    def _images_identity(self) -> dict[str, Any]:
+        """Which images, what they are made of, and how they are read."""
+        return {
+            "splits": {
+                role: [
+                    source.name,
+                    source.split,
+                    source.num_examples,
+                    list(source.class_names),
+                    source.location,
+                    source.fingerprint,
+                ]
+                for role, source in self._judging.named_splits.items()
+            },
+            "reading": self._judging.data.reading,
         }
 
     def _name(self, planned: Planned) -> str:
         """A file name that changes with everything the result depends on."""
-        text = to_json(self._identity(planned))
         seed = "" if planned.seed is None else f"-seed{planned.seed}"
-        return f"{planned.protocol}{seed}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    def _path(self, planned: Planned) -> str:
-        return os.path.join(self._directory, CELLS_DIRECTORY, f"{self._name(planned)}.json")
-
-    def _stored(self, planned: Planned) -> list[Cell] | None:
-        values = read_json(self._path(planned))
-        return None if values is None else [Cell.from_json(cell) for cell in values["cells"]]
-
-    def _store(self, planned: Planned, cells: list[Cell]) -> None:
-        tf.io.gfile.makedirs(os.path.join(self._directory, CELLS_DIRECTORY))
-        values = {"identity": self._identity(planned), "cells": [cell.to_json() for cell in cells]}
-        write_json(self._path(planned), values, indent=None)
+        return f"{planned.protocol}{seed}-{short_digest(self._identity(planned))}"
 
 
 def _require_fitting_metric(protocols: Sequence[str], metric: str, *, several: bool) -> None:
@@ -298,11 +365,6 @@ def check(judging: Judging, model: SimCLRModel) -> None:
         require_choice("endpoints", endpoint, endpoint_names(model))
         if "linear" in settings.protocol_names:
             whole_network.selector_of(endpoint, judging.origin)
-    if "knn" in settings.protocol_names and max(settings.ks) > train.num_examples:
-        raise InputError(
-            f"`knn_k` must be at most the {train.num_examples} training pictures. Received: knn_k={settings.knn_k}. "
-            "Pass a smaller --knn_k"
-        )
     for name in settings.protocol_names:
         amount = read_labelled_training(name)
         if amount is not None and not amount.whole:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.baselines import CHANCE, LARGEST_CLASS
 from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell
+from tf_simclr.evaluate.intervals import Interval
 from tf_simclr.evaluate.metrics import SeedSummary, over_seeds
 from tf_simclr.evaluate.references import Reference, paper_figure
 
@@ -18,6 +20,25 @@ HEALTH = "health"
 # The names of figures of classification: shares, shown in points. Those of `health` are shown as they are.
 TITLES = {"top_1": "top-1", "mean_per_class": "mean per class", "map_11_point": "11-point mAP", "top_5": "top-5"}
 ENCODER_OUTPUT = "final_avg_pool"
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """A split as the head of a report names it.
+
+    Attributes:
+        role: "train", "test" or "validation".
+        name: as the user wrote it.
+        images: how many.
+        location: absolute path of the folder; None where it has none.
+        fingerprint: of the files, see `ImageSource`; empty where there is none.
+    """
+
+    role: str
+    name: str
+    images: int
+    location: str | None
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,14 @@ class Subject:
         test_pictures: pictures that are judged.
         image_size: in pixels.
         metric: as in --metric.
+        splits: which images; empty in reports of earlier versions, as the following are.
+        eval_crop: share of an image's shorter side that was seen; None where that is not known.
+        baselines: figures of classifiers that learn nothing, as in `Baselines.metrics`.
+        largest_class: name of the class that one of them always predicts; None where there is none.
+        twins: as in `Twins.to_json`; None where they were not looked for.
+        date: of the report, in ISO 8601.
+        command: that gave it, as it can be pasted into a shell.
+        version: of this package.
     """
 
     checkpoint: str
@@ -55,6 +84,14 @@ class Subject:
     test_pictures: int
     image_size: int
     metric: str
+    splits: tuple[SplitFacts, ...] = ()
+    eval_crop: float | None = None
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    largest_class: str | None = None
+    twins: dict[str, Any] | None = None
+    date: str = ""
+    command: str = ""
+    version: str = ""
 
     @property
     def network(self) -> str:
@@ -64,12 +101,14 @@ class Subject:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, and the network by its name, as JSON values."""
-        return {**dataclasses.asdict(self), "class_names": list(self.class_names), "network": self.network}
+        values = {**dataclasses.asdict(self), "class_names": list(self.class_names), "network": self.network}
+        return values | {"splits": [dataclasses.asdict(split) for split in self.splits]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Subject:
-        """The subject that `to_json` wrote."""
-        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+        """The subject that `to_json` wrote, here or in an earlier version, which said less."""
+        known = {one.name: values[one.name] for one in dataclasses.fields(cls) if one.name in values}
+        return cls(**known | {"splits": tuple(SplitFacts(**split) for split in values.get("splits", ()))})
 
 
 @dataclass(frozen=True)
@@ -80,11 +119,19 @@ class Row:
         cells: at least one, in the order they were measured.
         metrics: over the seeds, by name.
         references: the paper's figure of those metrics it has one for, by name.
+        main: the metric that the table shows first.
+        intervals: 95%, over the choice of the test images; the mean of the ends over the seeds.
+        without_twins: over the seeds, of the test images without a twin; empty where there are no twins.
+        mark: what is wrong with the row, in a few words: see `_mark`; may be empty.
     """
 
     cells: tuple[Cell, ...]
     metrics: dict[str, SeedSummary]
     references: dict[str, Reference]
+    main: str
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    without_twins: dict[str, SeedSummary] = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def first(self) -> Cell:
@@ -138,6 +185,9 @@ class Row:
             "endpoint": self.first.endpoint,
             "setting": self.first.setting,
             "metrics": {name: dataclasses.asdict(summary) for name, summary in self.metrics.items()},
+            "intervals": {name: list(ends) for name, ends in self.intervals.items()},
+            "without_twins": {name: dataclasses.asdict(summary) for name, summary in self.without_twins.items()},
+            "mark": self.mark,
             "reference": references or None,
             "per_class": self.per_class,
             "seconds": self.seconds,
@@ -180,7 +230,42 @@ def _row(subject: Subject, cells: Sequence[Cell]) -> Row:
     summaries = {name: over_seeds(cell.metrics[name] for cell in cells if name in cell.metrics) for name in names}
     found = {name: _reference(subject, cells[0], name) for name in names}
     references = {name: reference for name, reference in found.items() if reference is not None}
-    return Row(tuple(cells), summaries, references)
+    # A metric of its own where --metric has nothing to say, as top-1 of images with several labels.
+    main = subject.metric if subject.metric in summaries else names[0]
+    intervals = {name: ends for name in names if (ends := _interval(cells, name)) is not None}
+    without = [cell.without_twins for cell in cells if cell.without_twins]
+    without_twins = {name: over_seeds(one[name] for one in without) for name in (without[0] if without else ())}
+    mark = _mark(subject, cells, main, summaries[main].mean, intervals.get(main))
+    return Row(tuple(cells), summaries, references, main, intervals, without_twins, mark)
+
+
+def _interval(cells: Sequence[Cell], metric: str) -> Interval | None:
+    ends = [cell.intervals[metric] for cell in cells if metric in cell.intervals]
+    if not ends:
+        return None
+    low, high = np.mean(ends, axis=0)
+    return float(low), float(high)
+
+
+def _mark(subject: Subject, cells: Sequence[Cell], metric: str, value: float, interval: Interval | None) -> str:
+    """Words for a row that shows no more than a classifier that does not look at the image.
+
+    "one class only" where every test image gets the same class, as by a classifier that was not trained;
+    "= largest class" where the figure is that of the largest class; "not above largest class" where the 95% interval
+    reaches down to it. Where an image may show several classes, chance stands in for the largest class.
+    """
+    if cells[0].protocol == HEALTH:
+        return ""
+    matrices = [np.array(cell.confusion) for cell in cells if cell.confusion is not None]
+    constant = bool(matrices) and all((counts.sum(axis=0) > 0).sum() == 1 for counts in matrices)
+    words = ["one class only"] if constant else []
+    floor_name = LARGEST_CLASS if LARGEST_CLASS in subject.baselines else CHANCE
+    floor = subject.baselines.get(floor_name, {}).get(metric)
+    if floor is not None and abs(value - floor) < 1e-9:
+        words.append(f"= {floor_name}")
+    elif floor is not None and (value if interval is None else interval[0]) <= floor:
+        words.append(f"not above {floor_name}")
+    return ", ".join(words)
 
 
 def _reference(subject: Subject, cell: Cell, metric: str) -> Reference | None:

@@ -193,6 +193,7 @@ def judged_on(judging: Judging, model: SimCLRModel, source: ImageSource, done: d
         ("logits_sup",),
         batch_size=judging.data.eval_batch_size,
         image_size=judging.data.image_size,
+        eval_crop=judging.data.crop_of_evaluation,
     )
     logits = values["logits_sup"]
     return measured(Verdict(logits.argmax(axis=1), logits, done), labels, judging.num_classes)

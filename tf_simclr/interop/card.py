@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import __version__
-from tf_simclr.config import CARD_FILE, takes_central_crop
+from tf_simclr.config import CARD_FILE, eval_crop_for
 from tf_simclr.files import to_json
 from tf_simclr.nn.model import SimCLRModel
 
@@ -25,6 +25,8 @@ class ModelCard:
         class_names: of the supervised head, in the order of its logits; empty without one.
         config: every flag of the run.
         metrics: results of its evaluation; empty before one.
+        eval_crop: share of the shorter side that its evaluation sees, as in --eval_crop; None for the default of the
+            size.
     """
 
     image_size: int
@@ -33,11 +35,12 @@ class ModelCard:
     class_names: tuple[str, ...] = ()
     config: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    eval_crop: float | None = None
 
     @property
-    def central_crop(self) -> bool:
-        """Whether evaluation crops the central 87.5%."""
-        return takes_central_crop(self.image_size)
+    def crop_of_evaluation(self) -> float:
+        """The share of an image's shorter side that evaluation sees, in (0, 1]."""
+        return eval_crop_for(self.image_size, self.eval_crop)
 
     def describe(self, model: SimCLRModel) -> dict[str, Any]:
         """The contents of simclr.json."""
@@ -50,7 +53,9 @@ class ModelCard:
             "image_size": self.image_size,
             "channels": 3,
             "value_range": [0, 1],
-            "central_crop": self.central_crop,
+            "eval_crop": self.crop_of_evaluation,
+            # What readers of earlier versions look for.
+            "central_crop": self.crop_of_evaluation < 1,
             "num_classes": 0 if head is None else int(head.output.shape[-1]),
             "class_names": list(self.class_names) if head is not None else [],
             "feature_dim": int(model.encoder.output["final_avg_pool"].shape[-1]),

@@ -73,7 +73,7 @@ def _save_endpoints(model: SimCLRModel, path: str, card: ModelCard) -> None:
         return inference(inputs)
 
     def one_picture(content: tf.Tensor) -> tf.Tensor:
-        return evaluation_view(decode_picture(content), card.image_size, card.central_crop)
+        return evaluation_view(decode_picture(content), card.image_size, card.crop_of_evaluation)
 
     @tf.function(input_signature=[ENCODED])
     def serving_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -121,7 +121,7 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     Args:
         model: trained networks.
         path: directory to write; a reader never sees it half-written.
-        card: what simclr.json says; its image_size is that of serving_bytes.
+        card: what simclr.json says; its image_size and eval_crop are those of serving_bytes.
     """
     partial = f"{path}.partial"
     if tf.io.gfile.exists(partial):

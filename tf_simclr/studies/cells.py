@@ -15,7 +15,6 @@ from tf_simclr.config import (
     ExperimentConfig,
     build_config,
     resolve_durations,
-    takes_central_crop,
 )
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
@@ -128,6 +127,7 @@ def run_cell(bench: Bench, cell: StudyCell, seed: int, directory: str) -> CellRe
             image_size=config.data.image_size,
             seed=seed,
             most_pictures=MOST_TRANSFORMED,
+            eval_crop=config.data.crop_of_evaluation,
         )
     details = {
         "steps": durations.train_steps,
@@ -148,6 +148,7 @@ def _trained(
             batch_size=config.data.eval_batch_size,
             image_size=config.data.image_size,
             seed=config.runtime.seed,
+            eval_crop=config.data.crop_of_evaluation,
         )
 
     def measure_online(model: SimCLRModel) -> Any:
@@ -188,7 +189,7 @@ def _features(
                 bench.strategy,
                 batch_size=config.data.eval_batch_size,
                 image_size=size,
-                central_crop=takes_central_crop(size),
+                eval_crop=config.data.crop_of_evaluation,
             ),
             source,
         )

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import takes_central_crop
+from tf_simclr.config import eval_crop_for
 from tf_simclr.data.operators import ColorDrop, Draw, Noise, Operator, Rotate, Sobel
 from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.data.source import ImageSource
@@ -83,6 +83,7 @@ def predict_transformation(
     image_size: int,
     seed: int,
     most_pictures: int | None = None,
+    eval_crop: float | None = None,
 ) -> dict[str, float]:
     """How well the transformation of a picture can be told from its representations.
 
@@ -96,6 +97,7 @@ def predict_transformation(
         image_size: side of the pictures.
         seed: the transformations, the choice of pictures and the MLPs depend on it.
         most_pictures: of each split, chosen at random where it has more; None for all.
+        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
 
     Returns:
         accuracies on the test pictures in [0, 1]: "from_h", "from_projection", and "chance", the share of the answer
@@ -110,7 +112,15 @@ def predict_transformation(
     require_scikit_learn("neural_network", "Predicting transformations")
     splits: dict[Role, ImageSource] = {"train": train, "test": test}
     sources = {
-        role: transformed_source(task, source, role, image_size=image_size, seed=seed, most_pictures=most_pictures)
+        role: transformed_source(
+            task,
+            source,
+            role,
+            image_size=image_size,
+            seed=seed,
+            most_pictures=most_pictures,
+            eval_crop=eval_crop,
+        )
         for role, source in splits.items()
     }
     found = {
@@ -121,7 +131,7 @@ def predict_transformation(
             tuple(_ENDPOINTS.values()),
             batch_size=batch_size,
             image_size=image_size,
-            central_crop=False,  # the transformed pictures have their final size
+            eval_crop=1.0,  # the transformed pictures have their final size
         )
         for role, source in sources.items()
     }
@@ -137,7 +147,14 @@ def predict_transformation(
 
 
 def transformed_source(
-    task: str, source: ImageSource, role: Role, *, image_size: int, seed: int, most_pictures: int | None = None
+    task: str,
+    source: ImageSource,
+    role: Role,
+    *,
+    image_size: int,
+    seed: int,
+    most_pictures: int | None = None,
+    eval_crop: float | None = None,
 ) -> ImageSource:
     """The same pictures, as evaluation sees them, transformed; the label of each is the answer.
 
@@ -150,6 +167,7 @@ def transformed_source(
         image_size: side of the transformed pictures.
         seed: see above.
         most_pictures: chosen at random where there are more; None for all.
+        eval_crop: as in `predict_transformation`.
 
     Returns:
         a source whose pictures have one size and whose classes are the answers.
@@ -162,6 +180,7 @@ def transformed_source(
     asked = _TASKS[task]
     policy = ViewPolicy(image_size, composition=(asked.operator,), crop_probability=0.0)
     shape = (image_size, image_size, 3)
+    crop = eval_crop_for(image_size, eval_crop)
 
     def draw_of(index: tf.Tensor) -> Draw:
         return draw_view(policy, example_key(seed, 0, index, _VIEWS[role]), shape)
@@ -174,7 +193,7 @@ def transformed_source(
 
     def decode(data: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         picture, index = data
-        view = evaluation_view(source.decode(picture), image_size, takes_central_crop(image_size))
+        view = evaluation_view(source.decode(picture), image_size, crop)
         return apply_batch(policy, view, draw_of(index))
 
     labelled = dataclasses.replace(

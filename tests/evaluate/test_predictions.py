@@ -1,0 +1,174 @@
+"""Predictions: kept and read back, and the table that people and programs read."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_simclr.data.shapes import shapes_source
+from tf_simclr.data.source import MultiLabel
+from tf_simclr.evaluate.cell_store import CellStore, short_digest
+from tf_simclr.evaluate.cells import PRETRAINED, Cell, Verdict, measured, measured_multi_label
+from tf_simclr.evaluate.predictions import (
+    EvaluatedImages,
+    Predicted,
+    labels_in_order,
+    names_of,
+    pack,
+    predictions_table,
+    softmax_of,
+    unpack,
+)
+from tf_simclr.evaluate.twins import Twins
+
+NAMES = ("cat", 'a,"b"\nc', "=cmd")
+LABELS = np.array([0, 1, 2, 1])
+IMAGES = EvaluatedImages(NAMES, ("w.png", "x,1.png", "y\udcff.png", "z é.png"), LABELS, train_names=("t0", "t1"))
+TWINS = Twins(np.array([-1, 1, -1, -1]), np.array([False, True, False, False]), np.array([0, 1.0, 0, 0]))
+
+
+def read(content):
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
+
+
+def cell(seed=0, scores=None):
+    scores = np.random.default_rng(seed).normal(size=(4, 3)) if scores is None else scores
+    return Cell("knn", PRETRAINED, "h", "", seed, **measured(Verdict(scores.argmax(1), scores), LABELS, 3))
+
+
+def test_a_table_by_hand():
+    predicted = Predicted(np.array([0, 1, 1, 2]), np.float32([0.5, 0.25, 1, 0.125]))
+    rows = read(predictions_table([(None, predicted)], IMAGES.with_twins(TWINS)))
+    assert [list(row.values()) for row in rows] == [
+        ["w.png", "cat", "cat", "0.5", "", ""],
+        ["x,1.png", NAMES[1], NAMES[1], "0.25", "t1", ""],
+        ["y\udcff.png", "=cmd", NAMES[1], "1", "", ""],
+        ["z é.png", NAMES[1], "=cmd", "0.125", "", ""],
+    ]
+    assert list(rows[0]) == ["path", "label", "prediction", "probability", "twin", "seed"]
+
+
+def test_the_bytes_of_a_name_are_those_of_the_file():
+    content = predictions_table([(None, Predicted(LABELS))], IMAGES)
+    assert b"y\xff.png" in content
+
+
+def test_every_seed_has_its_lines():
+    both = [(seed, cell(seed).predicted) for seed in (3, 4)]
+    rows = read(predictions_table(both, IMAGES))
+    assert [row["seed"] for row in rows] == ["3"] * 4 + ["4"] * 4
+    for (_, one), part in zip(both, (rows[:4], rows[4:]), strict=True):
+        assert [row["prediction"] for row in part] == [NAMES[label] for label in one.classes]
+        np.testing.assert_allclose([float(row["probability"]) for row in part], one.probabilities, rtol=1e-5)
+
+
+def test_several_classes_have_a_column_of_scores_each():
+    positives = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 1, 0]], bool)
+    targets = MultiLabel(positives, np.zeros_like(positives))
+    images = dataclasses.replace(IMAGES, labels=None, targets=targets, twins=TWINS)
+    scores = np.arange(12.0).reshape(4, 3) / 7
+    found = measured_multi_label(scores, targets, {})
+    rows = read(predictions_table([(0, found["predicted"])], images))
+    assert [row["label"] for row in rows] == ["|".join(NAMES[:2]), "", NAMES[2], NAMES[1]]
+    assert set(rows[0]) == {"path", "label", "twin", "seed", *(f"score:{name}" for name in NAMES)}
+    for row, wanted in zip(rows, scores, strict=True):
+        np.testing.assert_allclose([float(row[f"score:{name}"]) for name in NAMES], wanted, rtol=1e-5)
+
+
+def test_the_probability_is_a_softmax():
+    scores = np.random.default_rng(0).normal(size=(5, 4)) * 50
+    classes = scores.argmax(axis=1)
+    wanted = tf.nn.softmax(scores).numpy()[np.arange(5), classes]
+    np.testing.assert_allclose(softmax_of(scores, classes), wanted, rtol=1e-6)
+    np.testing.assert_allclose(softmax_of(np.array([[0.0, np.log(3)]]), np.array([1])), [0.75], rtol=1e-6)
+
+
+def test_without_the_twins_by_hand():
+    """Right are images 0, 1 and 3; image 1 is a copy. Classes 0, 1 and 2 have 1, 1 and 0 of 1 right without it."""
+    one = cell(scores=np.eye(3)[[0, 1, 1, 1]])
+    assert one.metrics["top_1"] == 0.75
+    assert one.with_twins(IMAGES).without_twins is None
+    assert one.with_twins(IMAGES.with_twins(TWINS)).without_twins == {
+        "top_1": pytest.approx(2 / 3),
+        "mean_per_class": pytest.approx(2 / 3),
+    }
+    all_copies = dataclasses.replace(TWINS, rows=np.zeros(4, np.int64))
+    assert one.with_twins(IMAGES.with_twins(all_copies)).without_twins == {}
+
+
+def test_names_and_labels_of_sources():
+    source = shapes_source("test[:25]", side=8)
+    assert names_of(source) == tuple(map(str, range(25)))
+    named = dataclasses.replace(source, names=lambda: tuple(f"{row}.png" for row in range(25)))
+    assert names_of(named)[3] == "3.png"
+    records = list(source.records(None).as_numpy_iterator())
+    assert labels_in_order(source).tolist() == [record["label"] for record in records]
+
+
+def test_what_is_packed_comes_back():
+    kept = [Predicted(LABELS, np.float32([1, 2, 3, 4])), None, Predicted(scores=np.eye(3, dtype=np.float32))]
+    found = unpack(pack(kept), 3)
+    assert found[1] is None
+    for one, other in ((kept[0], found[0]), (kept[2], found[2])):
+        for name, value in vars(one).items():
+            np.testing.assert_array_equal(value, getattr(other, name))
+
+
+# ---- What is kept of a protocol ----
+
+
+def test_a_kept_result_still_has_its_predictions(tmp_path):
+    said = []
+    store, cells = CellStore(str(tmp_path / "new"), said.append), [cell(0), cell(1)]
+    assert store.read("knn-1") is None and not (tmp_path / "new").exists()
+    store.write("knn-1", {"format": 2}, cells)
+    again = store.read("knn-1")
+    assert again == cells and store.has("knn-1")
+    for one, other in zip(cells, again, strict=True):
+        np.testing.assert_array_equal(one.predicted.classes, other.predicted.classes)
+        np.testing.assert_array_equal(one.predicted.probabilities, other.predicted.probabilities)
+    assert said == []
+
+
+@pytest.mark.parametrize("spoil", ["json", "npz"])
+def test_a_damaged_result_is_computed_again_with_a_line(tmp_path, spoil):
+    said = []
+    store = CellStore(str(tmp_path), said.append)
+    store.write("knn-1", {"format": 2}, [cell()])
+    path = tmp_path / "cells" / f"knn-1.{spoil}"
+    path.write_bytes(path.read_bytes()[:40])
+    assert store.read("knn-1") is None
+    assert len(said) == 1 and "computing it again" in said[0]
+    (tmp_path / "cells" / "knn-1.npz").unlink()
+    store = CellStore(str(tmp_path), said.append)
+    assert store.read("knn-1") is None
+
+
+def test_results_of_an_earlier_version_are_named(tmp_path):
+    said = []
+    store = CellStore(str(tmp_path), said.append)
+    store.note_older_results(2)
+    store.write("knn-1", {"format": 2}, [cell()])
+    store.note_older_results(2)
+    assert said == []
+    store.write("knn-0", {"format": 1}, [cell()])
+    store.note_older_results(2)
+    assert len(said) == 1 and "1 results in" in said[0] and "computed again" in said[0]
+
+
+def test_arrays_come_back(tmp_path):
+    store = CellStore(str(tmp_path), print)
+    assert store.read_arrays("twins-1") is None
+    store.write_arrays("twins-1", TWINS.to_arrays())
+    for name, value in store.read_arrays("twins-1").items():
+        np.testing.assert_array_equal(value, getattr(TWINS, name))
+
+
+def test_a_digest_changes_with_the_values():
+    assert short_digest({"a": 1}) == short_digest({"a": 1}) != short_digest({"a": 2})
+    assert len(short_digest([])) == 12
