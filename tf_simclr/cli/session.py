@@ -20,7 +20,9 @@ from tf_simclr.evaluate.online import OnlinePlan
 from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
+from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Data, Say, build_trainer
+from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
 from tf_simclr.train.run import Outcome, train
@@ -80,6 +82,7 @@ def train_mode(session: Session) -> int:
     outcome = observed_train(session, session.directory, watch=watch)
     if not outcome.finished:
         return stopped(session, outcome)
+    require_finite(session, outcome.trainer.model, outcome.step)
     metrics: dict[str, float] = {}
     online = watch.last if watch is not None else {}
     source = session.eval_source
@@ -98,6 +101,15 @@ def train_mode(session: Session) -> int:
             write_results(session.directory, outcome.step, online)
     export(session, outcome, metrics | online)
     return 0
+
+
+def require_finite(session: Session, model: SimCLRModel, step: int) -> None:
+    """Refuses a network that diverged, before anything is made of it.
+
+    Raises:
+        DivergedError: it holds a value that is not finite, or computes one from an image.
+    """
+    require_finite_network(model, image_size=session.config.data.image_size, what=f"the network at step {step}")
 
 
 def build_watch(session: Session) -> Watch | None:
@@ -233,6 +245,7 @@ def follow(session: Session) -> int:
     )
     metrics: dict[str, float] = {}
     for step in steps:
+        require_finite(session, trainer.model, step)
         metrics = evaluate_classifier(config, trainer, source, session.strategy)
         report(session, step, metrics)
     export(session, Outcome(trainer, durations.train_steps, finished=True), metrics)

@@ -21,6 +21,7 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train import checkpoints
+from tf_simclr.train.finite import require_finite_values
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
@@ -241,6 +242,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, say: Say) -> N
 
     Raises:
         InputError: no checkpoint, or one of another architecture.
+        DivergedError: one with a value that is not finite.
     """
     prefix = checkpoints.resolve(config.train.checkpoint or "")
     stored = checkpoints.shapes_in(prefix)
@@ -262,6 +264,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, say: Say) -> N
     else:
         fresh = f"starts afresh: {_head_in(stored)}"
     checkpoints.read_into(prefix, {k: compat.raw_variable(v) for k, v in wanted.items()})
+    require_finite_values(wanted, f"the checkpoint {prefix}")
     say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
 
 
