@@ -20,7 +20,7 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
-from tf_simclr.evaluate.linear import standardise
+from tf_simclr.evaluate.standardise import Standardiser
 from tf_simclr.evaluate.trained import Trained, load_trained
 
 ENDPOINTS = {"h": "final_avg_pool", "g(h)": "proj_head_output"}
@@ -64,9 +64,9 @@ def main() -> None:
         x, x_test = features(trained, train), features(trained, test)
         explained = []
         for name, endpoint in ENDPOINTS.items():
-            standardise(x[endpoint], x_test[endpoint])
-            fitted = RidgeCV(STRENGTHS).fit(x[endpoint], mean_colours(train))
-            explained.append(f"{name} {fitted.score(x_test[endpoint], mean_colours(test)):.3f}")
+            scaled = Standardiser.of(x[endpoint])
+            fitted = RidgeCV(STRENGTHS).fit(scaled(x[endpoint]), mean_colours(train))
+            explained.append(f"{name} {fitted.score(scaled(x_test[endpoint]), mean_colours(test)):.3f}")
         print(f"{run}: {', '.join(explained)}", flush=True)
 
 

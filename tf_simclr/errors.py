@@ -14,6 +14,10 @@ class InputError(ValueError):
     """
 
 
+class DivergedError(InputError):
+    """A training run or a network has left the range of floating-point numbers."""
+
+
 def require_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """Raises InputError, listing the choices, when `value` is not one of them."""
     known = list(choices)
@@ -31,7 +35,10 @@ def require_range(
     at_most: float | None = None,
 ) -> None:
     """Raises InputError when a number leaves its range or is not finite; bounds that are None are open."""
-    finite = not isinstance(value, float) or math.isfinite(value)  # an int may be too large for math.isfinite
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an int that no float holds
+        finite = True
     bounds = [(finite, "finite")]
     if above is not None:
         bounds.append((value > above, f"> {above:g}"))

@@ -12,6 +12,8 @@ from tf_simclr.evaluate import linear
 from tf_simclr.evaluate.linear import _batches, train_linear
 from tf_simclr.optim.schedules import WarmupCosine
 
+PLAIN = {"standardise": False}
+
 
 def blobs(n=90, d=6, classes=3, seed=0, spread=1.5):
     rng = np.random.default_rng(seed)
@@ -23,7 +25,7 @@ def blobs(n=90, d=6, classes=3, seed=0, spread=1.5):
 def test_whole_batches_follow_keras_step_by_step():
     features, labels = blobs()
     steps = 12
-    ours = train_linear(features, labels, 3, epochs=steps, batch_size=90, learning_rate=1.0, weight_decay=0.01)
+    ours = train_linear(features, labels, 3, epochs=steps, batch_size=90, learning_rate=1.0, weight_decay=0.01, **PLAIN)
     kernel, bias = tf.Variable(tf.zeros([6, 3])), tf.Variable(tf.zeros([3]))
     # Rows change their order within a whole batch, and nothing else.
     optimizer = tf.keras.optimizers.SGD(WarmupCosine(90 / 256, 0, steps), momentum=0.9, nesterov=True)
@@ -40,7 +42,7 @@ def test_whole_batches_follow_keras_step_by_step():
 def test_one_step_by_hand():
     # Zeros give 1/2 to both classes: the errors of the one picture are (-1/2, 1/2); rate 0.1 * 1 / 256 * 256 = 0.1,
     # and Nesterov's first step is 1.9 of it.
-    ours = train_linear(np.array([[2.0, -1.0]]), np.array([0]), 2, epochs=1, batch_size=1, learning_rate=25.6)
+    ours = train_linear(np.array([[2.0, -1.0]]), np.array([0]), 2, epochs=1, batch_size=1, learning_rate=25.6, **PLAIN)
     np.testing.assert_allclose(ours.kernel, 0.19 * 0.5 * np.array([[2.0, -2.0], [-1.0, 1.0]]), rtol=1e-6)
     np.testing.assert_allclose(ours.bias, 0.19 * 0.5 * np.array([1.0, -1.0]), rtol=1e-6)
 
@@ -48,7 +50,7 @@ def test_one_step_by_hand():
 def test_it_finds_what_scikit_learn_finds():
     features, labels = blobs(600)
     held_out, truth = blobs(600, seed=1)
-    ours = train_linear(features, labels, 3, epochs=300, batch_size=100, weight_decay=0.01)
+    ours = train_linear(features, labels, 3, epochs=300, batch_size=100, weight_decay=0.01, **PLAIN)
     theirs = LogisticRegression(C=1 / (0.01 * 600), max_iter=1000).fit(features, labels)
     assert np.mean(ours.logits(held_out).argmax(1) == truth) == pytest.approx(theirs.score(held_out, truth), abs=0.01)
     probabilities = theirs.predict_proba(held_out)
@@ -84,7 +86,7 @@ def test_the_order_is_one_permutation_an_epoch():
 def test_logits_in_blocks_are_those_of_the_whole(monkeypatch):
     monkeypatch.setattr(linear, "_ROWS_AT_A_TIME", 4)
     features, labels = blobs(10)
-    classifier = train_linear(features, labels, 3, epochs=2, batch_size=5)
+    classifier = train_linear(features, labels, 3, epochs=2, batch_size=5, **PLAIN)
     np.testing.assert_allclose(classifier.logits(features), features @ classifier.kernel + classifier.bias, rtol=1e-6)
 
 
@@ -100,7 +102,9 @@ def test_logits_in_blocks_are_those_of_the_whole(monkeypatch):
         ({"epochs": 0}, "epochs"),
         ({"learning_rate": 0}, "learning_rate"),
         ({"weight_decay": -1}, "weight_decay"),
-        ({"features": np.full((3, 2), 1e30, np.float32), "learning_rate": 1e9}, "diverged"),
+        ({"features": np.eye(3, 2, dtype=np.float32) * 1e30, "learning_rate": 1e9, "standardise": False}, "diverged"),
+        ({"features": np.array([[1, 2], [0, np.nan], [3, 4]], np.float32)}, "`features` must be finite.*row 1"),
+        ({"features": np.array([[1, 2], [0, 1], [3, np.inf]], np.float32)}, "`features` must be finite.*row 2"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -110,29 +114,37 @@ def test_bad_input_is_named(change, message):
         train_linear(**(arguments | {"batch_size": 3} | change))
 
 
-def test_standardised_features_have_mean_zero_and_variance_one_of_the_training_pictures():
-    generator = np.random.default_rng(0)
-    train, test = (generator.normal(5.0, [0.1, 3.0, 0.0], (size, 3)).astype(np.float32) for size in (400, 7))
-    mean, std = train.mean(axis=0), train.std(axis=0)
-    expected = (test - mean) / np.where(std > 0, std, 1)
-    test[0, 2], expected[0, 2] = 6.0, 1.0  # what never varied in training is moved, and not blown up
-    linear.standardise(train, test)
-    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(train.std(axis=0), [1, 1, 0], atol=1e-5)
-    np.testing.assert_allclose(test, expected, atol=1e-4)
+def test_a_classifier_of_standardised_features_takes_features_as_they_are():
+    """The weights are those of features standardised by hand, and so are the logits."""
+    features, labels = blobs(60)
+    features = features * np.float32([1, 10, 0.01, 1, 5, 1]) + np.float32([0, 3, 0, -2, 0, 9])
+    mean, std = features.mean(axis=0), features.std(axis=0)
+    ours = train_linear(features, labels, 3, epochs=5, batch_size=20)
+    by_hand = train_linear((features - mean) / std, labels, 3, epochs=5, batch_size=20, standardise=False)
+    np.testing.assert_allclose(ours.kernel, by_hand.kernel, atol=1e-4)
+    np.testing.assert_allclose(ours.logits(features[:7]), by_hand.logits((features[:7] - mean) / std), atol=1e-3)
+    on_the_way = []
+    train_linear(features, labels, 3, epochs=5, batch_size=20, on_epoch=lambda _, so_far: on_the_way.append(so_far))
+    np.testing.assert_array_equal(on_the_way[-1].logits(features), ours.logits(features))
 
 
-def test_standardising_lets_sgd_find_what_is_there():
-    """Two classes apart by two small differences, beside a large one that means nothing, far from zero."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(400) % 2
-    features = generator.normal(3.0, [3.0, 0.05, 0.05], (400, 3)).astype(np.float32)
-    features[:, 1] += 0.2 * labels
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_the_scale_of_an_encoder_changes_nothing(scale):
+    """Features a thousand times smaller once left the classifier where it started: the largest class for everything."""
+    features, labels = blobs(400, spread=0.5)
+    plain = train_linear(features, labels, 3, epochs=20, batch_size=100)
+    scaled = train_linear(features * np.float32(scale) + np.float32(3 * scale), labels, 3, epochs=20, batch_size=100)
+    np.testing.assert_allclose(scaled.kernel, plain.kernel, atol=1e-2)
 
-    def accuracy():
-        classifier = linear.train_linear(features, labels, 2, epochs=20, batch_size=100)
-        return (classifier.logits(features).argmax(axis=1) == labels).mean()
 
-    before = accuracy()
-    linear.standardise(features)
-    assert accuracy() > before + 0.1
+def test_without_standardising_small_features_leave_it_untrained():
+    features, labels = blobs(400, spread=0.5)
+    labels = np.where(np.arange(400) < 200, 0, labels)  # half of them are of one class
+    small = features * np.float32(1e-4) + np.float32(0.01)
+
+    def accuracy(**options):
+        classifier = train_linear(small, labels, 3, epochs=20, batch_size=100, **options)
+        return np.mean(classifier.logits(small).argmax(axis=1) == labels)
+
+    assert accuracy(standardise=False) == np.mean(labels == 0)
+    assert accuracy() > np.mean(labels == 0) + 0.05

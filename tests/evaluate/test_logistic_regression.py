@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import warnings
@@ -8,17 +9,21 @@ import numpy as np
 import pytest
 import threadpoolctl
 from scipy.optimize import minimize
+from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import logistic_regression as module
 from tf_simclr.evaluate.logistic_regression import (
-    L2_STRENGTHS,
     fit_logistic_regression,
     objective,
     sklearn_c,
     stratified_split,
 )
+from tf_simclr.evaluate.strengths import L2_STRENGTHS, StrengthFit, best_of, follow_path
 
 
 def clusters(rows, classes=3, dimensions=4, seed=0, spread=1.5):
@@ -27,6 +32,16 @@ def clusters(rows, classes=3, dimensions=4, seed=0, spread=1.5):
     labels = np.arange(rows) % classes
     centres = np.random.default_rng(100).normal(size=(classes, dimensions))
     return (centres[labels] + spread * rng.normal(size=(rows, dimensions))).astype(np.float32), labels
+
+
+def standardised(x):
+    return (x - x.mean(axis=0, dtype=np.float64)) / x.std(axis=0, dtype=np.float64)
+
+
+def on_standardised(result, x):
+    """The same classifier, for features standardised as x is."""
+    mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    return dataclasses.replace(result, weights=result.weights * std, biases=result.biases + result.weights @ mean)
 
 
 def gradient_size(weights, biases, x, y, l2):
@@ -75,8 +90,10 @@ def test_c_gives_the_objective_of_scikit_learn_up_to_a_factor(l2):
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("l2", [0.1, 10.0])
 def test_the_fit_is_the_minimum_of_the_objective(classes, l2):
-    x, y = clusters(40, classes)
-    result = fit_logistic_regression(x[:30], y[:30], validation=(x[30:], y[30:]), l2_strengths=[l2], tolerance=1e-9)
+    raw, y = clusters(40, classes)
+    result = fit_logistic_regression(raw[:30], y[:30], validation=(raw[30:], y[30:]), l2_strengths=[l2], tolerance=1e-9)
+    # The weights are for features as they are; the objective is of standardised ones, over training and validation.
+    x, result = standardised(raw), on_standardised(result, raw)
     assert gradient_size(result.weights, result.biases, x, y, l2) < 1e-4
     assert gradient_size(result.weights, result.biases, x, y, 2 * l2) > 1e-2  # of another strength it is not
     size = result.weights.size
@@ -91,12 +108,20 @@ def test_agrees_with_scikit_learn_fitted_strength_by_strength(classes):
     x_val, y_val = clusters(60, classes, 5, seed=1)
     x_test, y_test = clusters(200, classes, 5, seed=2)
     strengths = np.logspace(-4, 4, 9)
-    result = fit_logistic_regression(x, y, validation=(x_val, y_val), l2_strengths=strengths)
+
+    def alone(l2, features, labels):
+        c = sklearn_c(l2, classes)
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, tol=1e-8))
+        return model.fit(features.astype(np.float64), labels)
+
+    options = {"validation": (x_val, y_val), "l2_strengths": strengths, "tolerance": 1e-8}
+    result = fit_logistic_regression(x, y, **options, whole_path=True)
+    assert [fit.l2 for fit in result.path] == sorted(strengths, reverse=True) and result.not_tried == ()
     for fit in result.path:
-        alone = LogisticRegression(C=sklearn_c(fit.l2, classes), max_iter=1000, tol=1e-6).fit(x.astype(np.float64), y)
-        assert fit.validation == pytest.approx(alone.score(x_val, y_val), abs=1e-9)
-    both = np.concatenate([x, x_val]).astype(np.float64), np.concatenate([y, y_val])
-    final = LogisticRegression(C=sklearn_c(result.l2, classes), max_iter=1000, tol=1e-6).fit(*both)
+        theirs = alone(fit.l2, x, y)
+        assert fit.validation == pytest.approx(theirs.score(x_val, y_val), abs=1e-9)
+        assert fit.validation_loss == pytest.approx(log_loss(y_val, theirs.predict_proba(x_val)), rel=1e-3)
+    final = alone(result.l2, np.concatenate([x, x_val]), np.concatenate([y, y_val]))
     np.testing.assert_array_equal(result.predict(x_test), final.predict(x_test))
     logits = result.scores(x_test)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -120,17 +145,67 @@ def test_a_fit_starts_from_the_one_before():
     assert warm.iterations < cold.iterations
 
 
-def test_of_equally_good_strengths_the_strongest_is_taken():
+def test_of_equally_good_strengths_that_of_the_lowest_cross_entropy_is_taken():
+    """Nothing is confused: the weaker, the surer."""
     x, y = clusters(40, spread=0.01)
     result = fit_logistic_regression(x, y, l2_strengths=[1e-3, 1e-1, 1e-2])
     assert {fit.validation for fit in result.path} == {1.0}
-    assert result.l2 == 1e-1
+    losses = [fit.validation_loss for fit in result.path]
+    assert losses == sorted(losses, reverse=True) and result.l2 == 1e-3
+
+
+def fits(*figures):
+    """Fits of strengths 10^0, 10^-1, ..., by their (validation, validation_loss)."""
+    return {10.0**-number: StrengthFit(10.0**-number, 1, True, *both) for number, both in enumerate(figures)}
+
+
+@pytest.mark.parametrize(
+    "figures,tried,best",
+    [
+        # Worse from the third on: five of them, and no more.
+        ([(0.5, 2.0), (0.9, 1.0), *[(0.8, 1.0 + k / 10) for k in range(1, 9)]], 7, 1),
+        # As accurate as the best one, but less sure: the same.
+        ([(0.5, 2.0), (0.9, 1.0), *[(0.9, 1.0 + k / 10) for k in range(1, 9)]], 7, 1),
+        # Worse for four strengths, then better: all are tried.
+        ([(0.9, 1.0), *[(0.8, 1.5)] * 4, (0.95, 1.4), *[(0.9, 1.6)] * 4], 10, 5),
+        # The largest class for everything, but surer and surer: strengths are still too strong.
+        ([*[(0.4, 2.0 - k / 10) for k in range(9)], (0.8, 0.9)], 10, 9),
+        # A lucky start of a small validation part: less accurate, but the cross entropy falls.
+        ([(0.7, 2.0), *[(0.6, 1.9 - k / 10) for k in range(8)], (0.8, 0.9)], 10, 9),
+    ],
+)
+def test_the_path_ends_where_weaker_strengths_only_get_worse(figures, tried, best):
+    given = fits(*figures)
+    whole = follow_path(list(given), given.__getitem__, whole_path=True, progress=None)
+    path = follow_path(list(given), given.__getitem__, whole_path=False, progress=None)
+    assert list(whole) == list(given.values()) and path == whole[:tried]
+    assert best_of(path) == best_of(whole) == whole[best]
+
+
+def test_strengths_that_were_not_tried_are_named():
+    x, y = clusters(200, dimensions=30, spread=3.0)
+    result, whole = (fit_logistic_regression(x, y, whole_path=whole_path) for whole_path in (False, True))
+    assert len(result.path) + len(result.not_tried) == 45 and len(result.not_tried) > 10
+    assert max(result.not_tried) < result.path[-1].l2
+    assert result.path == whole.path[: len(result.path)] and result.l2 == whole.l2
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits"])
+def test_on_real_data_it_is_as_good_as_scikit_learn(name):
+    """Its C of 1, the default, is a sensible one for standardised data; both take two thirds for training."""
+    data = getattr(datasets, f"load_{name}")()
+    train, test = stratified_split(data.target, 0.33, seed=1)
+    x, y, x_test, y_test = data.data[train], data.target[train], data.data[test], data.target[test]
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(x, y).score(x_test, y_test)
+    result = fit_logistic_regression(x, y)
+    assert result.converged and all(fit.converged for fit in result.path)
+    assert np.mean(result.predict(x_test) == y_test) > theirs - 0.03 and theirs > 0.9
 
 
 def test_the_metric_chooses():
     x, y = clusters(60)
     given = {100.0: 0.1, 1.0: 0.9, 0.01: 0.3}
-    answers = iter(given.values())
+    answers = iter(given.values())  # of a validation part that is otherwise the better the weaker
     result = fit_logistic_regression(x, y, l2_strengths=given, metric=lambda predictions, labels: next(answers))
     assert {fit.l2: fit.validation for fit in result.path} == given
     assert result.l2 == 1.0
@@ -178,12 +253,25 @@ def test_other_warnings_are_passed_on(monkeypatch):
         fit_logistic_regression(*clusters(30), l2_strengths=[1.0])
 
 
-def test_features_are_not_standardised():
-    """A dimension a thousand times smaller is penalised a million times more."""
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+def test_scale_and_shift_of_features_change_nothing(shift):
     x, y = clusters(60)
-    scaled = x * np.float32([1e-3, 1, 1, 1])
-    weights = fit_logistic_regression(scaled, y, l2_strengths=[1.0]).weights
-    assert np.abs(weights[:, 0]).max() < 0.05 * np.abs(weights[:, 1:]).max()
+    scale = np.array([1e-3, 1, 1e3, 7])
+    plain = fit_logistic_regression(x, y, l2_strengths=[1.0, 0.1], tolerance=1e-9)
+    moved = fit_logistic_regression(x * scale + shift * scale, y, l2_strengths=[1.0, 0.1], tolerance=1e-9)
+    np.testing.assert_allclose(moved.weights * scale, plain.weights, atol=1e-4)
+    np.testing.assert_allclose(moved.scores(x * scale + shift * scale), plain.scores(x), atol=1e-4)
+
+
+def test_a_feature_that_never_varies_says_nothing():
+    x, y = clusters(60)
+    with_constant = np.concatenate([x, np.full((60, 1), 3.0, np.float32)], axis=1)
+    result = fit_logistic_regression(with_constant, y, l2_strengths=[1.0])
+    np.testing.assert_allclose(result.weights[:, -1], 0, atol=1e-12)
+    with_constant[:, -1] = 1e6  # in pictures to come it varies
+    np.testing.assert_allclose(
+        result.scores(with_constant), fit_logistic_regression(x, y, l2_strengths=[1.0]).scores(x)
+    )
 
 
 def test_the_split_is_stratified_and_seeded():

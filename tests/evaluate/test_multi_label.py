@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.cells import PRETRAINED, Cell, measured_multi_label
-from tf_simclr.evaluate.logistic_regression import L2_STRENGTHS
 from tf_simclr.evaluate.metrics import mean_average_precision
 from tf_simclr.evaluate.multi_label import fit_one_vs_rest, multi_label_split
+from tf_simclr.evaluate.strengths import L2_STRENGTHS
 
 
 def pictures(rows, classes=3, dimensions=4, seed=0, ignored_share=0.0):
@@ -22,6 +24,11 @@ def pictures(rows, classes=3, dimensions=4, seed=0, ignored_share=0.0):
     x = rng.normal(size=(rows, dimensions))
     positives = x @ directions + rng.normal(size=(rows, classes)) > np.linspace(0, 1.5, classes)
     return x, MultiLabel(positives, ~positives & (rng.random(positives.shape) < ignored_share))
+
+
+def standardised(x, like=None):
+    like = x if like is None else like
+    return (x - like.mean(axis=0)) / like.std(axis=0)
 
 
 def clean(positives):
@@ -41,6 +48,7 @@ def gradient_size(weights, bias, x, y, l2):
 @pytest.mark.parametrize("l2", [0.1, 10.0])
 def test_each_class_is_the_minimum_of_its_own_objective_over_the_pictures_that_count(l2):
     x, targets = pictures(80, ignored_share=0.2)
+    x = standardised(x)  # over all pictures, as the last fit does
     parts = np.arange(50), np.arange(50, 80)
     result = fit_one_vs_rest(
         x[parts[0]], targets.rows(parts[0]), validation=(x[parts[1]], targets.rows(parts[1])), l2_strengths=[l2],
@@ -62,9 +70,12 @@ def test_agrees_with_scikit_learns_one_vs_rest_strength_by_strength():
     strengths = np.logspace(-3, 3, 5)
 
     def alone(l2, features, positives):
-        return OneVsRestClassifier(LogisticRegression(C=1 / l2, max_iter=1000, tol=1e-8)).fit(features, positives)
+        one = OneVsRestClassifier(LogisticRegression(C=1 / l2, max_iter=1000, tol=1e-8))
+        return make_pipeline(StandardScaler(), one).fit(features, positives)
 
-    result = fit_one_vs_rest(x, targets, validation=(x_val, val), l2_strengths=strengths, tolerance=1e-8)
+    result = fit_one_vs_rest(
+        x, targets, validation=(x_val, val), l2_strengths=strengths, tolerance=1e-10, whole_path=True
+    )
     expected = {
         l2: mean_average_precision(alone(l2, x, targets.positives).decision_function(x_val), val.positives)
         for l2 in sorted(strengths, reverse=True)
@@ -82,22 +93,32 @@ def test_a_class_with_ignored_pictures_agrees_with_scikit_learn_without_them():
     for label in range(3):
         xs, positives = np.concatenate([x, x_val]), np.concatenate([targets.positives, val.positives])[:, label]
         counts = ~np.concatenate([targets.ignored, val.ignored])[:, label]
-        single = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8).fit(xs[counts], positives[counts])
-        np.testing.assert_allclose(result.weights[label], single.coef_[0], atol=1e-4)
+        single = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8)
+        single.fit(standardised(xs)[counts], positives[counts])  # standardised over all pictures, ignored ones too
+        np.testing.assert_allclose(result.weights[label] * xs.std(axis=0), single.coef_[0], atol=1e-4)
 
 
 def test_what_ignored_pictures_look_like_changes_nothing():
-    """Moved far away, they would pull the weights if they counted: those of the class that ignores them stay."""
+    """Exchanged, they would pull the weights if they counted: those of the class that ignores them stay."""
     x, targets = pictures(60)
     positives, ignored = targets.positives.copy(), np.zeros_like(targets.positives)
     positives[:10, 0], ignored[:10, 0] = False, True
     moved = x.copy()
-    moved[:10] += 5
+    moved[:10] = moved[:10][::-1]  # which leaves mean and deviation of the features as they are
     options = {"validation": pictures(40, seed=1), "l2_strengths": [1.0], "tolerance": 1e-8}
     here = fit_one_vs_rest(x, MultiLabel(positives, ignored), **options)
     there = fit_one_vs_rest(moved, MultiLabel(positives, ignored), **options)
     np.testing.assert_allclose(here.weights[0], there.weights[0], atol=1e-5)
     assert np.abs(here.weights[1:] - there.weights[1:]).max() > 1e-2
+
+
+def test_scale_and_shift_of_features_change_nothing():
+    x, targets = pictures(60)
+    scale = np.array([1e-3, 1, 1e3, 7])
+    options = {"l2_strengths": [1.0, 0.1], "tolerance": 1e-9}
+    plain = fit_one_vs_rest(x, targets, **options)
+    moved = fit_one_vs_rest(x * scale + 5 * scale, targets, **options)
+    np.testing.assert_allclose(moved.scores(x * scale + 5 * scale), plain.scores(x), atol=1e-4)
 
 
 def test_classes_do_not_depend_on_each_other_but_for_the_strength():
@@ -130,15 +151,34 @@ def test_a_fit_starts_from_the_one_before():
     assert warm.iterations < cold.iterations
 
 
-def test_of_equally_good_strengths_the_strongest_is_taken():
+def test_of_equally_good_strengths_that_of_the_lowest_cross_entropy_is_taken():
     x = np.tile(np.eye(3), (8, 1))
     result = fit_one_vs_rest(x, clean(x), l2_strengths=[1e-3, 1e-1, 1e-2])
-    assert {fit.validation for fit in result.path} == {1.0} and result.l2 == 1e-1
+    assert {fit.validation for fit in result.path} == {1.0} and result.l2 == 1e-3
 
 
-def test_the_default_strengths_are_the_papers():
-    x = np.tile(np.eye(2), (4, 1))
-    assert sorted(fit.l2 for fit in fit_one_vs_rest(x, clean(x)).path) == sorted(L2_STRENGTHS)
+def test_the_default_strengths_are_the_papers_and_those_not_tried_are_named():
+    x, targets = pictures(200, dimensions=20)
+    result = fit_one_vs_rest(x, targets)
+    assert [*(fit.l2 for fit in result.path), *result.not_tried] == sorted(L2_STRENGTHS, reverse=True)
+    assert len(result.not_tried) > 5
+    whole = fit_one_vs_rest(x, targets, whole_path=True)
+    assert len(whole.path) == 45 and whole.path[: len(result.path)] == result.path and whole.l2 == result.l2
+
+
+def test_the_cross_entropy_of_validation_leaves_ignored_pictures_out():
+    x, targets = pictures(100, ignored_share=0.3)
+    x_val, val = pictures(60, seed=1, ignored_share=0.3)
+    fit = fit_one_vs_rest(x, targets, validation=(x_val, val), l2_strengths=[1.0], tolerance=1e-10).path[0]
+    losses = []
+    for label in range(3):
+        counts = ~targets.ignored[:, label]
+        single = LogisticRegression(C=1.0, max_iter=1000, tol=1e-8)
+        single.fit(standardised(x)[counts], targets.positives[counts, label])
+        p = single.predict_proba(standardised(x_val, x))[:, 1]
+        p = np.where(val.positives[:, label], p, 1 - p)[~val.ignored[:, label]]
+        losses += list(-np.log(p))
+    assert fit.validation_loss == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_a_split_made_here_is_the_one_passed_in():

@@ -23,8 +23,10 @@ from tf_simclr.evaluate.results import write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.losses.chance import chance_of
+from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Data, Say, build_trainer
 from tf_simclr.train.classes import in_order_of
+from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
 from tf_simclr.train.manifest import class_names_of
@@ -87,6 +89,7 @@ def train_mode(session: Session) -> int:
     outcome = observed_train(session, session.directory, watch=watch)
     if not outcome.finished:
         return stopped(session, outcome)
+    require_finite(session, outcome.trainer.model, outcome.step)
     metrics: dict[str, float] = {}
     online = watch.last if watch is not None else {}
     source, at_the_end = session.eval_source, final_knn(session, outcome, watch)
@@ -119,6 +122,15 @@ def final_knn(session: Session, outcome: Outcome, watch: Watch | None) -> tuple[
         return (watch.plan, known) if known is not None and session.config.runtime.mode == "train_then_eval" else None
     model = outcome.trainer.model
     return knn_at_the_end(session.config, session.data, model, session.strategy, chief=chief, say=session.say)
+
+
+def require_finite(session: Session, model: SimCLRModel, step: int) -> None:
+    """Refuses a network that diverged, before anything is made of it.
+
+    Raises:
+        DivergedError: it holds a value that is not finite, or computes one from an image.
+    """
+    require_finite_network(model, image_size=session.config.data.image_size, what=f"the network at step {step}")
 
 
 def build_watch(session: Session) -> Watch | None:
@@ -279,6 +291,7 @@ def follow(session: Session) -> int:
     metrics: dict[str, float] = {}
     for step in steps:
         assert ordered.eval_source is not None
+        require_finite(session, trainer.model, step)
         metrics = evaluate_classifier(config, trainer, ordered.eval_source, session.strategy)
         report(session, step, metrics)
     export(ordered, Outcome(trainer, durations.train_steps, finished=True), metrics)

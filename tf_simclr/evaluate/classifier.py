@@ -9,13 +9,15 @@ import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import InputError
+from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.losses.supervised import top_k_hits
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
 from tf_simclr.train.build import Trainer
+from tf_simclr.train.finite import REMEDY, require_finite_values
 
+_NOT_FINITE = "not_finite"
 TOP_1, TOP_5 = "eval/label_top_1_accuracy", "eval/label_top_5_accuracy"
 
 
@@ -31,7 +33,10 @@ def require_comparable_classes(train: ImageSource, evaluation: ImageSource) -> N
 def build_eval_function(
     strategy: tf.distribute.Strategy, model: SimCLRModel
 ) -> Callable[[dict[str, Any]], dict[str, tf.Tensor]]:
-    """A compiled function batch -> counts of examples and hits, summed over replicas; padding counts nothing."""
+    """A compiled function batch -> counts of examples, hits and examples whose logits are not all finite.
+
+    They are summed over replicas; padding counts nothing.
+    """
 
     def replica_counts(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         logits = model.endpoints(batch["image"], training=False)["logits_sup"]
@@ -42,6 +47,7 @@ def build_eval_function(
             "examples": tf.reduce_sum(mask),
             TOP_1: tf.reduce_sum(mask * top_k_hits(logits, labels, 1)),
             TOP_5: tf.reduce_sum(mask * top_k_hits(logits, labels, 5)),
+            _NOT_FINITE: tf.reduce_sum(tf.where(tf.reduce_all(tf.math.is_finite(logits), axis=1), 0.0, mask)),
         }
 
     @tf.function
@@ -65,7 +71,11 @@ def evaluate_classifier(
 
     Returns:
         eval/label_top_1_accuracy and eval/label_top_5_accuracy in [0, 1], eval/regularization_loss and eval/examples.
+
+    Raises:
+        DivergedError: the network, or what it says of an image, is not finite.
     """
+    require_finite_values(trainer.model.named_variables(), "the network")
     batches = distributed_eval_batches(
         source,
         strategy,
@@ -81,6 +91,11 @@ def evaluate_classifier(
         for name, value in counts(batch).items():
             totals[name] = totals.get(name, 0.0) + float(value)
     examples = totals["examples"]
+    if totals[_NOT_FINITE]:
+        raise DivergedError(
+            f"the network gives logits that are not finite for {totals[_NOT_FINITE]:,.0f} of {examples:,.0f} images of "
+            f"{source.split}. {REMEDY}"
+        )
     return {
         TOP_1: totals[TOP_1] / examples,
         TOP_5: totals[TOP_5] / examples,

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tf_simclr import compat
 from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import InputError, require_choice
+from tf_simclr.errors import DivergedError, InputError, require_choice
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.feature_store import (
     FeatureKey,
@@ -31,6 +31,9 @@ from tf_simclr.evaluate.feature_store import (
 )
 from tf_simclr.evaluate.thumbnails import THUMBNAIL, thumbnails
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train.finite import REMEDY
+
+_SHOWN = 3
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -245,6 +248,7 @@ def feature_batches(
 
     Raises:
         InputError: the split has another number of pictures than it says.
+        DivergedError: a feature is not finite.
     """
     total, done = source.num_examples, 0
     for batch in batches:
@@ -254,12 +258,32 @@ def feature_batches(
         done += len(rows)
         if np.max(rows, initial=0) >= total:
             break
-        yield rows, {name: value[real] for name, value in values.items()}, labels
+        features = {name: value[real] for name, value in values.items()}
+        _require_finite(features, rows, source)
+        yield rows, features, labels
     if done != total:
         raise InputError(
             f"A split must have as many pictures as it says. Received: {done} of {total} pictures of {source.name}, "
             f"{source.split}. Prepare the data set again"
         )
+
+
+def _require_finite(features: dict[str, np.ndarray], rows: np.ndarray, source: ImageSource) -> None:
+    """Raises DivergedError where features [b, d] of these rows of a split are not finite; names the first images.
+
+    Checked with every batch: finite weights can be so large that what the network computes is not.
+    """
+    for endpoint, values in features.items():
+        bad = rows[~np.isfinite(values).all(axis=1)]
+        if bad.size:
+            shown = bad[:_SHOWN].tolist()
+            names = source.names() if source.names is not None else None
+            listed = ", ".join(str(row) if names is None else f"{row} ({names[row]})" for row in shown)
+            more = ", ..." if bad.size > _SHOWN else ""
+            raise DivergedError(
+                f"the network makes features that are not finite. Received: {endpoint} of {source.name}, "
+                f"{source.split}, image {listed}{more}. {REMEDY}"
+            )
 
 
 def in_memory(

@@ -11,8 +11,9 @@ from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.judging import Judging
 from tf_simclr.evaluate.knn import knn_votes
 from tf_simclr.evaluate.linear import train_linear
-from tf_simclr.evaluate.logistic_regression import LinearFit, StrengthFit, fit_logistic_regression
+from tf_simclr.evaluate.logistic_regression import LinearFit, fit_logistic_regression
 from tf_simclr.evaluate.multi_label import fit_one_vs_rest
+from tf_simclr.evaluate.strengths import StrengthFit, best_of
 
 # What a protocol returns: for each of its settings, as a person reads it, the fields of a cell.
 Found = list[tuple[str, dict[str, Any]]]
@@ -52,7 +53,7 @@ def knn(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
 
 
 def linear_cached(judging: Judging, features: FrozenFeatures, seed: int) -> Found:
-    """SGD on stored features of the evaluation view (SimCLR, Appendix B.6, without its crops and flips)."""
+    """SGD on stored, standardised features of the evaluation view (SimCLR, Appendix B.6, no crops and flips)."""
     settings = judging.protocols
     # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
     batch = min(settings.linear_batch_size, max(len(features.train.labels) // 4, 1))
@@ -128,10 +129,11 @@ def _how_it_was_fitted(judging: Judging, fitted: LinearFit) -> dict[str, Any]:
         )
     return {
         "l2": fitted.l2,
-        "validation": max(fit.validation for fit in fitted.path),
+        "validation": best_of(fitted.path).validation,
         "converged": fitted.converged,
         "iterations": fitted.iterations,
         "strengths_tried": len(fitted.path),
+        "strengths_not_tried": list(fitted.not_tried),
         "strengths_not_converged": [fit.l2 for fit in fitted.path if not fit.converged],
     }
 

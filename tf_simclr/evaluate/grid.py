@@ -9,11 +9,10 @@ import tensorflow as tf
 
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import hold_out
-from tf_simclr.errors import InputError
+from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.judging import Judging
 from tf_simclr.evaluate.whole_network import Training, batch_of, judged_on, trained_model
 from tf_simclr.files import read_json, write_json
-from tf_simclr.train.loop import DivergedError
 
 VALIDATION_SHARE = 0.1
 _GRID_FILE = "grid.json"
@@ -81,11 +80,12 @@ def _point(judging: Judging, training: Training, validation: ImageSource, direct
     point = {"learning_rate": training.learning_rate, "weight_decay": training.weight_decay}
     try:
         model, _ = trained_model(judging, training, own)
+        # The last update may be the one that diverges: then only what the network says of pictures shows it.
+        reached = judged_on(judging, model, validation, {})["metrics"][judging.protocols.metric]
     except DivergedError as error:
         judging.reporter.say(f"    {error}")
         reached = None
     else:
-        reached = judged_on(judging, model, validation, {})["metrics"][judging.protocols.metric]
         judging.reporter.say(f"    {judging.protocols.metric} {reached:.1%} on the validation split")
     if tf.io.gfile.exists(own):
         tf.io.gfile.rmtree(own)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tf_simclr.errors import InputError, require_range
-from tf_simclr.evaluate.arrays import as_features, as_labels, row_blocks
+from tf_simclr.evaluate.arrays import as_features, as_labels, require_finite, row_blocks
+from tf_simclr.evaluate.standardise import Standardiser
 
 MOMENTUM = 0.9
 _ROWS_AT_A_TIME = 65536
@@ -17,32 +18,35 @@ _ROWS_AT_A_TIME = 65536
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """kernel float32 [d, classes] and bias float32 [classes]."""
+    """Softmax regression.
+
+    Attributes:
+        kernel: float32 [d, classes].
+        bias: float32 [classes].
+        standardiser: of the features that the kernel multiplies; None: features as they are.
+    """
 
     kernel: np.ndarray
     bias: np.ndarray
+    standardiser: Standardiser | None = None
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """float32 [n, classes] for features [n, d], n >= 1, which may be memory-mapped and larger than memory."""
-        blocks = row_blocks(len(features), _ROWS_AT_A_TIME)
-        return np.concatenate([features[rows] @ self.kernel + self.bias for rows in blocks])
+        """float32 [n, classes] for features [n, d], n >= 1, which may be memory-mapped and larger than memory.
+
+        Raises:
+            InputError: a logit is not finite, by row: argmax would make a class of it.
+        """
+        found = []
+        for rows in row_blocks(len(features), _ROWS_AT_A_TIME):
+            with np.errstate(over="ignore", invalid="ignore"):  # the check says it
+                found.append(_prepared(features[rows], self.standardiser) @ self.kernel + self.bias)
+            require_finite("logits", found[-1], rows.start)
+        return np.concatenate(found)
 
 
-def standardise(features: np.ndarray, *others: np.ndarray) -> None:
-    """Moves and scales features, in place, to mean 0 and variance 1, and others as these.
-
-    It leaves what a linear classifier can tell as it is, and lets a few hundred steps of SGD find it: h, an average
-    after ReLU, is far from mean 0, and its scale differs from network to network.
-
-    Args:
-        features: float32 [n, d], of the training pictures, n >= 1. A feature that never varies becomes 0.
-        others: float32 [m, d] each.
-    """
-    mean, std = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
-    scale = np.where(std > 1e-6 * np.abs(mean), std, 1.0)
-    for array in (features, *others):
-        array -= mean.astype(np.float32)
-        array /= scale.astype(np.float32)
+def _prepared(features: np.ndarray, standardiser: Standardiser | None) -> np.ndarray:
+    plain = np.asarray(features, np.float32)
+    return plain if standardiser is None else standardiser(plain)
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -62,7 +66,7 @@ def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) ->
         waiting = waiting[batch_size:]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # what diverges is told by train_linear, once
+@np.errstate(over="ignore", invalid="ignore")  # train_linear says once that it diverged
 def _descend(
     classifier: tuple[np.ndarray, np.ndarray],
     velocities: list[np.ndarray],
@@ -95,6 +99,7 @@ def train_linear(
     learning_rate: float = 0.1,
     weight_decay: float = 0.0,
     seed: int = 0,
+    standardise: bool = True,
     on_step: Callable[[int, int, float], None] | None = None,
     on_epoch: Callable[[int, LinearClassifier], None] | None = None,
 ) -> LinearClassifier:
@@ -109,6 +114,9 @@ def train_linear(
         learning_rate: for a batch of 256; the first step's is learning_rate * batch_size / 256.
         weight_decay: l2 penalty of the kernel, >= 0.
         seed: of the order of the pictures.
+        standardise: train on features of mean 0 and variance 1, by the statistics of `features`. B.6 names none, and
+            trains with images for long; a learning rate that suits the h of one encoder leaves the classifier of
+            another, whose h is a hundred times smaller, where it started.
         on_step: called with (steps done, steps in all, mean cross entropy of the batch in nats).
         on_epoch: called with (whole epochs done, the classifier so far) after the step that ends them.
 
@@ -116,7 +124,8 @@ def train_linear(
         the classifier.
 
     Raises:
-        InputError: arrays that do not belong together, or a number out of its range.
+        InputError: arrays that do not belong together, a number out of its range, features that are not finite, or
+            training that diverged.
 
     Source: SimCLR, Appendix B.6, whose random crops and flips stored features cannot have.
     """
@@ -130,11 +139,12 @@ def train_linear(
     kernel = np.zeros((features.shape[1], num_classes), np.float32)
     bias: np.ndarray = np.zeros(num_classes, np.float32)
     velocities = [np.zeros_like(kernel), np.zeros_like(bias)]
+    standardiser = Standardiser.of(features) if standardise else None
     steps = max(1, int(len(labels) * epochs // batch_size))
     peak = learning_rate * batch_size / 256
     for step, rows in enumerate(_batches(len(labels), batch_size, steps, seed)):
         rate = np.float32(0.5 * peak * (1 + math.cos(math.pi * step / steps)))
-        batch = np.asarray(features[rows], np.float32), labels[rows]
+        batch = _prepared(features[rows], standardiser), labels[rows]
         loss = _descend((kernel, bias), velocities, *batch, rate=rate, weight_decay=weight_decay)
         if not math.isfinite(loss):
             break
@@ -142,10 +152,10 @@ def train_linear(
             on_step(step + 1, steps, loss)
         epoch = (step + 1) * batch_size // len(labels)
         if on_epoch is not None and epoch > step * batch_size // len(labels):
-            on_epoch(epoch, LinearClassifier(kernel.copy(), bias.copy()))
+            on_epoch(epoch, LinearClassifier(kernel.copy(), bias.copy(), standardiser))
     if not (math.isfinite(loss) and np.isfinite(kernel).all() and np.isfinite(bias).all()):
         raise InputError(
             "the linear classifier diverged: its weights are no numbers. Received: "
             f"learning_rate={learning_rate}, features up to {np.abs(features).max():g}. Pass a smaller learning rate"
         )
-    return LinearClassifier(kernel, bias)
+    return LinearClassifier(kernel, bias, standardiser)

@@ -1,13 +1,18 @@
 """Logistic regression on frozen features, the linear transfer protocol of SimCLR (B.8), by scikit-learn's L-BFGS.
 
-The objective, for weights W [c, d], biases b [c] and l2 strength lambda:
+The objective, for weights W [c, d], biases b [c] and l2 strength lambda, where s are the features h moved and scaled
+to mean 0 and variance 1 over the examples of the fit:
 
-    sum over the examples of -log softmax(W h + b)[label]  +  lambda / 2 ||W||^2
+    sum over the examples of -log softmax(W s + b)[label]  +  lambda / 2 ||W||^2
 
 The paper gives the range of lambda and not whether the cross entropy is a sum or a mean; the sum is what
 scikit-learn has. scikit-learn minimises C sum(..) + ||W||^2 / 2: its C is 1 / lambda.
 For two classes it has one row of weights w and the logistic function. Our two rows are then -w/2 and w/2, their squared
-norm is half of w's, and C is 2 / lambda. Features are taken as they are: B.8 names no standardisation.
+norm is half of w's, and C is 2 / lambda.
+
+B.8 names no standardisation. Without it a strength means something else for every encoder, because the scale of h
+differs by orders of magnitude, and L-BFGS needs thousands of iterations: features of very different variances make
+the objective badly conditioned.
 """
 
 from __future__ import annotations
@@ -21,12 +26,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tf_simclr.errors import InputError, require_range
+from tf_simclr.errors import InputError
 from tf_simclr.evaluate.arrays import as_features, as_labels, require_finite
 from tf_simclr.evaluate.metrics import accuracy
-
-# The paper's grid: 45 values from 1e-6 to 1e5, evenly spaced in the logarithm.
-L2_STRENGTHS: tuple[float, ...] = tuple(float(x) for x in np.logspace(-6, 5, 45))
+from tf_simclr.evaluate.standardise import Standardiser
+from tf_simclr.evaluate.strengths import (
+    L2_STRENGTHS,
+    PATH_TOLERANCE,
+    StrengthFit,
+    best_of,
+    check_settings,
+    follow_path,
+)
 
 # Multiplications of one product of features and weights up to which one thread is faster: two threads took 20 times as
 # long for 5e6 of them, 8 times for 5e7 and 3 times for 5e8 (2 cores shared with other programs, one run each), because
@@ -35,23 +46,8 @@ _ONE_THREAD_UP_TO = 10**9
 
 # (predictions int64 [n], labels int64 [n]) -> the figure by which a strength is chosen, the higher the better
 Metric = Callable[[np.ndarray, np.ndarray], float]
-
-
-@dataclass(frozen=True)
-class StrengthFit:
-    """One fit on the training part.
-
-    Attributes:
-        l2: strength lambda.
-        iterations: of L-BFGS; 0 where the fit before is within the tolerance for this strength, too.
-        converged: whether L-BFGS reached its tolerance. False: the iterations ran out, or no step improved further.
-        validation: the metric on the validation part.
-    """
-
-    l2: float
-    iterations: int
-    converged: bool
-    validation: float
+# features float64 [n, d], labels int64 [n]
+Part = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +55,11 @@ class LinearFit:
     """Weights, and how they were chosen.
 
     Attributes:
-        weights: float64 [classes, d].
+        weights: float64 [classes, d], for features as they are; l2 was that of the weights of standardised ones.
         biases: float64 [classes].
         l2: the strength that was best on the validation part.
         path: every strength that was tried, from strong to weak.
+        not_tried: the strengths after them, from strong to weak.
         iterations: of the last fit, on the training and the validation part together.
         converged: of the last fit, see StrengthFit.
     """
@@ -71,12 +68,21 @@ class LinearFit:
     biases: np.ndarray
     l2: float
     path: tuple[StrengthFit, ...]
+    not_tried: tuple[float, ...]
     iterations: int
     converged: bool
 
     def scores(self, features: npt.ArrayLike) -> np.ndarray:
-        """Logits, float64 [n, classes], of features [n, d]."""
-        return checked_features("features", features, self.weights.shape[1]) @ self.weights.T + self.biases
+        """Logits, float64 [n, classes], of features [n, d].
+
+        Raises:
+            InputError: features of another width, or features or logits that are not finite.
+        """
+        x = checked_features("features", features, self.weights.shape[1])
+        with np.errstate(over="ignore", invalid="ignore"):  # the check says it
+            logits = x @ self.weights.T + self.biases
+        require_finite("logits", logits)
+        return logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +106,19 @@ def fit_logistic_regression(
     metric: Metric = accuracy,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
+    whole_path: bool = False,
     progress: Callable[[StrengthFit], None] | None = None,
 ) -> LogisticRegressionResult:
     """Chooses the l2 strength on a validation part, then fits once more on all examples with it.
 
-    The strengths are tried from the strongest to the weakest, each fit starting from the one before. Of equally good
-    ones the strongest is taken. The last fit starts from zero, so that it depends on the chosen strength alone. The
-    features are held in float64, twice.
+    Features are standardised by the mean and deviation of the examples of each fit: the training part, then all. The
+    strengths are tried from the strongest to the weakest, each fit starting from the one before, until five in a row
+    have a higher cross entropy on the validation part than one before them, and none of the five a better metric. Of
+    equally good ones that with the lowest cross entropy is taken. The last fit starts from zero, so that it depends on
+    the chosen strength alone. The features are held in float64, three times.
 
     Args:
-        features: real numbers [n, d], not standardised here.
+        features: real numbers [n, d], as they are.
         labels: integers [n] in [0, num_classes), every class with an example.
         num_classes: at least 2; None: the largest label and one.
         validation: features [m, d] and labels [m] of the validation part; `features` is then the training part. None:
@@ -119,8 +128,10 @@ def fit_logistic_regression(
         l2_strengths: lambdas > 0, in any order; the paper's 45.
         metric: what is best on the validation part.
         max_iterations: of each fit, >= 1.
-        tolerance: > 0; L-BFGS stops where no entry of the gradient (of the mean over the examples) is larger.
-        progress: told each fit when it is done.
+        tolerance: > 0; L-BFGS stops where no entry of the gradient (of the mean over the examples) is larger; 100
+            times that for the fits that the strength is chosen by.
+        whole_path: try every strength.
+        progress: called with each fit when it is done.
 
     Returns:
         LogisticRegressionResult.
@@ -138,18 +149,37 @@ def fit_logistic_regression(
         train, held_out = ((train[0][part], train[1][part]) for part in parts)
     else:
         held_out = _checked("validation features", "validation labels", *validation, classes, train[0].shape[1])
-    model, path = new_model(max_iterations, tolerance), []
-    for l2 in strengths:
-        iterations, converged = fit_model(model, *train, sklearn_c(l2, classes))
-        path.append(StrengthFit(l2, iterations, converged, _measured(metric, model.predict(held_out[0]), held_out[1])))
-        if progress is not None:
-            progress(path[-1])
-    best = max(path, key=lambda fit: fit.validation)  # the first of equals, which is the strongest
-    final = new_model(max_iterations, tolerance)
-    x, y = (np.concatenate(arrays) for arrays in zip(train, held_out, strict=True))
-    iterations, converged = fit_model(final, x, y, sklearn_c(best.l2, classes))
-    weights, biases = _softmax_form(final.coef_, final.intercept_)
-    return LogisticRegressionResult(weights, biases, best.l2, tuple(path), iterations, converged)
+    fit = _one_strength(new_model(max_iterations, PATH_TOLERANCE * tolerance), train, held_out, classes, metric)
+    path = follow_path(strengths, fit, whole_path=whole_path, progress=progress)
+    del fit  # and with it the features that it holds
+    l2 = best_of(path).l2
+    features, labels = (np.concatenate(arrays) for arrays in zip(train, held_out, strict=True))
+    scaled, final = Standardiser.of(features), new_model(max_iterations, tolerance)
+    iterations, converged = fit_model(final, scaled(features), labels, sklearn_c(l2, classes))
+    weights, biases = scaled.folded(*_softmax_form(final.coef_, final.intercept_))
+    not_tried = tuple(strengths[len(path) :])
+    return LogisticRegressionResult(weights, biases, l2, path, not_tried, iterations, converged)
+
+
+def _one_strength(
+    model: Any,
+    train: Part,
+    held_out: Part,
+    classes: int,
+    metric: Metric,
+) -> Callable[[float], StrengthFit]:
+    """A function that fits the model to the training part with a strength, and measures it on the validation part."""
+    scaled = Standardiser.of(train[0])
+    x, x_held_out = scaled(train[0]), scaled(held_out[0])
+
+    def fit(l2: float) -> StrengthFit:
+        fitted = fit_model(model, x, train[1], sklearn_c(l2, classes))
+        weights, biases = _softmax_form(model.coef_, model.intercept_)
+        logits = x_held_out @ weights.T + biases
+        value = float(metric(np.argmax(logits, axis=1), held_out[1]))
+        return StrengthFit(l2, *fitted, value, float(np.mean(_cross_entropies(logits, held_out[1]))))
+
+    return fit
 
 
 def stratified_split(labels: npt.ArrayLike, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -190,32 +220,28 @@ def objective(
     """What a fit minimises, in nats: see the head of this file.
 
     Args:
-        weights: real numbers [classes, d].
+        weights: real numbers [classes, d], of standardised features.
         biases: real numbers [classes].
-        features: real numbers [n, d].
+        features: real numbers [n, d], standardised.
         labels: integers [n] in [0, classes).
         l2: lambda >= 0.
     """
     w = np.asarray(weights, np.float64)
     x, y = _checked("features", "labels", features, labels)
     logits = x @ w.T + np.asarray(biases, np.float64)
+    return float(np.sum(_cross_entropies(logits, y)) + l2 / 2 * np.sum(w**2))
+
+
+def _cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """-log softmax(logits)[label], [n], of logits [n, classes]."""
     peak = logits.max(axis=1)
     log_total = peak + np.log(np.exp(logits - peak[:, np.newaxis]).sum(axis=1))
-    return float(np.sum(log_total - logits[np.arange(len(y)), y]) + l2 / 2 * np.sum(w**2))
+    return log_total - logits[np.arange(len(labels)), labels]
 
 
 def sklearn_c(l2: float, num_classes: int) -> float:
     """scikit-learn's C of a strength lambda > 0: 1 / lambda, and 2 / lambda for two classes (head of this file)."""
     return (2 if num_classes == 2 else 1) / l2
-
-
-def check_settings(strengths: list[float], max_iterations: int, tolerance: float) -> None:
-    """Raises InputError where strengths, from strong to weak, or limits of a fit are out of range."""
-    if not strengths:
-        raise InputError("`l2_strengths` must not be empty. Received: no value. The paper's are L2_STRENGTHS")
-    require_range("l2_strengths", strengths[-1], above=0)
-    require_range("max_iterations", max_iterations, at_least=1)
-    require_range("tolerance", tolerance, above=0)
 
 
 def _checked(
@@ -255,13 +281,6 @@ def _class_count(labels: np.ndarray, num_classes: int | None) -> int:
     return len(counts)
 
 
-def _measured(metric: Metric, predictions: np.ndarray, labels: np.ndarray) -> float:
-    value = float(metric(predictions, labels))
-    if not np.isfinite(value):
-        raise InputError(f"`metric` must give a finite number. Received: {value}. No strength could be chosen by it")
-    return value
-
-
 def require_scikit_learn(module: str = "linear_model", task: str = "Logistic regression") -> Any:
     """A module of the package: a program that will fit asks for it before it works.
 
@@ -295,7 +314,7 @@ def fit_model(
 
     Args:
         model: of `new_model`.
-        features: float64 [n, d].
+        features: float64 [n, d], standardised.
         labels: class numbers [n].
         c: scikit-learn's C.
         counts: bool [n], the examples that count; None: all.

@@ -5,7 +5,8 @@ minimises
 
     sum over the pictures that count for the class of log(1 + exp(-y (w h + b)))  +  lambda / 2 ||w||^2
 
-where y is 1 for a picture that shows the class and -1 for one that does not; an ignored picture does not count.
+where h are the features moved and scaled to mean 0 and variance 1 over all pictures of the fit, and y is 1 for a
+picture that shows the class and -1 for one that does not; an ignored picture does not count.
 scikit-learn's C is 1 / lambda. One strength, that of the highest 11-point mAP on the validation part, serves all
 classes: the paper picks one for a data set.
 """
@@ -20,16 +21,17 @@ import numpy.typing as npt
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.logistic_regression import (
-    L2_STRENGTHS,
-    LinearFit,
-    StrengthFit,
-    check_settings,
-    checked_features,
-    fit_model,
-    new_model,
-)
+from tf_simclr.evaluate.logistic_regression import LinearFit, checked_features, fit_model, new_model
 from tf_simclr.evaluate.metrics import mean_average_precision
+from tf_simclr.evaluate.standardise import Standardiser
+from tf_simclr.evaluate.strengths import (
+    L2_STRENGTHS,
+    PATH_TOLERANCE,
+    StrengthFit,
+    best_of,
+    check_settings,
+    follow_path,
+)
 
 _DRAWS = 100
 
@@ -44,15 +46,16 @@ def fit_one_vs_rest(
     l2_strengths: Iterable[float] = L2_STRENGTHS,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
+    whole_path: bool = False,
     progress: Callable[[StrengthFit], None] | None = None,
 ) -> LinearFit:
     """Chooses the l2 strength on a validation part, then fits once more on all pictures with it.
 
-    The strengths are tried from the strongest to the weakest, each fit starting from the one before. Of equally good
-    ones the strongest is taken. The last fit starts from zero. The features are held in float64, twice.
+    Features are standardised, and strengths tried and chosen, as by `fit_logistic_regression`. The last fit starts from
+    zero. The features are held in float64, three times.
 
     Args:
-        features: real numbers [n, d], not standardised here.
+        features: real numbers [n, d], as they are.
         targets: of the same pictures. A picture that is ignored for a class takes no part in that class's fit.
         validation: features [m, d] and targets of the validation part; `features` is then the training part. None:
             `multi_label_split` takes it out of `features`.
@@ -60,8 +63,9 @@ def fit_one_vs_rest(
         seed: of that split.
         l2_strengths: lambdas > 0, in any order; the paper's 45.
         max_iterations: of each fit, >= 1.
-        tolerance: > 0; L-BFGS stops where no entry of the gradient (of the mean over the pictures) is larger.
-        progress: told each strength when all its classes are fitted.
+        tolerance: as there.
+        whole_path: try every strength.
+        progress: called with each strength when all its classes are fitted.
 
     Returns:
         LinearFit. Its `scores` rank pictures within a class. `iterations` are those of the class that took most, and
@@ -81,23 +85,41 @@ def fit_one_vs_rest(
         held_out = _checked("validation features", "validation targets", *validation, like=train)
     _require_both_kinds(train[1])
     _require_shown("validation", held_out[1])
-    models = [new_model(max_iterations, tolerance) for _ in range(targets.positives.shape[1])]
-    path = []
-    for l2 in strengths:
-        iterations, converged = _fit_classes(models, *train, l2)
-        scores = _linear_fit(models, l2, (), iterations, converged).scores(held_out[0])
-        value = mean_average_precision(scores, held_out[1].positives, ignored=held_out[1].ignored)
-        path.append(StrengthFit(l2, iterations, converged, value))
-        if progress is not None:
-            progress(path[-1])
-    best = max(path, key=lambda fit: fit.validation)  # the first of equals, which is the strongest
-    final = [new_model(max_iterations, tolerance) for _ in models]
+
+    def new_models(gradient: float) -> list[Any]:
+        return [new_model(max_iterations, gradient) for _ in range(targets.positives.shape[1])]
+
+    fit = _one_strength(new_models(PATH_TOLERANCE * tolerance), train, held_out)
+    path = follow_path(strengths, fit, whole_path=whole_path, progress=progress)
+    del fit  # and with it the features that it holds
+    l2, final = best_of(path).l2, new_models(tolerance)
     both = MultiLabel(
         np.concatenate([train[1].positives, held_out[1].positives]),
         np.concatenate([train[1].ignored, held_out[1].ignored]),
     )
-    iterations, converged = _fit_classes(final, np.concatenate([train[0], held_out[0]]), both, best.l2)
-    return _linear_fit(final, best.l2, tuple(path), iterations, converged)
+    together = np.concatenate([train[0], held_out[0]])
+    scaled = Standardiser.of(together)
+    iterations, converged = _fit_classes(final, scaled(together), both, l2)
+    weights, biases = scaled.folded(*_weights_of(final))
+    return LinearFit(weights, biases, l2, path, tuple(strengths[len(path) :]), iterations, converged)
+
+
+def _one_strength(
+    models: list[Any], train: tuple[np.ndarray, MultiLabel], held_out: tuple[np.ndarray, MultiLabel]
+) -> Callable[[float], StrengthFit]:
+    """A function that fits all models to the training part with a strength, and measures the mAP on validation."""
+    scaled, truth = Standardiser.of(train[0]), held_out[1]
+    x, x_held_out = scaled(train[0]), scaled(held_out[0])
+
+    def fit(l2: float) -> StrengthFit:
+        fitted = _fit_classes(models, x, train[1], l2)
+        weights, biases = _weights_of(models)
+        scores = x_held_out @ weights.T + biases
+        value = mean_average_precision(scores, truth.positives, ignored=truth.ignored)
+        losses = np.logaddexp(0, np.where(truth.positives, -scores, scores))
+        return StrengthFit(l2, *fitted, value, float(losses[~truth.ignored].mean()))
+
+    return fit
 
 
 def multi_label_split(targets: MultiLabel, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,12 +193,9 @@ def _fit_classes(models: list[Any], features: np.ndarray, targets: MultiLabel, l
     return max(iterations for iterations, _ in fits), all(converged for _, converged in fits)
 
 
-def _linear_fit(
-    models: list[Any], l2: float, path: tuple[StrengthFit, ...], iterations: int, converged: bool
-) -> LinearFit:
-    weights = np.concatenate([model.coef_ for model in models])
-    biases = np.concatenate([model.intercept_ for model in models])
-    return LinearFit(weights, biases, l2, path, iterations, converged)
+def _weights_of(models: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [classes, d] and biases [classes] of fitted estimators."""
+    return np.concatenate([model.coef_ for model in models]), np.concatenate([model.intercept_ for model in models])
 
 
 def _checked(

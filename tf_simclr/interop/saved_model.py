@@ -15,6 +15,7 @@ from tf_simclr.data.source import decode_picture
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.stock_encoder import write_stock_encoder
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train.finite import require_finite_network
 
 DIRECTORY = "saved_model"
 FEATURE_VECTOR = "feature_vector"
@@ -122,8 +123,13 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
         model: trained networks.
         path: directory to write; a reader never sees it half-written.
         card: what simclr.json says; its image_size and eval_crop are those of serving_bytes.
+
+    Raises:
+        DivergedError: the networks hold a value that is not finite, or compute one from an image; nothing is written.
     """
+    require_finite_network(model, image_size=card.image_size, what=f"the network at step {card.step}")
     partial = f"{path}.partial"
+    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
     if tf.io.gfile.exists(partial):
         tf.io.gfile.rmtree(partial)
     with _thawed(model):
@@ -140,7 +146,6 @@ def export_step(model: SimCLRModel, model_dir: str, card: ModelCard, keep_max: i
     """Writes model_dir/saved_model/<step>, keeps the newest `keep_max`, and returns the path."""
     root = os.path.join(model_dir, DIRECTORY)
     path = os.path.join(root, str(card.step))
-    tf.io.gfile.makedirs(root)
     export_saved_model(model, path, card)
     steps = sorted(int(name.strip("/")) for name in tf.io.gfile.listdir(root) if name.strip("/").isdigit())
     for old in steps[:-keep_max]:

@@ -94,6 +94,8 @@ def _default_block_rows(rows: int | None, replicas: int) -> int | None:
 def identify_positive(logits: tf.Tensor, labels: tf.Tensor) -> Triple:
     """Cross entropy, hit (1 or 0) and entropy of each anchor's softmax over its 2N - 1 candidates, float32 [b] each.
 
+    An anchor with a similarity that is not finite is no hit, and its entropy is NaN.
+
     Args:
         logits: float32 [b, 2N], similarities divided by the temperature; the anchor's own column is left out.
         labels: int32 [b, 2], the columns of the anchor itself and of its positive.
@@ -108,8 +110,9 @@ def identify_positive(logits: tf.Tensor, labels: tf.Tensor) -> Triple:
     weight = tf.exp(shifted)  # softmax times total
     total = tf.reduce_sum(weight, axis=1)  # [b]
     loss = tf.math.log(total) + (peak[:, 0] - tf.gather(logits, positive, axis=1, batch_dims=1))
-    hit = tf.equal(tf.argmax(masked, axis=1, output_type=tf.int32), positive)
+    first = tf.equal(tf.argmax(masked, axis=1, output_type=tf.int32), positive)
     # -sum p log p with p = weight / total. Summed as p log p itself, XLA's entropy was off by 4e-4 (relative, CPU) at
     # 2N = 8192, and this form's was not.
     entropy = tf.math.log(total) - tf.reduce_sum(weight * shifted, axis=1) / total
-    return loss, tf.cast(hit, tf.float32), entropy
+    # The argmax of NaNs is a place like any other, which may be the positive's: the entropy tells.
+    return loss, tf.cast(tf.logical_and(first, tf.math.is_finite(entropy)), tf.float32), entropy

@@ -33,14 +33,19 @@ def top_k_hits(logits: tf.Tensor, labels: tf.Tensor, k: int) -> tf.Tensor:
     """1.0 where the label's logit is among the k highest, as float32 [n].
 
     A label that ties with others counts as a hit only where all the tied classes fit in the k places together, so that
-    a classifier that answers the same for every class is never called right. Logits that are NaN are misses.
+    a classifier that answers the same for every class is never called right. An example with a NaN among its logits is
+    a miss, whatever k is. Infinities are numbers like others: they lie beyond every finite logit, and two of one sign
+    tie. The result is the same eagerly, in a graph and compiled.
 
     Args:
         logits: float [n, classes].
         labels: int [n], each in [0, classes).
-        k: places; with k >= classes everything is a hit.
+        k: places; with k >= classes every example without a NaN is a hit.
     """
     logits = tf.cast(logits, tf.float32)
     own = tf.gather(logits, labels, axis=1, batch_dims=1)[:, tf.newaxis]
-    not_below = tf.logical_not(logits < own)  # the label itself counts one; every comparison with NaN is False
-    return tf.cast(tf.reduce_sum(tf.cast(not_below, tf.int32), axis=1) <= k, tf.float32)
+    # Every comparison with NaN is False, and none may be negated: TensorFlow's graph optimiser makes not (a < b) into
+    # a >= b, which is no longer True for NaN.
+    ahead = tf.reduce_sum(tf.cast(logits >= own, tf.int32), axis=1)  # the label itself counts one
+    has_nan = tf.reduce_any(tf.math.is_nan(logits), axis=1)
+    return tf.where(has_nan, 0.0, tf.cast(ahead <= k, tf.float32))

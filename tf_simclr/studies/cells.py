@@ -21,7 +21,7 @@ from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.judging import Reporter, Splits
 from tf_simclr.evaluate.knn import knn_accuracies
-from tf_simclr.evaluate.linear import LinearClassifier, standardise, train_linear
+from tf_simclr.evaluate.linear import LinearClassifier, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.nn.model import SimCLRModel
@@ -222,9 +222,6 @@ def _represented(
         ks=[min(K, len(train_labels))],
         temperatures=[TEMPERATURE],
     )
-    # Neighbours are those of the features as they are.
-    for endpoint in endpoints:
-        standardise(train_features[endpoint], test_features[endpoint])
     num_classes = bench.splits.train.num_classes
     curves: dict[str, dict[str, list[float]]] = {}
 

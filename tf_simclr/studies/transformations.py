@@ -27,6 +27,7 @@ from tf_simclr.evaluate.arrays import require_finite
 from tf_simclr.evaluate.features import extracted
 from tf_simclr.evaluate.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.metrics import accuracy
+from tf_simclr.evaluate.standardise import Standardiser
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
 
@@ -240,7 +241,6 @@ def _mlp_predictions(train: np.ndarray, answers: np.ndarray, test: np.ndarray, s
     It stops when the accuracy on a tenth of the training pictures no longer improves, and keeps the weights that were
     best there: features without information then give the most frequent answer, not answers learnt by heart.
     """
-    require_finite("training features", train)
     require_finite("test features", test)
     network = require_scikit_learn("neural_network", "Predicting transformations").MLPClassifier(
         (HIDDEN_UNITS,),
@@ -252,17 +252,16 @@ def _mlp_predictions(train: np.ndarray, answers: np.ndarray, test: np.ndarray, s
         random_state=seed % 2**32,
     )
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    scaler = StandardScaler()
+    scaled = Standardiser.of(train, "training features")
     # The products of so small batches are faster on one thread than on several that wait for each other.
     with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last epoch is an end like any other
         # scikit-learn takes Ctrl-C for the end of training, and only warns.
         warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
         try:
-            network.fit(scaler.fit_transform(train), answers)
+            network.fit(scaled(train), answers)
         except UserWarning as interrupted:
             raise KeyboardInterrupt from interrupted
-        return network.predict(scaler.transform(test))
+        return network.predict(scaled(test))

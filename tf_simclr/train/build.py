@@ -22,6 +22,7 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train import checkpoints
+from tf_simclr.train.finite import require_finite_values
 from tf_simclr.train.manifest import class_names_of
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.precision import POLICIES, Updater
@@ -244,6 +245,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
 
     Raises:
         InputError: no checkpoint, or one of another architecture.
+        DivergedError: one with a value that is not finite.
     """
     prefix = checkpoints.resolve(config.train.checkpoint or "")
     stored = checkpoints.shapes_in(prefix)
@@ -277,6 +279,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
         say(f"note: {prefix} does not name the classes of its supervised head: they are taken for those of the images")
     for path, variable in wanted.items():
         compat.raw_variable(variable).assign(values[path])
+    require_finite_values(wanted, f"the checkpoint {prefix}")
     say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
 
 

@@ -11,16 +11,12 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tf_simclr.config import Durations
-from tf_simclr.errors import InputError
+from tf_simclr.errors import DivergedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.step import Step
 
 SECONDS_PER_CALL = 0.5
 SUMMARIES_PER_EPOCH = 4
-
-
-class DivergedError(InputError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
