@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tf_simclr
 from tf_simclr.cli import flags
-from tf_simclr.config import FLAGS_FILE, ExperimentConfig
+from tf_simclr.config import FLAGS_FILE, ExperimentConfig, of_recorded
 from tf_simclr.errors import InputError
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
@@ -22,17 +22,21 @@ DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "g
 def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     """Fills in the flags of a run without --dataset, from its own directory or from the quickstart; says which.
 
+    With --dataset, too, a run goes on with the draw of its hold-out that it began with: under another one it would
+    train on what it had held out.
+
     Raises:
         InputError: the quickstart file is not beside the package.
     """
-    if parsed.values["dataset"]:
-        return parsed, f"dataset {parsed.values['dataset']}"
     model_dir = parsed.values["model_dir"]
     recorded = Path(model_dir, FLAGS_FILE) if model_dir else None
-    if recorded is not None and recorded.is_file():
-        values = json.loads(recorded.read_text())
+    found = of_recorded(json.loads(recorded.read_text())) if recorded is not None and recorded.is_file() else None
+    if parsed.values["dataset"]:
+        own = {} if found is None else {"hold_out_by": found["hold_out_by"]}
+        return flags.fill_from_values(parsed, own), f"dataset {parsed.values['dataset']}"
+    if found is not None:
         keep_own = ("mode", "model_dir", *DEVICE_FLAGS)
-        values = {name: value for name, value in values.items() if name not in keep_own}
+        values = {name: value for name, value in found.items() if name not in keep_own}
         return flags.fill_from_values(parsed, values), f"no --dataset given: flags not given come from {recorded}"
     if not QUICKSTART.is_file():
         raise InputError(

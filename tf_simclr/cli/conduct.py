@@ -14,7 +14,7 @@ from tf_simclr.cli.launch import build_own_strategy, named_pictures
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
-from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
@@ -132,9 +132,7 @@ def open_pictures(study: Study, scale: str, data: DataConfig) -> Splits:
     """The splits of a study; one that judges nothing needs neither labels nor a second one."""
     if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
         return open_splits(data, None)
-    train, _ = load_sources(
-        data.dataset, data_dir=data.data_dir, train_split=data.train_split, eval_split=None, seed=data.data_seed
-    )
+    train = build_splits(data, eval_split=None).train
     return Splits(train, train)
 
 

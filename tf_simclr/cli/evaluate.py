@@ -21,8 +21,8 @@ DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 # What a judging takes from the checkpoint's run where it is not given: always, and with the run's own pictures.
-_ALWAYS = ("image_size", "data_seed")
-_OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split")
+_ALWAYS = ("image_size", "data_seed", "hold_out_by")
+_OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split", "labels")
 
 
 def main(parsed: flags.ParsedFlags) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import tempfile
 import time
@@ -15,8 +14,17 @@ import tensorflow as tf
 from tf_simclr.cli.completion import changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
-from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
-from tf_simclr.data.source import DAMAGED_PICTURE
+from tf_simclr.config import (
+    FLAGS_FILE,
+    Durations,
+    ExperimentConfig,
+    LossConfig,
+    RuntimeConfig,
+    of_recorded,
+    resolve_durations,
+)
+from tf_simclr.data.hold_out import compare_held_out, write_held_out
+from tf_simclr.data.read_errors import named
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
@@ -74,10 +82,13 @@ def run_worker(config: ExperimentConfig, choice: Choice, scratch: str | None) ->
     session = Session(config, data, durations, strategy, StopRequest(), workers, scratch, online)
     for line in [f"TensorFlow {tf.__version__} on {chosen}", *describe(session)]:
         session.say(line)
+    for note in compare_held_out(session.directory, data.train):
+        session.say(f"note: {note}")
     if config.runtime.mode == "eval":
         return follow(session)
     if choice.worker.chief:
         record_flags(config)
+        write_held_out(session.directory, data.train)
     with session.stop.watch(), named_pictures():
         code = train_mode(session)
         workers.wait_for_all()
@@ -121,14 +132,14 @@ def announce(config: ExperimentConfig, worker: Worker) -> None:
 
 @contextlib.contextmanager
 def named_pictures() -> Iterator[None]:
-    """Turns the error of a picture that breaks off in the middle into one line with its path."""
+    """Turns the error of an image that is damaged, gone or closed into one line with its path."""
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
-        if found is None:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        explained = named(error)
+        if explained is None:
             raise
-        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The same command then goes on") from error
+        raise explained from error
 
 
 def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy) -> Durations:
@@ -192,6 +203,7 @@ def record_flags(config: ExperimentConfig) -> None:
     """Writes flags.json; where there is one already, names what changed since."""
     tf.io.gfile.makedirs(config.runtime.directory)
     path = os.path.join(config.runtime.directory, FLAGS_FILE)
-    for line in changed_flags(config, read_json(path) or {}):
+    recorded = read_json(path)
+    for line in changed_flags(config, {} if recorded is None else of_recorded(recorded)):
         say(f"note: {line}")
     write_json(path, config.to_flags())

@@ -18,6 +18,7 @@ from tf_simclr.config.experiment import (
     ExperimentConfig,
     build_config,
     known_flags,
+    of_recorded,
     parts,
 )
 from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
@@ -69,6 +70,7 @@ __all__ = [
     "TrainConfig",
     "build_config",
     "known_flags",
+    "of_recorded",
     "option",
     "parts",
     "read_augmentation",

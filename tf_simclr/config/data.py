@@ -40,12 +40,29 @@ class DataConfig:
     cache_dataset: bool = option(
         False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
     )
+    labels: str | None = option(
+        None,
+        "CSV file with a row for each image of --dataset=folder: its path, its label and, where there is such a column, "
+        "its split; in place of class folders. Omitted: class folders.",
+    )
+    hold_out_by: str = option(
+        "hash",
+        "What decides which images of a folder without splits are held out: a hash of each image's own path, or the "
+        "count of a class, as earlier versions did. A run goes on with the draw it began with.",
+        ("hash", "count"),
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("image_size", self.image_size, at_least=8)
         require_range("train_batch_size", self.train_batch_size, at_least=2)
         require_range("eval_batch_size", self.eval_batch_size, at_least=1)
+        require_choice("hold_out_by", self.hold_out_by, ("hash", "count"))
+        if self.labels and self.dataset != "folder":
+            raise InputError(
+                f"`labels` is a table for a folder of images. Received: labels={self.labels}, dataset={self.dataset}. "
+                "Pass --dataset=folder, or leave --labels out"
+            )
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "
