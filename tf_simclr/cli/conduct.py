@@ -25,7 +25,7 @@ from tf_simclr.studies.cells import Bench
 from tf_simclr.studies.comparison import judge
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
-from tf_simclr.studies.runner import Runner, claim, identity, tasks
+from tf_simclr.studies.runner import Runner, claim, identity, recorded_hold_out, tasks
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -47,6 +47,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     began = time.monotonic()
     tf.get_logger().setLevel("ERROR")  # networks are built and traced again and again, which it warns of each time
     study = find_study(config.study)
+    given = {**recorded_hold_out(directory), **given}
     flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
     cells = study.cells(config.scale)
     todo = [] if config.report else tasks(cells, config)
@@ -55,8 +56,8 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
     runner.check(todo)
-    claim(directory, identity(study, bench), new=not config.report)
-    for line in describe(study, config, bench, len(todo), directory):
+    notes = claim(directory, identity(study, bench), new=not config.report)
+    for line in (*describe(study, config, bench, len(todo), directory), *(f"note: {note}" for note in notes)):
         say(line)
     with bench.stop.watch(), named_pictures():
         try:

@@ -42,8 +42,8 @@ class DataConfig:
     )
     labels: str | None = option(
         None,
-        "CSV file with a row for each image of --dataset=folder: its path, its label and, where there is such a column, "
-        "its split; in place of class folders. Omitted: class folders.",
+        "CSV file with a row for each image of --dataset=folder, in place of class folders: its path, its label and, "
+        "where there is such a column, its split. Omitted: class folders.",
     )
     hold_out_by: str = option(
         "hash",

@@ -95,9 +95,7 @@ def _existing(data_dir: str | None) -> str:
 # ---- Splits ----
 
 
-def _own_splits(
-    layout: Layout, train_split: str, eval_split: str | None, validation_split: str | None
-) -> SplitSources:
+def _own_splits(layout: Layout, train_split: str, eval_split: str | None, validation_split: str | None) -> SplitSources:
     """The splits that the folder has."""
     name, note = find_split(layout, train_split, for_evaluation=False)
     train = _opened(layout, name, note)
@@ -181,7 +179,7 @@ def _require_other_names(root: str, train_split: str, *others: str | None) -> No
 def _each_file_once(root: str, listing: Listing) -> Listing:
     """Without further paths to a file in its own class: on both sides of a hold-out, they would be a leak."""
     first: dict[str, int] = {}
-    keep = np.ones(len(listing.files), bool)
+    keep: np.ndarray = np.ones(len(listing.files), bool)
     for place, file in enumerate(listing.files):
         before = first.setdefault(file.key, place)
         keep[place] = before == place

@@ -90,7 +90,7 @@ def _sliced(listing: Listing, split: str) -> Listing:
     """The slice that `split` asks for. It is cut from a fixed random order: the list itself is sorted by class."""
     total = len(listing.files)
     _, start, stop = parse_split(split, lambda _: total)
-    chosen = np.zeros(total, bool)
+    chosen: np.ndarray = np.zeros(total, bool)
     chosen[np.random.default_rng(_SLICE_SEED).permutation(total)[start:stop]] = True
     return dataclasses.replace(part_of(listing, chosen), notes=listing.notes)
 

@@ -67,7 +67,7 @@ def by_count(names: Sequence[bytes], labels: Sequence[int], seed: int, share: fl
         bool [n], whether an image is held out.
     """
     drawn = np.array([name.lower().endswith(_FORMER_EXTENSIONS) for name in names], bool)
-    held = np.zeros(len(names), bool)
+    held: np.ndarray = np.zeros(len(names), bool)
     for label, members in enumerate(_members(labels)):
         known = members[drawn[members]]
         if len(known) > 1:

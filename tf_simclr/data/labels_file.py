@@ -117,7 +117,9 @@ def _lines(path: str, folder: str, files: Collection[str]) -> tuple[list[_Line],
     header = [cell.strip().casefold() for cell in best[0].cells]
     if _PATHS & set(header) and _LABELS & set(header):
         if len(best) == 1:
-            raise InputError(f"`labels` must have a row for each image. Received: labels={path!r}, without any. Add them")
+            raise InputError(
+                f"`labels` must have a row for each image. Received: labels={path!r}, without any. Add them"
+            )
         return best[1:], header
     return best, None
 
@@ -220,8 +222,8 @@ def _raise_conflict(path: str, first: tuple[Row, int], second: Row, number: int)
     if one == other:
         what, one, other = ("splits", row.split, second.split)
     raise InputError(
-        f"`labels` must give each image one of its {what}. Received: labels={path!r}, where {as_text(second.path)!r} is "
-        f"{one!r} in line {line} and {other!r} in line {number}. Remove one of them"
+        f"`labels` must give each image one of its {what}. Received: labels={path!r}, where {as_text(second.path)!r} "
+        f"is {one!r} in line {line} and {other!r} in line {number}. Remove one of them"
     )
 
 

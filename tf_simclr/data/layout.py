@@ -88,11 +88,9 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None) -> 
             f"some have {some(splits)} and these have not: {some(map(as_text, without))}. Sort them alike"
         )
     note = f"{as_text(root)} has its splits below the class folders: {', '.join(map(as_text, splits))}"
-    beside = [os.path.join(root, name, other) for name, below in inner.items() for other in below if other not in splits]
-    notes = (note,)
-    if beside:
-        notes += (f"ignored {count(beside, 'folder')} beside these splits: {some(map(as_text, beside))}",)
-    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split), notes)
+    others = [f"{name}/{other}" for name, below in inner.items() for other in below if other not in splits]
+    ignored = [f"ignored {count(others, 'folder')} beside these splits: {some(map(as_text, others))}"] * bool(others)
+    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split), (note, *ignored))
 
 
 def bare_name(split: str) -> str:

@@ -23,7 +23,8 @@ _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _READERS = 16
 _AT_A_TIME = 512
 
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def recognise(path: str) -> str | None:
@@ -80,7 +81,9 @@ def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> 
     """The function of every item, in order, by several threads: a file on a network disk takes long to answer."""
     chunks = [items[first : first + _AT_A_TIME] for first in range(0, len(items), _AT_A_TIME)]
     with ThreadPoolExecutor(_READERS) as pool:
-        return [result for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks) for result in part]
+        return [
+            result for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks) for result in part
+        ]
 
 
 def read_all(paths: Sequence[bytes]) -> list[bytes]:

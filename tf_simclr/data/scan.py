@@ -13,8 +13,19 @@ from tf_simclr.errors import InputError
 
 # What operating systems, NAS boxes and archives leave beside images.
 _SYSTEM_NAMES = frozenset(
-    {"@eadir", "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "lost+found", "#recycle", "$recycle.bin"}
-    | {"system volume information", "__pycache__"}
+    {
+        "@eadir",
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "lost+found",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "__pycache__",
+    }
 )
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -165,7 +176,7 @@ def _entries(folder: str, files: Files) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        files.closed[folder] = error.strerror
+        files.closed[folder] = str(error.strerror)
         return []
 
 
@@ -184,7 +195,7 @@ def _take_file(entry: os.DirEntry[str], parent: str, found: list[Found], files: 
             if entry.is_symlink():
                 files.dangling.append(entry.path)
             else:
-                files.unreadable[entry.path] = error.strerror
+                files.unreadable[entry.path] = str(error.strerror)
             return True
         if not regular:
             files.special.append(entry.path)

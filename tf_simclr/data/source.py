@@ -89,7 +89,8 @@ class ImageSource:
         fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
             version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
         names: returns a name for each example, in the canonical order: of a file, its path relative to `location`. None
-            where examples have no names. Names are text that any file can hold: bytes that are not UTF-8 stand as \\xNN.
+            where examples have no names. Names are text that any file can hold: bytes that are not UTF-8 stand as
+            \\xNN.
         spans: where each example lies, in the canonical order; empty where that is not known.
         held_out: returns the names of the images that were drawn out of this split for evaluation; None where
             nothing was drawn.
