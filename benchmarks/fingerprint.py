@@ -3,8 +3,8 @@
     python -m benchmarks.fingerprint --files=200000
 
 Makes a temporary folder of N small files in 100 classes, with the first bytes of a png, and prints the best of three
-tries of each part, and the time of the CPU, which counts no waiting for other programs. The operating system has the folder in memory by then: a disk that is read for the first time, or
-over a network, takes longer.
+tries of each part, and the time of the CPU, which counts no waiting for other programs. The operating system has the
+folder in memory by then: a disk that is read for the first time, or over a network, takes longer.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def best(name: str, number: int, function: Callable[[], Any]) -> Any:
         result = function()
         times.append(time.perf_counter() - began)
         busy.append(time.process_time() - busy_before)
-    print(f"{name:30} {min(times):6.2f} s, {1e6 * min(times) / number:5.1f} us a file; CPU {min(busy):.2f} s", flush=True)
+    print(
+        f"{name:30} {min(times):6.2f} s, {1e6 * min(times) / number:5.1f} us a file; CPU {min(busy):.2f} s", flush=True
+    )
     return result
 
 

@@ -99,9 +99,7 @@ def test_slices_and_hold_outs_have_their_own(folder, tmp_path):
     assert slices[2].fingerprint == train.fingerprint
     make_images(tmp_path / "unsplit", class_folders({"a": 30, "b": 30}))
     options = {"data_dir": str(tmp_path / "unsplit"), "eval_split": "test", "validation_split": "validation"}
-    found = {
-        source.fingerprint for seed in (0, 1) for source in load_splits("folder", seed=seed, **options)
-    }
+    found = {source.fingerprint for seed in (0, 1) for source in load_splits("folder", seed=seed, **options)}
     assert len(found) == 6
 
 

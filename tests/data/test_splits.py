@@ -67,9 +67,7 @@ def test_overlapping_slices(kind, splits, folder, data_dir):
     # As validation, and beside it.
     for evaluation, validation in (("test", splits[1]), (splits[1], "test")):
         with pytest.raises(InputError, match=SHARED):
-            load_splits(
-                dataset, train_split=splits[0], eval_split=evaluation, validation_split=validation, **options
-            )
+            load_splits(dataset, train_split=splits[0], eval_split=evaluation, validation_split=validation, **options)
     with pytest.raises(InputError, match=SHARED):
         load_splits(dataset, train_split="train", eval_split="test", validation_split="test", **options)
 
@@ -106,7 +104,7 @@ def test_one_file_in_two_splits(folder):
         load_sources("folder", data_dir=str(folder), eval_split="test")
     (folder / "test" / "a" / "linked.png").unlink()
     os.link(folder / "train" / "b" / "001.png", folder / "test" / "b" / "hard.png")
-    with pytest.raises(InputError, match="such as test/b/hard.png"):
+    with pytest.raises(InputError, match=r"such as test/b/hard\.png"):
         load_sources("folder", data_dir=str(folder), eval_split="test")
     (folder / "test" / "b" / "hard.png").unlink()
     load_sources("folder", data_dir=str(folder), eval_split="test")

@@ -95,7 +95,7 @@ def read_labels(path: str, folder: str, files: Collection[str]) -> LabelsFile:
         )
     if repeated:
         notes += (f"{count(range(repeated), 'row')} of {path} stand there twice, and are taken once",)
-    taken = sorted((row for row, _ in rows.values()), key=lambda row: row.path)
+    taken = sorted((row for row, _ in rows.values()), key=lambda row: os.fsencode(row.path))
     splits = tuple(sorted({row.split for row in taken})) if len(columns) > 2 else ()
     return LabelsFile(tuple(taken), splits, notes)
 
@@ -142,9 +142,9 @@ def _text(path: str) -> str:
     except OSError as error:
         raise InputError(f"`labels` cannot be read: {error.strerror}. Received: labels={path!r}") from error
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    # Names of files may be any bytes, and a table of them, too.
-    return content.decode("utf-8-sig", "surrogateescape")
+        content = content.decode("utf-16", "replace").encode()
+    # Names of files may be any bytes, and so may a table of them: it is read as Python reads those names.
+    return os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
 
 
 def _table(text: str, delimiter: str) -> list[_Line] | None:

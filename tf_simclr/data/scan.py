@@ -59,7 +59,7 @@ class Files:
         closed: folders that cannot be listed, each with the reason.
         special: pipes, sockets and devices.
         dangling: links to nothing.
-        repeated: folders that are reached a second time by a link.
+        repeated: links to folders that were read already, and to those that they lie in.
     """
 
     pictures: list[Found] = dataclasses.field(default_factory=list)
@@ -93,7 +93,7 @@ class Files:
             (self.closed, "folder", " that cannot be listed"),
             (self.special, "special file", " (pipe, socket or device)"),
             (self.dangling, "link", " to a file that is not there"),
-            (self.repeated, "link", " to a folder that was read already"),
+            (self.repeated, "link", " to a folder that was read already, or that the link lies in"),
             (self.system, "system file", ""),
         ):
             if paths:
@@ -151,8 +151,12 @@ def list_files(folder: str, files: Files, *, recursive: bool) -> list[Found]:
         seen.add(real)
         entries = _entries(path, files)
         folders = [entry for entry in entries if not _take_file(entry, real, found, files)] if entries else []
-        if recursive:
-            waiting += [(entry.path, _real_path(entry, real)) for entry in reversed(folders)]
+        for entry in reversed(folders if recursive else []):
+            target = _real_path(entry, real)
+            if f"{real}/".startswith(f"{target.rstrip('/')}/"):  # a circle: its images would count for this folder, too
+                files.repeated.append(entry.path)
+            else:
+                waiting.append((entry.path, target))
     return found
 
 
@@ -164,7 +168,8 @@ def subfolders(folder: str) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not _is_left_out(entry.name) and _is_folder(entry))
+            names = [entry.name for entry in entries if not _is_left_out(entry.name) and _is_folder(entry)]
+            return sorted(names, key=os.fsencode)
     except OSError as error:
         raise InputError(
             f"This folder cannot be listed: {error.strerror}. Received: {as_text(folder)!r}. Change its permissions"
@@ -174,7 +179,8 @@ def subfolders(folder: str) -> list[str]:
 def _entries(folder: str, files: Files) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            # By bytes, so that the order is the same in every locale.
+            return sorted(entries, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         files.closed[folder] = str(error.strerror)
         return []
