@@ -53,6 +53,16 @@ def test_an_image_that_became_a_folder(one_image):
     assert "Is a directory" in str(first_error(source))
 
 
+def test_the_error_of_a_whole_graph():
+    """As a training step shows it, with the errors of two threads."""
+    text = (
+        "Graph execution error:\n\nDetected at node ReadFile defined at (most recent call last):\n<stack>\n"
+        "2 root error(s) found.\n  (0) NOT_FOUND: /data/a; x.png; No such file or directory\n\t [[{{node ReadFile}}]]\n"
+        "  (1) CANCELLED:  Function was cancelled\n  (2) NOT_FOUND: /data/b.png; No such file or directory\n"
+    )
+    assert "Received: /data/a; x.png. The" in str(named(tf.errors.NotFoundError(None, None, text)))
+
+
 def test_other_errors_are_left_alone():
     for error in (
         tf.errors.NotFoundError(None, None, "checkpoint"),

@@ -13,7 +13,7 @@ from tf_simclr.errors import InputError
 
 # In a graph the parts stand in brackets, C-escaped; eagerly on lines of their own, as Python writes bytes.
 _DAMAGED = re.compile(re.escape(DAMAGED_PICTURE) + r"(?:\] \[(?P<escaped>.*)\]|'\n(?P<quoted>b['\"].*['\"]))")
-_LOST = re.compile(r"(?:\}\} |: )(?P<path>/.*); (?P<reason>[^;\n]+?)\s*(?:\n|\[Op:)", re.DOTALL)
+_LOST = re.compile(r"(?:\}\} |: |\n)(?P<path>/.*?); (?P<reason>[A-Z][^;\n]*?)\s*(?:\n|\[Op:)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
