@@ -312,16 +312,16 @@ def test_going_on_with_a_renamed_class_is_refused(finished, command, images, tmp
 
 
 def reversed_classes(load):
-    def load_sources(*words, **options):
+    def build_splits(*words, **options):
         found = load(*words, **options)
-        return tuple(s and with_class_order(s, s.class_names[::-1]) for s in found)
+        return type(found)(*(s and with_class_order(s, s.class_names[::-1]) for s in found))
 
-    return load_sources
+    return build_splits
 
 
 def test_another_order_of_the_classes_gives_the_same_figures_and_goes_on(copy, command, monkeypatch, without_export):
     before = json.loads((copy / "result.json").read_text())
-    monkeypatch.setattr(build, "load_sources", reversed_classes(build.load_sources))
+    monkeypatch.setattr(build, "build_splits", reversed_classes(build.build_splits))
     code, output, _ = run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30")
     assert code == 0 and "counted in the order of the run's checkpoints: ant, bee, cat" in output
     assert json.loads((copy / "result.json").read_text()) == before
@@ -332,7 +332,7 @@ def test_another_order_of_the_classes_gives_the_same_figures_and_goes_on(copy, c
 
 def test_an_export_names_the_classes_in_the_order_of_its_logits(copy, command, monkeypatch):
     shutil.rmtree(copy / "saved_model")
-    monkeypatch.setattr(build, "load_sources", reversed_classes(build.load_sources))
+    monkeypatch.setattr(build, "build_splits", reversed_classes(build.build_splits))
     assert run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30")[0] == 0
     card = json.loads((copy / "saved_model" / "4" / "simclr.json").read_text())
     assert card["class_names"] == list(CLASSES)
@@ -355,7 +355,7 @@ def test_a_head_is_not_reused_for_as_many_other_classes(finished, renamed, comma
 def test_a_head_for_the_same_classes_in_another_order_is_put_in_order(
     finished, command, tmp_path, monkeypatch, without_export, start
 ):
-    monkeypatch.setattr(build, "load_sources", reversed_classes(build.load_sources))
+    monkeypatch.setattr(build, "build_splits", reversed_classes(build.build_splits))
     path = finished if start == "checkpoint" else finished / "saved_model" / "4"
     output, head = finetune(command, tmp_path / "new", f"--checkpoint={path}")
     assert "loaded encoder, projection head, supervised head" in output and "are put in order" in output

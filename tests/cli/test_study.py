@@ -151,6 +151,54 @@ def test_cached_pictures_are_read_once_for_all_cells(small, tmp_path, monkeypatc
     assert len(measures(tmp_path / "study")) == 2
 
 
+def write_pictures(folder, splits=("train/", "test/"), count=16):
+    generator = np.random.default_rng(0)
+    for split, label, number in itertools.product(splits, "ab", range(count)):
+        path = folder / f"{split}{label}" / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
+    return folder
+
+
+def test_results_belong_to_their_images(small, tmp_path, capsys):
+    """Moved, they are the same; with another label, or changed, they are others."""
+    write_pictures(tmp_path / "data")
+    options = ("--dataset=folder", "--train_split=train", "--eval_split=test", "--cells=crop")
+
+    def again(name):
+        return study("figure5", tmp_path / "study", *options, f"--data_dir={tmp_path / name}")
+
+    assert again("data") == 0
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert again("moved") == 0
+    assert "1 of 1 cells are kept" in capsys.readouterr().out
+    image = tmp_path / "moved" / "test" / "a" / "00.png"
+    image.rename(tmp_path / "moved" / "test" / "b" / "x.png")
+    assert again("moved") == 2
+    assert "pictures test_fingerprint is" in capsys.readouterr().err
+    (tmp_path / "moved" / "test" / "b" / "x.png").rename(image)
+    assert again("moved") == 0
+
+
+def test_a_study_from_before_goes_on(small, tmp_path, capsys):
+    """It says nothing of its images, and its hold-out was drawn by count."""
+    data, directory = write_pictures(tmp_path / "data", splits=[""], count=30), tmp_path / "study"
+    flags = ("--dataset=folder", f"--data_dir={data}", "--train_split=train", "--eval_split=test", "--cells=crop")
+    assert study("figure5", directory, *flags, "--hold_out_by=count") == 0
+    values = json.loads((directory / "study.json").read_text())
+    del values["flags"]["hold_out_by"], values["pictures"]["train_fingerprint"], values["pictures"]["test_fingerprint"]
+    (directory / "study.json").write_text(json.dumps(values))
+    capsys.readouterr()
+    assert study("figure5", directory, *flags) == 0
+    output = capsys.readouterr().out
+    assert "do not say what their images were" in output and "1 of 1 cells are kept" in output
+    # From now on they do, and the draw stays.
+    assert study("figure5", directory, *flags) == 0
+    assert "do not say" not in capsys.readouterr().out
+    assert json.loads((directory / "study.json").read_text())["flags"]["hold_out_by"] == "count"
+    assert study("figure5", directory, *flags, "--hold_out_by=hash") == 2
+
+
 def test_the_seed_decides(small, tmp_path):
     for directory, seed in (("a", 0), ("b", 0), ("c", 1)):
         assert study("figure5", tmp_path / directory, "--cells=crop+color", f"--seeds={seed}") == 0

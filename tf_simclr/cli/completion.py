@@ -13,7 +13,14 @@ from typing import Any
 
 import tf_simclr
 from tf_simclr.cli import flags
-from tf_simclr.config import FLAGS_FILE, DataConfig, ExperimentConfig, build_config, with_warmup_that_ends
+from tf_simclr.config import (
+    FLAGS_FILE,
+    DataConfig,
+    ExperimentConfig,
+    build_config,
+    of_recorded,
+    with_warmup_that_ends,
+)
 from tf_simclr.config.identity import DEVICE_FLAGS, absolute, differences
 from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
 from tf_simclr.errors import InputError
@@ -32,17 +39,23 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     They come from the run in --model_dir for --mode=eval and without --dataset, otherwise without --dataset from the
     quickstart; --data_dir without --dataset means a folder of images.
 
+    With --dataset, too, a run goes on with the draw of its hold-out that it began with: under another one it would
+    train on what it had held out.
+
     Raises:
         InputError: the flags of the run are damaged, or the quickstart file is not beside the package.
     """
     dataset, evaluating = parsed.values["dataset"], parsed.values["mode"] == "eval"
-    recorded = _recorded(parsed.values["model_dir"]) if evaluating or not dataset else None
-    if recorded is not None:
+    # A directory that is kept aside says nothing of the run that takes its place, where that one says what it is.
+    anew = parsed.values["overwrite"] and bool(dataset)
+    recorded = None if anew else _recorded(parsed.values["model_dir"])
+    if recorded is not None and (evaluating or not dataset):
         place, values = recorded
         reason = "" if dataset else "no --dataset given: "
         return _fill(parsed, values), f"{reason}flags not given come from {place}"
     if dataset:
-        return parsed, f"dataset {dataset}"
+        own = {} if recorded is None else {"hold_out_by": recorded[1]["hold_out_by"]}
+        return flags.fill_from_values(parsed, own), f"dataset {dataset}"
     if parsed.values["data_dir"]:
         return _with_values(parsed, dataset=FOLDER), ONLY_DATA_DIR
     if not QUICKSTART.is_file():
@@ -61,7 +74,7 @@ def _recorded(model_dir: str | None) -> tuple[Path, dict[str, Any]] | None:
     if place is None or not place.is_file():
         return None
     try:
-        values = json.loads(place.read_text())
+        values = of_recorded(json.loads(place.read_text()))
     except ValueError as error:
         raise InputError(
             f"{place} is damaged: {error}. Received: model_dir={model_dir}. Restore it from a copy, or pass --dataset "

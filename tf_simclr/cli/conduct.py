@@ -14,7 +14,7 @@ from tf_simclr.cli.main import say
 from tf_simclr.cli.session import SIGNAL_EXIT_CODES
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
-from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.judging import Splits, open_splits
@@ -25,7 +25,7 @@ from tf_simclr.studies.cells import Bench
 from tf_simclr.studies.comparison import judge
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
-from tf_simclr.studies.runner import Runner, claim, identity, tasks
+from tf_simclr.studies.runner import Runner, claim, identity, recorded_hold_out, tasks
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -47,6 +47,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     began = time.monotonic()
     tf.get_logger().setLevel("ERROR")  # networks are built and traced again and again, which it warns of each time
     study = find_study(config.study)
+    given = {**recorded_hold_out(directory), **given}
     flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
     cells = study.cells(config.scale)
     todo = [] if config.report else tasks(cells, config)
@@ -55,8 +56,8 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     bench = open_bench(study, config, flags, base.data, build_config(given).runtime)
     runner = Runner(study, bench, directory, keep_runs=config.keep_runs)
     runner.check(todo)
-    claim(directory, identity(study, bench), new=not config.report)
-    for line in describe(study, config, bench, len(todo), directory):
+    notes = claim(directory, identity(study, bench), new=not config.report)
+    for line in (*describe(study, config, bench, len(todo), directory), *(f"note: {note}" for note in notes)):
         say(line)
     with bench.stop.watch(), named_pictures():
         try:
@@ -132,9 +133,7 @@ def open_pictures(study: Study, scale: str, data: DataConfig) -> Splits:
     """The splits of a study; one that judges nothing needs neither labels nor a second one."""
     if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
         return open_splits(data, None)
-    train, _ = load_sources(
-        data.dataset, data_dir=data.data_dir, train_split=data.train_split, eval_split=None, seed=data.data_seed
-    )
+    train = build_splits(data, eval_split=None).train
     return Splits(train, train)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import tempfile
 import time
@@ -16,7 +15,8 @@ from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
 from tf_simclr.config import Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
-from tf_simclr.data.source import DAMAGED_PICTURE
+from tf_simclr.data.hold_out import compare_held_out, write_held_out
+from tf_simclr.data.read_errors import named
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
@@ -113,11 +113,14 @@ def open_session(
             names = None if found.manifest is None else found.manifest.class_names
             data, more = in_order_of(names, config, data, directory)
             notes += more
+        if found.holds_run:
+            notes += compare_held_out(directory, data.train)
 
     def begin() -> None:
         kept = begin_run(config, overwrite=overwrite)
         if kept is not None:
             say(f"note: what was in {directory} is kept in {kept}")
+        write_held_out(directory, data.train)
 
     online = plan_online(config, data.train, data.evaluation)
     chief = scratch is None
@@ -161,14 +164,14 @@ def announce(config: ExperimentConfig, worker: Worker) -> None:
 
 @contextlib.contextmanager
 def named_pictures() -> Iterator[None]:
-    """Turns the error of a picture that breaks off in the middle into one line with its path."""
+    """Turns the error of an image that is damaged, gone or closed into one line with its path."""
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
-        found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
-        if found is None:
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        explained = named(error)
+        if explained is None:
             raise
-        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The same command then goes on") from error
+        raise explained from error
 
 
 def check_run(

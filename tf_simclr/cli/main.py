@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,10 @@ def say(line: str) -> None:
 
 def run_task(name: str, argv: Sequence[str]) -> int:
     """Runs a task on a command line without the program's name; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A class or a file may have a name that the terminal's encoding has no letters for.
+            stream.reconfigure(errors="backslashreplace")
     # TensorFlow's own start-up lines would come before our first one; whoever wants them sets the variable.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     task = importlib.import_module(TASKS[name])

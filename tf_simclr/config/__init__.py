@@ -18,6 +18,7 @@ from tf_simclr.config.experiment import (
     ExperimentConfig,
     build_config,
     known_flags,
+    of_recorded,
     parts,
 )
 from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
@@ -70,6 +71,7 @@ __all__ = [
     "build_config",
     "eval_crop_for",
     "known_flags",
+    "of_recorded",
     "option",
     "parts",
     "read_augmentation",

@@ -17,6 +17,8 @@ _NOT_OF_READING = frozenset(
     {
         "dataset",
         "data_dir",
+        "labels",
+        "hold_out_by",
         "train_split",
         "eval_split",
         "train_batch_size",
@@ -70,6 +72,18 @@ class DataConfig:
     cache_dataset: bool = option(
         False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
     )
+    labels: str | None = option(
+        None,
+        "CSV file with a row for each image of --dataset=folder, in place of class folders: its path, its label and, "
+        "where there is such a column, its split. Omitted: class folders.",
+        path=True,
+    )
+    hold_out_by: str = option(
+        "hash",
+        "What decides which images of a folder without splits are held out: a hash of each image's own path, or the "
+        "count of a class, as earlier versions did. A run goes on with the draw it began with.",
+        ("hash", "count"),
+    )
     eval_crop: float | None = option(
         None,
         "Share of the shorter side that evaluation and exports see of an image: the central square is cut out and "
@@ -98,6 +112,12 @@ class DataConfig:
         require_range("train_batch_size", self.train_batch_size, at_least=2)
         require_range("eval_batch_size", self.eval_batch_size, at_least=1)
         require_range("eval_crop", self.crop_of_evaluation, above=0, at_most=1)
+        require_choice("hold_out_by", self.hold_out_by, ("hash", "count"))
+        if self.labels and self.dataset != "folder":
+            raise InputError(
+                f"`labels` is a table for a folder of images. Received: labels={self.labels}, dataset={self.dataset}. "
+                "Pass --dataset=folder, or leave --labels out"
+            )
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "

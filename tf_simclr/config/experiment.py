@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +75,15 @@ class ExperimentConfig:
     def to_json(self) -> str:
         """The flat fields as JSON."""
         return json.dumps(self.to_flags(), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def of_recorded(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags that an earlier version may have recorded, with what that version did where it had no flag for it.
+
+    Args:
+        flags: by name, as in flags.json or a model card.
+    """
+    return {"hold_out_by": "count", **flags}
 
 
 def known_flags() -> set[str]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tf_simclr.config.experiment import ExperimentConfig, build_config, known_flags, parts
+from tf_simclr.config.experiment import ExperimentConfig, build_config, known_flags, of_recorded, parts
 from tf_simclr.config.model import ModelConfig
 from tf_simclr.config.option import paths_of
 from tf_simclr.errors import InputError
@@ -68,7 +68,7 @@ def read_recorded(values: Mapping[str, Any], place: str) -> ExperimentConfig:
         InputError: values that this version cannot work with.
     """
     try:
-        return build_config({name: value for name, value in values.items() if name in known_flags()})
+        return build_config({name: value for name, value in of_recorded(values).items() if name in known_flags()})
     except (InputError, TypeError) as error:
         raise InputError(
             f"{place} holds flags that this version cannot work with: {error}. Received: {place}. Pass another "

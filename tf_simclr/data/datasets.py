@@ -2,30 +2,104 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
-from tf_simclr.data.folder import HOLD_OUT, load_folder
+from tf_simclr.config import DataConfig
+from tf_simclr.data.folder import HOLD_OUT, open_folder
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.source import ImageSource
-from tf_simclr.data.tfds_source import load_tfds
+from tf_simclr.data.splits import SplitSources, require_disjoint
+from tf_simclr.data.tfds_source import open_tfds
 from tf_simclr.errors import InputError
 
 Sources = tuple[ImageSource, "ImageSource | None"]
 
 
-def _shapes(data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float) -> Sources:
-    train = shapes_source(train_split, seed=seed)
-    return train, None if eval_split is None else shapes_source(eval_split, seed=seed)
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """What is opened, and how."""
+
+    data_dir: str | None
+    train_split: str
+    eval_split: str | None
+    validation_split: str | None
+    seed: int
+    hold_out: float
+    hold_out_by: str
+    labels: str | None
 
 
-def _folder(data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float) -> Sources:
-    return load_folder(data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out)
+def _shapes(wanted: _Wanted) -> SplitSources:
+    return SplitSources(
+        shapes_source(wanted.train_split, seed=wanted.seed),
+        *(
+            None if split is None else shapes_source(split, seed=wanted.seed)
+            for split in (wanted.eval_split, wanted.validation_split)
+        ),
+    )
 
 
-BUILT_IN: dict[str, Callable[[str | None, str, str | None, int, float], Sources]] = {
-    "shapes": _shapes,
-    "folder": _folder,
-}
+def _folder(wanted: _Wanted) -> SplitSources:
+    return open_folder(**vars(wanted))
+
+
+BUILT_IN: dict[str, Callable[[_Wanted], SplitSources]] = {"shapes": _shapes, "folder": _folder}
+
+
+def load_splits(
+    dataset: str,
+    *,
+    data_dir: str | None = None,
+    train_split: str = "train",
+    eval_split: str | None = "validation",
+    validation_split: str | None = None,
+    seed: int = 0,
+    hold_out: float = HOLD_OUT,
+    hold_out_by: str = "hash",
+    labels: str | None = None,
+) -> SplitSources:
+    """Opens a data set. Splits never share an example.
+
+    Args:
+        dataset: "shapes" (built in, made in seconds), "folder" (images below `data_dir`) or a name of TensorFlow
+            Datasets, as in "cifar10", "name/config", "name:version".
+        data_dir: the folder of images, or the data folder of TensorFlow Datasets.
+        train_split: split to train on, or a slice of it: "train[:2000]", "train[:10%]".
+        eval_split: split to evaluate on; None for none.
+        validation_split: split to choose settings on; None for none. A folder without splits gives a part of its
+            training split.
+        seed: what `shapes` draws and what a folder without splits holds out depend on it.
+        hold_out: share of each class that is held out in a folder without splits.
+        hold_out_by: how, as in `open_folder`.
+        labels: path of a table of labels for a folder; None for class folders.
+
+    Returns:
+        the training source; the evaluation source: None without labels in a folder, or without `eval_split`; the
+        validation source or None.
+
+    Raises:
+        InputError: anything a person can correct, in one line; two splits that share an example among it.
+    """
+    if not dataset:
+        raise InputError(
+            f"`dataset` must be one of: {', '.join(BUILT_IN)}, or a name of TensorFlow Datasets. "
+            f"Received: dataset={dataset!r}"
+        )
+    if dataset in BUILT_IN:
+        wanted = _Wanted(data_dir, train_split, eval_split, validation_split, seed, hold_out, hold_out_by, labels)
+        sources = BUILT_IN[dataset](wanted)
+    else:
+        sources = open_tfds(
+            dataset,
+            data_dir=data_dir,
+            train_split=train_split,
+            eval_split=eval_split,
+            validation_split=validation_split,
+            built_in=tuple(BUILT_IN),
+        )
+    require_disjoint(*sources)
+    return sources
 
 
 def load_sources(
@@ -36,35 +110,41 @@ def load_sources(
     eval_split: str | None = "validation",
     seed: int = 0,
     hold_out: float = HOLD_OUT,
+    hold_out_by: str = "hash",
+    labels: str | None = None,
 ) -> Sources:
-    """Opens a data set.
-
-    Args:
-        dataset: "shapes" (built in, made in seconds), "folder" (pictures below `data_dir`) or a name of TensorFlow
-            Datasets, as in "cifar10", "name/config", "name:version".
-        data_dir: the folder of pictures, or the data folder of TensorFlow Datasets.
-        train_split: split to train on, or a slice of it: "train[:2000]", "train[:10%]".
-        eval_split: split to evaluate on; None for none.
-        seed: what `shapes` draws and what a folder without splits holds out depend on it.
-        hold_out: share of each class that is held out in a folder without splits.
-
-    Returns:
-        the training source, and the evaluation source: None without labels in a folder, or without `eval_split`.
-
-    Raises:
-        InputError: anything a person can mend, in one line.
-    """
-    if not dataset:
-        raise InputError(
-            f"`dataset` must be one of: {', '.join(BUILT_IN)}, or a name of TensorFlow Datasets. "
-            f"Received: dataset={dataset!r}"
-        )
-    if dataset in BUILT_IN:
-        return BUILT_IN[dataset](data_dir, train_split, eval_split, seed, hold_out)
-    return load_tfds(
+    """The training and the evaluation source of `load_splits`."""
+    sources = load_splits(
         dataset,
         data_dir=data_dir,
         train_split=train_split,
         eval_split=eval_split,
-        built_in=tuple(BUILT_IN),
+        seed=seed,
+        hold_out=hold_out,
+        hold_out_by=hold_out_by,
+        labels=labels,
+    )
+    return sources.train, sources.evaluation
+
+
+def build_splits(data: DataConfig, *, eval_split: str | None, validation_split: str | None = None) -> SplitSources:
+    """The splits that a config describes.
+
+    Args:
+        data: which images.
+        eval_split: None for no evaluation.
+        validation_split: None for none.
+
+    Raises:
+        InputError: as `load_splits`.
+    """
+    return load_splits(
+        data.dataset,
+        data_dir=data.data_dir,
+        train_split=data.train_split,
+        eval_split=eval_split,
+        validation_split=validation_split,
+        seed=data.data_seed,
+        hold_out_by=data.hold_out_by,
+        labels=data.labels,
     )

@@ -1,182 +1,199 @@
-"""Folders of pictures as data sets, with or without labels.
+"""Folders of images as data sets, with or without labels.
 
-Three layouts are recognised:
-
-- DIR/SPLIT/CLASS/...: splits made by the user; DIR/SPLIT/... without class folders is an unlabelled split;
-- DIR/CLASS/...: a seeded, stratified hold-out becomes the evaluation split;
-- DIR/...: unlabelled pictures, for pretraining only.
-
-Class folders are read recursively. Hidden files are left out; other files that are not pictures are left out and named.
-Only the first bytes of every file are read here; a file that turns out to be damaged further on raises an error that
-names it when it is decoded.
+What a folder may look like is the business of `layout.py`: class folders with or without splits, a flat folder, a table
+of labels. Folders are read recursively. Whatever is left out is counted and named. Only the first bytes of every file
+are read here; a file that turns out to be damaged further on raises an error that names it when it is decoded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
-from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from tf_simclr.data.picture_files import EXTENSIONS, count, find_pictures, read_all, some
-from tf_simclr.data.source import (
-    UNLABELLED,
-    ImageSource,
-    decode_named,
-    parse_split,
-    records_from_table,
-)
-from tf_simclr.errors import InputError, require_range
+from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
+from tf_simclr.data.hold_out import EVALUATION, VALIDATION, by_count, by_hash
+from tf_simclr.data.layout import Layout, Listing, bare_name, find_split, recognise_layout
+from tf_simclr.data.scan import as_text, some
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.splits import SplitSources
+from tf_simclr.errors import InputError, require_choice, require_range
 
 HOLD_OUT = 0.1
 HELD_OUT_SPLIT = "held-out"
-_SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test", "testing", "dev"}
-_SLICE_SEED = 20020509
+DRAWS = ("hash", "count")
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A readable picture: its path and the number of its class (-1 without classes)."""
-
-    path: str
-    label: int
-
-
-def load_folder(
+def open_folder(
     data_dir: str | None,
     *,
     train_split: str,
     eval_split: str | None,
+    validation_split: str | None = None,
     seed: int = 0,
     hold_out: float = HOLD_OUT,
-) -> tuple[ImageSource, ImageSource | None]:
-    """Finds the pictures below a folder and makes the training and the evaluation split of them.
+    hold_out_by: str = "hash",
+    labels: str | None = None,
+) -> SplitSources:
+    """Finds the images below a folder and makes splits of them.
 
     Args:
         data_dir: the folder.
         train_split: name of the split to train on, or a slice of it ("train[:10%]", cut from a fixed random order).
-        eval_split: name of the split to evaluate on; None for none. In DIR/CLASS/... it only names the hold-out.
-        seed: the hold-out depends on it, and on nothing else.
-        hold_out: share of each class that is held out in DIR/CLASS/..., in (0, 0.9]; at least one picture.
+        eval_split: name of the split to evaluate on; None for none. In a folder without splits it only names the
+            hold-out.
+        validation_split: name of the split to choose settings on; None for none. In a folder without splits it is drawn
+            out of the training split, as large as the hold-out.
+        seed: the hold-out depends on it, and on nothing else but the image.
+        hold_out: share of each class that is held out in a folder without splits, in (0, 0.9]; at least one image.
+        hold_out_by: "hash", of each image's own path, or "count", as earlier versions did.
+        labels: path of a table of labels, in place of class folders.
 
     Returns:
-        the training source, and the evaluation source or None (no labels, or a folder with splits and no `eval_split`).
+        the training source; the evaluation source or None (no labels, or a folder with splits and no `eval_split`); the
+        validation source or None.
 
     Raises:
-        InputError: no such folder, no picture, no such split, a class without a readable picture, a picture in a
-            format that this TensorFlow cannot read, or different classes in the two splits.
+        InputError: no such folder, no image, no such split, a class without a readable image, an image in a format that
+            this TensorFlow cannot read, different classes in two splits, or a table of labels that cannot be used.
     """
     require_range("hold_out", hold_out, above=0, at_most=0.9)
-    root = _existing(data_dir)
-    if _has_splits(root, train_split):
-        train = _split_source(root, train_split)
-        if eval_split is None or not train.labelled:
-            return train, None
-        evaluation = _split_source(root, eval_split)
-        _require_same_classes(train, evaluation)
-        return train, evaluation
-    pictures, classes, notes = _read_split(root)
-    if not classes:
-        return _source(root, train_split, pictures, (), notes), None
-    # Also where nothing is evaluated now: a later evaluation must find pictures that were not trained on.
-    eval_split = eval_split or HELD_OUT_SPLIT
-    kept, held = _hold_out(pictures, len(classes), seed, hold_out)
-    if not held:
-        raise InputError(
-            "Every class has one picture only, so that none can be held out for evaluation: add pictures. "
-            f"Received: data_dir={str(root)!r}"
-        )
-    notes += (
-        f"{root} has no splits: {len(held)} of its {len(pictures)} pictures ({hold_out:.0%} of each class, at least "
-        f"one; seed {seed}) are held out as the split {eval_split!r}",
-    )
-    train = _source(root, train_split, kept, classes, notes)
-    return train, _source(root, eval_split, held, classes, ())
+    require_choice("hold_out_by", hold_out_by, DRAWS)
+    layout = recognise_layout(_existing(data_dir), train_split, labels)
+    if layout.splits:
+        sources = _own_splits(layout, train_split, eval_split, validation_split)
+    else:
+        sources = _drawn_splits(layout, train_split, eval_split, validation_split, seed, hold_out, hold_out_by)
+    for other in sources[1:]:
+        if other is not None:
+            _require_same_classes(sources.train, other)
+    return sources
 
 
-# ---- Layout ----
+def load_folder(
+    data_dir: str | None, *, train_split: str, eval_split: str | None, seed: int = 0, hold_out: float = HOLD_OUT
+) -> tuple[ImageSource, ImageSource | None]:
+    """The training and the evaluation source of `open_folder`."""
+    sources = open_folder(data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out)
+    return sources.train, sources.evaluation
 
 
-def _existing(data_dir: str | None) -> pathlib.Path:
+def _existing(data_dir: str | None) -> str:
+    """The folder's absolute path."""
     if not data_dir:
         raise InputError(
             f"The data set `folder` needs --data_dir=DIR, a folder of pictures. Received: data_dir={data_dir!r}"
         )
-    root = pathlib.Path(data_dir).expanduser()
-    if not root.is_dir():
+    path = os.path.expanduser(data_dir)
+    if not os.path.isdir(path):
         raise InputError(f"There is no such folder: check --data_dir. Received: data_dir={data_dir!r}")
-    return root
+    # abspath would read "link/.." as the folder that the link lies in.
+    return os.path.realpath(path) if ".." in path.split(os.sep) else os.path.abspath(path)
 
 
-def _subfolders(folder: pathlib.Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+# ---- Splits ----
 
 
-def _bare_name(split: str) -> str:
-    return split.partition("[")[0]
+def _own_splits(layout: Layout, train_split: str, eval_split: str | None, validation_split: str | None) -> SplitSources:
+    """The splits that the folder has."""
+    name, note = find_split(layout, train_split, for_evaluation=False)
+    train = _opened(layout, name, note)
+    if not train.labelled:
+        return SplitSources(train, None)
+    others: list[ImageSource | None] = []
+    for split, for_evaluation in ((eval_split, True), (validation_split, False)):
+        if split is None:
+            others.append(None)
+            continue
+        name, note = find_split(layout, split, for_evaluation=for_evaluation)
+        others.append(_opened(layout, name, note))
+    return SplitSources(train, *others)
 
 
-def _has_splits(root: pathlib.Path, train_split: str) -> bool:
-    """Whether the folders below `root` are splits rather than classes.
-
-    They are when all of them have names that splits have, or when one that has such a name has class folders. (A class
-    may be called "train", too: then its neighbours are called otherwise, and it is flat.)
-    """
-    names = _subfolders(root)
-    like_splits = [n for n in names if n.lower() in _SPLIT_NAMES or n == _bare_name(train_split)]
-    return bool(names) and (like_splits == names or any(_subfolders(root / n) for n in like_splits))
+def _opened(layout: Layout, split: str, note: str | None) -> ImageSource:
+    listing = layout.read(bare_name(split))
+    notes = (*layout.notes, *([note] if note else []), *listing.notes)
+    return folder_source(layout.root, split, dataclasses.replace(listing, notes=notes))
 
 
-def _split_source(root: pathlib.Path, split: str) -> ImageSource:
-    folders = _subfolders(root)
-    name = _bare_name(split)
-    if name not in folders:
+def _drawn_splits(
+    layout: Layout,
+    train_split: str,
+    eval_split: str | None,
+    validation_split: str | None,
+    seed: int,
+    share: float,
+    draw: str,
+) -> SplitSources:
+    """Splits that are drawn from a folder without any."""
+    root, listing = layout.root, layout.read("")
+    notes = (*layout.notes, *listing.notes)
+    if not listing.classes:
+        return SplitSources(folder_source(root, train_split, dataclasses.replace(listing, notes=notes)), None)
+    _require_other_names(root, train_split, eval_split, validation_split)
+    listing = listing if draw == "count" else _each_file_once(root, listing)
+    notes = (*layout.notes, *listing.notes)
+    names = relative_paths(root, listing)
+    if draw == "count":
+        held = by_count(names, listing.labels, seed, share)
+    else:
+        held = by_hash(names, listing.labels, seed, share, EVALUATION)
+    if not held.any():
         raise InputError(
-            f"{root} has no split {name!r}; it has: {', '.join(folders)}. Choose with --train_split and "
-            f"--eval_split. Received: split={split!r}"
+            "Every class has one picture only, so that none can be held out for evaluation: add pictures. "
+            f"Received: data_dir={as_text(root)!r}"
         )
-    return _source(root, split, *_read_split(root / name))
+    # Also where nothing is evaluated now: a later evaluation must find images that were not trained on.
+    taken = eval_split is None or bare_name(eval_split) == bare_name(validation_split or "")
+    held_split = HELD_OUT_SPLIT if taken or eval_split is None else eval_split
+    notes += (
+        f"{as_text(root)} has no splits: {held.sum()} of its {len(held)} pictures (about {share:.0%} of each class, at "
+        f"least one; seed {seed}) are held out as the split {held_split!r}",
+    )
+    evaluation = folder_source(root, held_split, part_of(listing, held))
+    kept = part_of(listing, ~held)
+    validation = None
+    if validation_split is not None:
+        chosen = by_hash(relative_paths(root, kept), kept.labels, seed, share, VALIDATION)
+        notes += (
+            f"{chosen.sum()} of the other {len(chosen)} are taken out of the training split as {validation_split!r}",
+        )
+        validation = folder_source(root, validation_split, part_of(kept, chosen))
+        kept = part_of(kept, ~chosen)
+    out = tuple(as_text(os.fsdecode(name)) for name, one in zip(names, held, strict=True) if one)
+    train = folder_source(root, train_split, dataclasses.replace(kept, notes=notes))
+    return SplitSources(dataclasses.replace(train, held_out=lambda: out), evaluation, validation)
 
 
-def _slice(pictures: Sequence[Picture], split: str) -> Sequence[Picture]:
-    """The slice that `split` asks for. It is cut from a fixed random order: the list itself is sorted by class."""
-    _, start, stop = parse_split(split, lambda _: len(pictures))
-    order = np.random.default_rng(_SLICE_SEED).permutation(len(pictures))[start:stop]
-    return [pictures[i] for i in sorted(order)]
-
-
-def _read_split(folder: pathlib.Path) -> tuple[list[Picture], tuple[str, ...], tuple[str, ...]]:
-    """All readable pictures of one split, its class names (none when it is flat), and what was left out."""
-    classes = tuple(_subfolders(folder))
-    files = find_pictures(folder, recursive=False)
-    if not classes:
-        if not files.pictures:
+def _require_other_names(root: str, train_split: str, *others: str | None) -> None:
+    for split in others:
+        if split is not None and bare_name(split) == bare_name(train_split):
             raise InputError(
-                f"There is no readable picture ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
-                f"Received: {str(folder)!r}"
+                f"Two splits must not share images. Received: {split!r} beside the training split {train_split!r} of "
+                f"{as_text(root)}, which has no splits: what is held out needs a name of its own, as in "
+                "--eval_split=test"
             )
-        notes = (*files.notes(), f"{folder} has no class folders: unlabelled, for pretraining only")
-        return [Picture(path, UNLABELLED) for path in files.pictures], (), notes
-    pictures: list[Picture] = []
-    for label, name in enumerate(classes):
-        found = find_pictures(folder / name, recursive=True)
-        if not found.pictures:
+
+
+def _each_file_once(root: str, listing: Listing) -> Listing:
+    """Without further paths to a file in its own class: on both sides of a hold-out, they would be a leak."""
+    first: dict[str, int] = {}
+    keep: np.ndarray = np.ones(len(listing.files), bool)
+    for place, file in enumerate(listing.files):
+        before = first.setdefault(file.key, place)
+        keep[place] = before == place
+        if listing.labels[before] != listing.labels[place]:
+            one, other = (as_text(os.path.relpath(listing.files[p].path, root)) for p in (before, place))
             raise InputError(
-                f"The class {name!r} has no readable picture{found.left_out()}: add pictures "
-                f"({', '.join(EXTENSIONS)}) or remove the folder. Received: {str(folder / name)!r}"
+                f"A file must have one class. Received: {one!r} and {other!r} of {as_text(root)}, which are links to "
+                "one file. Remove one of them"
             )
-        pictures += [Picture(path, label) for path in found.pictures]
-        files.add_left_out(found)
-    notes = files.notes()
-    if files.pictures:
-        notes += (f"ignored {count(files.pictures, 'picture')} outside the class folders of {folder}",)
-    if len(classes) == 1:
-        notes += (f"{folder} has one class only ({classes[0]!r}): every accuracy on it is 100%",)
-    return pictures, classes, notes
+    if keep.all():
+        return listing
+    paths = [as_text(file.path) for file, kept in zip(listing.files, keep, strict=True) if not kept]
+    notes = (*listing.notes, f"ignored {len(paths)} links to files that were read already: {some(paths)}")
+    return dataclasses.replace(part_of(listing, keep), notes=notes)
 
 
 def _require_same_classes(train: ImageSource, evaluation: ImageSource) -> None:
@@ -192,70 +209,3 @@ def _require_same_classes(train: ImageSource, evaluation: ImageSource) -> None:
             "The training and the evaluation split must have the same class folders. "
             f"Received: {'; '.join(differences)}"
         )
-
-
-def _hold_out(
-    pictures: Sequence[Picture], num_classes: int, seed: int, share: float
-) -> tuple[list[Picture], list[Picture]]:
-    """Moves round(share * n) pictures of every class, at least one, out of the list; a single picture stays."""
-    members: list[list[int]] = [[] for _ in range(num_classes)]
-    for position, picture in enumerate(pictures):
-        members[picture.label].append(position)
-    held: set[int] = set()
-    for label, positions in enumerate(members):
-        if len(positions) > 1:
-            number = min(max(1, round(share * len(positions))), len(positions) - 1)
-            order = np.random.default_rng([seed % 2**63, label]).permutation(len(positions))
-            held.update(positions[i] for i in order[:number])
-    kept = [p for i, p in enumerate(pictures) if i not in held]
-    return kept, [p for i, p in enumerate(pictures) if i in held]
-
-
-# ---- Source ----
-
-
-def _read(path: tf.Tensor) -> tf.Tensor:
-    """A path -> [content, path]."""
-    return tf.stack([tf.io.read_file(path), path])
-
-
-def _decode(data: tf.Tensor) -> tf.Tensor:
-    """A path, or what `_read` makes of it -> the picture."""
-    content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
-    return decode_named(content, path)
-
-
-def _source(
-    root: pathlib.Path,
-    split: str,
-    pictures: Sequence[Picture],
-    classes: tuple[str, ...],
-    notes: tuple[str, ...],
-) -> ImageSource:
-    pictures = _slice(pictures, split)
-    index = np.arange(len(pictures))
-    labels = np.array([picture.label for picture in pictures], np.int64)
-    paths = [os.fsencode(picture.path) for picture in pictures]
-    source = ImageSource(
-        name=f"folder {root}",
-        split=split,
-        num_examples=len(pictures),
-        num_classes=len(classes),
-        class_names=classes,
-        image_shape=None,
-        records=records_from_table(index, labels, tf.constant(paths)),
-        decode=_decode,
-        notes=notes,
-        read=_read,
-    )
-
-    def load() -> ImageSource:
-        data = tf.stack([tf.constant(read_all(paths)), tf.constant(paths)], axis=1)
-        return dataclasses.replace(
-            source,
-            records=records_from_table(index, labels, data),
-            load=None,
-            read=None,
-        )
-
-    return dataclasses.replace(source, load=load)

@@ -6,7 +6,9 @@ import dataclasses
 
 import tensorflow as tf
 
+from tf_simclr.data import fingerprint
 from tf_simclr.data.source import ImageSource, no_global_seed
+from tf_simclr.data.splits import require_disjoint
 from tf_simclr.errors import InputError
 
 # Indices of both parts stay apart, and below the 2**36 that an augmentation's key has room for.
@@ -23,13 +25,15 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
         second: another split of the same data set; its indices are moved behind those of `first`.
 
     Raises:
-        InputError: they are not of one data set.
+        InputError: they are not of one data set, or share an example.
     """
     if (first.name, first.class_names) != (second.name, second.class_names):
         raise InputError(
             f"Only splits of one data set can be joined. Received: {first.name}, {first.split!r}, and {second.name}, "
             f"{second.split!r}. Open both in the same way"
         )
+
+    require_disjoint(first, second)
 
     def moved(record: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return record | {"index": record["index"] + _SECOND_INDEX}
@@ -40,6 +44,8 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
         both = first.records(seed).concatenate(second.records(seed).map(moved))
         with no_global_seed():
             return both if seed is None else both.shuffle(total, seed=seed, reshuffle_each_iteration=False)
+
+    first_names, second_names = first.names, second.names
 
     def load() -> ImageSource:
         return joined(*(source.load() if source.load is not None else source for source in (first, second)))
@@ -52,4 +58,12 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
         records=records,
         notes=tuple(dict.fromkeys(first.notes + second.notes)),
         load=None if first.load is None and second.load is None else load,
+        fingerprint=_both(first.fingerprint, second.fingerprint),
+        names=None if first_names is None or second_names is None else lambda: first_names() + second_names(),
+        spans=first.spans + second.spans if first.spans and second.spans else (),
+        held_out=None,
     )
+
+
+def _both(first: str, second: str) -> str:
+    return fingerprint.of_facts("joined", first, second) if first and second else ""

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data import fingerprint
 from tf_simclr.data.source import ImageSource, Records, records_from_table
+from tf_simclr.data.splits import spans_of_part
 from tf_simclr.errors import InputError
 
 _BATCH = 4096
@@ -39,12 +41,16 @@ class Subset:
 
 @dataclasses.dataclass(frozen=True)
 class LabelTable:
-    """Identity, class and size in memory of every record of a split, by ascending index."""
+    """Identity, class and size in memory of every record of a split, by ascending index.
+
+    `position` is the record's place in the canonical order of the split.
+    """
 
     index: np.ndarray
     label: np.ndarray
     size: np.ndarray
     usable: np.ndarray
+    position: np.ndarray
 
     @classmethod
     def of(cls, source: ImageSource) -> LabelTable:
@@ -60,7 +66,7 @@ class LabelTable:
         index, label, size = index[order], label[order], size[order]
         same_as_next = index[1:] == index[:-1]
         unique = ~(np.append(same_as_next, False) | np.append(False, same_as_next))
-        return cls(index, label, size, unique & (label >= 0))
+        return cls(index, label, size, unique & (label >= 0), order)
 
     def members(self, num_classes: int) -> list[np.ndarray]:
         """The usable rows of each class."""
@@ -72,7 +78,7 @@ class LabelTable:
         index = self.index[rows]
         in_memory = source.load is None or int(self.size[rows].sum()) <= memory_budget
         return Subset(
-            source=_only(source, index, in_memory),
+            source=_only(source, index, np.sort(self.position[rows]), in_memory),
             indices=tuple(index.tolist()),
             labels=tuple(self.label[rows].tolist()),
             num_examples_of_whole=len(self.index),
@@ -85,8 +91,9 @@ def _bytes_of(data: tf.Tensor) -> tf.Tensor:
     return tf.size(data, tf.int64) * data.dtype.size
 
 
-def _only(source: ImageSource, index: np.ndarray, in_memory: bool) -> ImageSource:
-    """The examples with these indices (ascending) as a source of their own."""
+def _only(source: ImageSource, index: np.ndarray, positions: np.ndarray, in_memory: bool) -> ImageSource:
+    """The examples with these indices, at these positions (both ascending), as a source of their own."""
+    names = source.names
     digest = hashlib.sha256(index.astype("<i8").tobytes()).hexdigest()[:8]
     chosen = dataclasses.replace(
         source,
@@ -94,6 +101,10 @@ def _only(source: ImageSource, index: np.ndarray, in_memory: bool) -> ImageSourc
         num_examples=len(index),
         records=_filtered(source.records, index),
         notes=(*source.notes, f"{len(index)} of {source.num_examples} examples of {source.split!r} are used"),
+        fingerprint=fingerprint.of_part(source.fingerprint, positions),
+        names=None if names is None else lambda: _at(names(), positions),
+        spans=spans_of_part(source.spans, positions),
+        held_out=None,
     )
 
     def load() -> ImageSource:
@@ -106,6 +117,10 @@ def _only(source: ImageSource, index: np.ndarray, in_memory: bool) -> ImageSourc
         return load()
     # What is held are names of files: their content may be much larger, and is read when it is asked for.
     return dataclasses.replace(chosen, records=_held(chosen.records, len(index)), load=load)
+
+
+def _at(names: tuple[str, ...], positions: np.ndarray) -> tuple[str, ...]:
+    return tuple(names[position] for position in positions.tolist())
 
 
 def _filtered(records: Records, index: np.ndarray) -> Records:

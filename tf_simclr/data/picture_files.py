@@ -1,121 +1,71 @@
-"""Finding the pictures below a folder, and keeping account of every file that is left out."""
+"""What a file is, by its first bytes, and reading files."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import tensorflow as tf
 
 from tf_simclr.data.source import CAN_READ_WEBP
 from tf_simclr.errors import InputError
 
+# For messages alone: the content decides, and not the name.
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+NO_IMAGE = "no image"
 _FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"RIFF")
-_BMP_HEAD = 1200  # the headers and a whole palette
+_HEAD = 1280  # the headers of a bmp and a whole palette
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+# A file may have become a pipe since it was listed: opening it must not wait for someone to write.
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _READERS = 16
+_AT_A_TIME = 512
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-@dataclasses.dataclass
-class Files:
-    """The files below a folder, as paths.
-
-    Attributes:
-        pictures: files that are named and begin like a picture.
-        unreadable: files that are named like a picture and are none.
-        others: files with other names.
-        hidden: files and folders whose names begin with a dot.
-    """
-
-    pictures: list[str] = dataclasses.field(default_factory=list)
-    unreadable: list[str] = dataclasses.field(default_factory=list)
-    others: list[str] = dataclasses.field(default_factory=list)
-    hidden: list[str] = dataclasses.field(default_factory=list)
-
-    def add_left_out(self, more: Files) -> None:
-        """Takes over what another folder's account left out, but not its pictures."""
-        self.unreadable += more.unreadable
-        self.others += more.others
-        self.hidden += more.hidden
-
-    def notes(self) -> tuple[str, ...]:
-        """What was left out, a line for each reason."""
-        notes: list[str] = []
-        if self.others:
-            kinds = sorted({os.path.splitext(p)[1].lower() or "no extension" for p in self.others})
-            be = "is not a picture" if len(self.others) == 1 else "are not pictures"
-            notes.append(f"ignored {count(self.others, 'file')} that {be}: {some(kinds)}")
-        if self.hidden:
-            notes.append(f"ignored {count(self.hidden, 'hidden file')}")
-        if self.unreadable:
-            notes.append(f"ignored {count(self.unreadable, 'picture')} that cannot be read: {some(self.unreadable)}")
-        return tuple(notes)
-
-    def left_out(self) -> str:
-        """The notes in brackets, for the middle of a sentence; nothing without notes."""
-        return f" ({'; '.join(self.notes())})" if self.notes() else ""
-
-
-def find_pictures(folder: pathlib.Path, *, recursive: bool) -> Files:
-    """Lists the files below a folder in the order of their paths; links are followed, each real folder once.
+def recognise(path: str) -> str | None:
+    """Why a file cannot be used as an image, by its first bytes; None where it can.
 
     Args:
-        folder: where to begin.
-        recursive: whether to enter its folders.
+        path: of a regular file.
 
     Returns:
-        the account of all files, `pictures` being those whose first bytes are a picture's.
+        None, NO_IMAGE, or why the file cannot be opened.
 
     Raises:
-        InputError: a picture is in a format that this TensorFlow cannot read.
+        InputError: an image in a format that this TensorFlow cannot read: it is the user's real data.
     """
-    files, seen = Files(), set()
-    named: list[str] = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        files.hidden += [os.path.join(parent, n) for n in (*folders, *names) if n.startswith(".")]
-        folders[:] = sorted(n for n in folders if recursive and not n.startswith("."))
-        for name in sorted(n for n in names if not n.startswith(".")):
-            target = named if name.lower().endswith(EXTENSIONS) else files.others
-            target.append(os.path.join(parent, name))
-    with ThreadPoolExecutor(_READERS) as pool:
-        readable = pool.map(_begins_like_a_picture, named, chunksize=256)
-        for path, good in zip(named, readable, strict=True):
-            (files.pictures if good else files.unreadable).append(path)
-    return files
-
-
-def read_all(paths: Sequence[bytes]) -> list[bytes]:
-    """The contents of files, read by several threads."""
-    with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(lambda path: pathlib.Path(os.fsdecode(path)).read_bytes(), paths))
-
-
-def _begins_like_a_picture(path: str) -> bool:
-    """Judges by the first bytes. A format that TensorFlow cannot read is an error: it is the user's real data."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-            if head.startswith(b"BM"):
-                _require_readable_bmp(path, head + file.read(_BMP_HEAD))
-    except OSError:
-        return False
+        head = _first_bytes(path)
+    except OSError as error:
+        return error.strerror or type(error).__name__
     if head.startswith(b"RIFF"):
         if head[8:12] != b"WEBP":
-            return False
+            return NO_IMAGE
         if not CAN_READ_WEBP:
             raise InputError(
                 f"TensorFlow {tf.__version__} cannot read webp: convert the picture to png or jpg, or use TensorFlow "
                 f"2.20 or later. Received: {path!r}"
             )
-    return head.startswith(_FIRST_BYTES)
+    if head.startswith(b"BM"):
+        # Any text may begin with these two letters.
+        if int.from_bytes(head[14:18], "little") not in _BMP_HEADERS:
+            return NO_IMAGE
+        _require_readable_bmp(path, head)
+    return None if head.startswith(_FIRST_BYTES) else NO_IMAGE
+
+
+def _first_bytes(path: str) -> bytes:
+    # Half the time of open() and read(), which shows with 200,000 files.
+    file = os.open(path, _OPEN)
+    try:
+        return os.read(file, _HEAD)
+    finally:
+        os.close(file)
 
 
 def _require_readable_bmp(path: str, head: bytes) -> None:
@@ -127,12 +77,30 @@ def _require_readable_bmp(path: str, head: bytes) -> None:
         raise InputError(f"TensorFlow cannot read a bmp with a palette: convert the picture to png. Received: {path!r}")
 
 
-def count(items: Sequence[str], noun: str) -> str:
-    """ "1 file", "2 files"."""
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """The function of every item, in order, by several threads: a file on a network disk takes long to answer."""
+    chunks = [items[first : first + _AT_A_TIME] for first in range(0, len(items), _AT_A_TIME)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [
+            result for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks) for result in part
+        ]
 
 
-def some(items: Iterable[str], most: int = 5) -> str:
-    """The first few items of a list that may be long."""
-    listed = list(items)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+def read_all(paths: Sequence[bytes]) -> list[bytes]:
+    """The contents of files.
+
+    Raises:
+        InputError: a file is gone, or cannot be read.
+    """
+    return in_threads(_read, paths)
+
+
+def _read(path: bytes) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(
+            f"A file was there when the folder was listed and cannot be read now: {error.strerror}. Received: "
+            f"{os.fsdecode(path)!r}. Put it back, or start again to go on without it"
+        ) from error

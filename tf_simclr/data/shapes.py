@@ -13,13 +13,16 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data import fingerprint
 from tf_simclr.data.silhouettes import SHAPES
-from tf_simclr.data.source import ImageSource, parse_split, records_from_table
+from tf_simclr.data.source import ImageSource, Span, parse_split, records_from_table
 from tf_simclr.errors import InputError
 
 SIDE = 48
 SPLIT_SIZES = {"train": 10_000, "validation": 2_000, "test": 2_000}
 NUM_DRAWS = 48
+# Of the images that a seed gives; another number whenever any of them changes.
+GENERATOR = 1
 _CHUNK = 100
 
 Array = np.ndarray
@@ -183,4 +186,7 @@ def shapes_source(split: str, *, seed: int = 0, side: int = SIDE) -> ImageSource
         image_shape=(side, side, 3),
         records=records_from_table(np.arange(start, stop), labels, images),
         decode=lambda pixels: tf.cast(pixels, tf.float32) / 255.0,
+        fingerprint=fingerprint.of_facts("shapes", GENERATOR, seed, name, start, stop, side),
+        names=lambda: tuple(f"{name}/{number:05d}" for number in range(start, stop)),
+        spans=(Span(f"shapes {GENERATOR} {seed} {side} {name}", start, stop),),
     )

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -51,6 +52,20 @@ class MultiLabel:
         return MultiLabel(self.positives[chosen], self.ignored[chosen])
 
 
+class Span(NamedTuple):
+    """Neighbouring examples of one file: what a split is made of, comparable between splits.
+
+    Attributes:
+        container: the file that holds them. Two paths to one file are one container.
+        start: the first example in it.
+        stop: the last one, exclusive.
+    """
+
+    container: str
+    start: int
+    stop: int
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
     """One split of a data set.
@@ -74,7 +89,11 @@ class ImageSource:
         fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
             version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
         names: returns a name for each example, in the canonical order: of a file, its path relative to `location`. None
-            where examples have no names.
+            where examples have no names. Names are text that any file can hold: bytes that are not UTF-8 stand as
+            \\xNN.
+        spans: where each example lies, in the canonical order; empty where that is not known.
+        held_out: returns the names of the images that were drawn out of this split for evaluation; None where
+            nothing was drawn.
         targets: given where a picture may have several classes: what the pictures show, in the canonical order of the
             records and read when it is called. `num_classes` and `class_names` are those of its columns, and the label
             of every record is -1, so that pretraining takes the pictures as unlabelled.
@@ -94,6 +113,8 @@ class ImageSource:
     location: str | None = None
     fingerprint: str = ""
     names: Callable[[], tuple[str, ...]] | None = None
+    spans: tuple[Span, ...] = ()
+    held_out: Callable[[], tuple[str, ...]] | None = None
     targets: Callable[[], MultiLabel] | None = None
 
     @property

@@ -6,21 +6,26 @@ import dataclasses
 import difflib
 import functools
 import logging
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data import fingerprint
+from tf_simclr.data.picture_files import in_threads
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
     MultiLabel,
     Records,
+    Span,
     decode_named,
     no_global_seed,
     records_from_table,
 )
+from tf_simclr.data.splits import SplitSources
 from tf_simclr.errors import InputError
 
 MEMORY_BUDGET = 2 << 30
@@ -31,16 +36,17 @@ _SEVERAL_LABELS, _WITHOUT_DIFFICULT = "labels", "labels_no_difficult"
 _TARGETS_BATCH = 4096
 
 
-def load_tfds(
+def open_tfds(
     name: str,
     *,
     data_dir: str | None,
     train_split: str,
     eval_split: str | None,
+    validation_split: str | None = None,
     built_in: Sequence[str] = (),
     memory_budget: int = MEMORY_BUDGET,
     shuffle_buffer: int = SHUFFLE_BUFFER,
-) -> tuple[ImageSource, ImageSource | None]:
+) -> SplitSources:
     """Opens a data set of TFDS, which is downloaded and prepared first when it is not there yet.
 
     Args:
@@ -48,12 +54,13 @@ def load_tfds(
         data_dir: where TFDS keeps its data; None for its default, ~/tensorflow_datasets.
         train_split: a split of TFDS, slices included: "train", "train[:10%]", "train+validation".
         eval_split: likewise; None for none.
+        validation_split: likewise.
         built_in: names of the other kinds of data set, for the message about an unknown name.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
         shuffle_buffer: pictures in the shuffle buffer of a larger split, whose files are shuffled besides.
 
     Returns:
-        the training source, and the evaluation source or None.
+        the training source, the evaluation source or None, and the validation source or None.
 
     Raises:
         InputError: TFDS is missing, or the name, a split or the pictures in it cannot be used.
@@ -61,8 +68,16 @@ def load_tfds(
     tfds = _import_tfds(name, built_in)
     builder = _builder(tfds, name, data_dir, built_in)
     reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer)
-    train = reader.source(train_split)
-    return train, None if eval_split is None else reader.source(eval_split)
+    others = (None if split is None else reader.source(split) for split in (eval_split, validation_split))
+    return SplitSources(reader.source(train_split), *others)
+
+
+def load_tfds(
+    name: str, *, data_dir: str | None, train_split: str, eval_split: str | None, **options: Any
+) -> tuple[ImageSource, ImageSource | None]:
+    """The training and the evaluation source of `open_tfds`, which takes the same `options`."""
+    sources = open_tfds(name, data_dir=data_dir, train_split=train_split, eval_split=eval_split, **options)
+    return sources.train, sources.evaluation
 
 
 def _import_tfds(name: str, built_in: Sequence[str]) -> Any:
@@ -131,6 +146,7 @@ class _Reader:
         several = label_key is None and self._has_several_labels(_SEVERAL_LABELS)
         classes, notes = self._classes(label_key, several)
         height, width, _ = self.builder.info.features[image_key].shape
+        spans = self._spans(split)
         source = ImageSource(
             name=self.name,
             split=split,
@@ -141,6 +157,12 @@ class _Reader:
             records=self._streamed(split, image_key, label_key, num_examples),
             decode=lambda pair: decode_named(pair[0], pair[1]),
             notes=notes,
+            location=str(self.builder.data_path),
+            fingerprint=self._fingerprint(spans, classes),
+            names=lambda: tuple(
+                f"{os.path.basename(shard)}__{number}" for shard, start, stop in spans for number in range(start, stop)
+            ),
+            spans=spans,
             targets=functools.partial(self._targets, split, len(classes)) if several else None,
         )
         total = max(1, sum(info.num_examples for info in self.builder.info.splits.values()))
@@ -158,6 +180,19 @@ class _Reader:
             f"{min(self.shuffle_buffer, num_examples)} pictures, not as a whole"
         )
         return dataclasses.replace(source, load=load, notes=(*notes, note))
+
+    def _spans(self, split: str) -> tuple[Span, ...]:
+        """Where the examples of a split lie, in file order."""
+        found = self.builder.info.splits[split].file_instructions
+        return tuple(Span(os.fspath(part.filename), part.skip, part.skip + part.take) for part in found)
+
+    def _fingerprint(self, spans: Sequence[Span], classes: Sequence[str]) -> str:
+        shards = list(dict.fromkeys(span.container for span in spans))
+        sizes = dict(zip(shards, in_threads(_size_of, shards), strict=True))
+        info = self.builder.info
+        config = None if self.builder.builder_config is None else self.builder.builder_config.name
+        parts = [(os.path.basename(span.container), sizes[span.container], span.start, span.stop) for span in spans]
+        return fingerprint.of_facts("tfds", info.name, config, str(info.version), tuple(classes), parts)
 
     def _num_examples(self, split: str) -> int:
         splits = self.builder.info.splits
@@ -255,6 +290,15 @@ class _Reader:
                 **options,
             ),
         )
+
+
+def _size_of(shard: str) -> int:
+    try:
+        return int(tf.io.gfile.stat(shard).length)
+    except tf.errors.OpError as error:
+        raise InputError(
+            f"A file of the prepared data set cannot be read: {_one_line(error)} Received: {shard!r}. Prepare it again"
+        ) from error
 
 
 def _is_a(features: Any, key: str, kind: type) -> bool:

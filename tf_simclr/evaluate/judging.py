@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.data.datasets import BUILT_IN, load_sources
+from tf_simclr.data.datasets import BUILT_IN, build_splits
 from tf_simclr.data.joined import joined
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
@@ -110,13 +110,7 @@ class Judging:
         if self.data.dataset in BUILT_IN:
             return joined(self.splits.train, validation)
         both = f"{self.splits.train.split}+{validation.split}"
-        return load_sources(
-            self.data.dataset,
-            data_dir=self.data.data_dir,
-            train_split=both,
-            eval_split=None,
-            seed=self.data.data_seed,
-        )[0]
+        return build_splits(replace(self.data, train_split=both), eval_split=None).train
 
 
 def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
@@ -130,14 +124,13 @@ def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
         InputError: anything wrong with the data: no labels, no test split, other classes in one split than in another,
             a class without a picture.
     """
-    train, test = _open(data, data.eval_split)
+    train, test, validation = build_splits(data, eval_split=data.eval_split, validation_split=validation_split)
     _require_labels(train)
     if test is None:
         raise InputError(
             f"`eval_split` must name a split with labels. Received: {train.name}, eval_split={data.eval_split!r}, "
             "where there are none. Sort the pictures into one folder a class, or choose another data set"
         )
-    validation = None if validation_split is None else _open(data, validation_split)[1]
     for other in (test, validation):
         if other is not None:
             _require_labels(other)
@@ -147,16 +140,6 @@ def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
         if split.targets is None:
             require_every_class(split)
     return Splits(train, test, validation)
-
-
-def _open(data: DataConfig, eval_split: str) -> tuple[ImageSource, ImageSource | None]:
-    return load_sources(
-        data.dataset,
-        data_dir=data.data_dir,
-        train_split=data.train_split,
-        eval_split=eval_split,
-        seed=data.data_seed,
-    )
 
 
 def _require_labels(source: ImageSource) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_simclr import compat
-from tf_simclr.config import CARD_FILE, FLAGS_FILE, ExperimentConfig, build_config, known_flags
+from tf_simclr.config import CARD_FILE, FLAGS_FILE, ExperimentConfig, build_config, known_flags, of_recorded
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json
 from tf_simclr.nn.model import SimCLRModel
@@ -50,7 +50,7 @@ def _recorded_flags(prefix: str) -> dict[str, Any]:
             f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
         )
     # A flag that a later version dropped says nothing of the networks.
-    return {name: value for name, value in flags.items() if name in known_flags()}
+    return {name: value for name, value in of_recorded(flags).items() if name in known_flags()}
 
 
 def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:

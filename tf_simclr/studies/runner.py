@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 import tf_simclr
-from tf_simclr.config import ExperimentConfig, StudyConfig
+from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.judging import Splits
@@ -27,7 +27,8 @@ from tf_simclr.train.strategy import per_replica_batch
 FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
 # Where the pictures lie, and how they are read, changes no result.
-_HOW_READ = ("data_dir", "cache_dataset")
+_HOW_READ = ("data_dir", "cache_dataset", "labels")
+_FINGERPRINTS = frozenset({"train_fingerprint", "test_fingerprint"})
 
 
 @dataclass(frozen=True)
@@ -69,23 +70,38 @@ def identity(study: Study, bench: Bench) -> dict[str, Any]:
         "version": tf_simclr.__version__,
         "study": study.name,
         "scale": bench.scale,
-        "flags": {name: value for name, value in bench.flags.items() if name not in _HOW_READ},
+        "flags": {
+            "hold_out_by": DataConfig.hold_out_by,
+            **{name: value for name, value in bench.flags.items() if name not in _HOW_READ},
+        },
         "pictures": {
             "train": bench.splits.train.num_examples,
             "test": bench.splits.test.num_examples,
             "classes": list(bench.splits.train.class_names),
+            "train_fingerprint": bench.splits.train.fingerprint,
+            "test_fingerprint": bench.splits.test.fingerprint,
         },
         "cells": {cell.name: dict(cell.flags) for cell in study.cells(bench.scale)},
     }
 
 
-def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> None:
+def recorded_hold_out(directory: str) -> dict[str, Any]:
+    """The flag for the draw of the hold-out that a directory's results began with, where it is not today's."""
+    found = read_json(os.path.join(directory, STUDY_FILE))
+    draw = DataConfig.hold_out_by if found is None else of_recorded(found.get("flags", {}))["hold_out_by"]
+    return {} if draw == DataConfig.hold_out_by else {"hold_out_by": draw}
+
+
+def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tuple[str, ...]:
     """Marks a directory as that of a study.
 
     Args:
         directory: of the results.
         wanted: the study's identity.
         new: whether the directory may be one in which nothing was run yet.
+
+    Returns:
+        lines that a person should see.
 
     Raises:
         InputError: it holds results that cannot stand in the same table, or nothing.
@@ -100,7 +116,13 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> Non
     if found is None:
         tf.io.gfile.makedirs(directory)
         write_json(path, dict(wanted))
-        return
+        return ()
+    notes: tuple[str, ...] = ()
+    if _FINGERPRINTS - set(found.get("pictures", {})):
+        # Of an earlier version, which cannot say whether its images were these.
+        unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
+        found = {**found, "pictures": {**found["pictures"], **unknown}, "flags": of_recorded(found["flags"])}
+        notes = (f"the results in {directory} do not say what their images were: taken to be those of now",)
     differences = list(_differences(found, wanted))
     if differences:
         more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
@@ -108,6 +130,9 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> Non
             f"`model_dir` holds the results of another study, setting or version: {'; '.join(differences[:3])}{more}. "
             f"Received: model_dir={directory}. Pass another --model_dir"
         )
+    if notes:
+        write_json(path, dict(wanted))
+    return notes
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import eval_crop_for
+from tf_simclr.data import fingerprint
 from tf_simclr.data.operators import ColorDrop, Draw, Noise, Operator, Rotate, Sobel
 from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.data.source import ImageSource
@@ -204,6 +205,7 @@ def transformed_source(
         records=lambda seed: source.records(seed).map(_plain(answered), tf.data.AUTOTUNE),
         load=None,
         read=None,
+        fingerprint=fingerprint.of_facts("transformed", task, role, image_size, seed, source.fingerprint),
         targets=None,
     )
     chosen = _at_most(labelled, most_pictures, seed)

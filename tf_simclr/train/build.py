@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_simclr import compat
 from tf_simclr.config import ADAPTIVE_OPTIMIZERS, Durations, ExperimentConfig
 from tf_simclr.data.class_order import describe_difference, positions
-from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.datasets import build_splits
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.views import ViewPolicy
@@ -83,13 +83,8 @@ def build_data(config: ExperimentConfig) -> Data:
         InputError: anything wrong with the data, or labels that the run needs and the data has not.
     """
     data, online = config.data, config.evaluation.eval_every_epochs > 0
-    train, evaluation = load_sources(
-        data.dataset,
-        data_dir=data.data_dir,
-        train_split=data.train_split,
-        eval_split=data.eval_split if config.runtime.mode != "train" or online else None,
-        seed=data.data_seed,
-    )
+    eval_split = data.eval_split if config.runtime.mode != "train" or online else None
+    train, evaluation, _ = build_splits(data, eval_split=eval_split)
     _require_labels_where_needed(config, train)
     return Data(train, evaluation)
 

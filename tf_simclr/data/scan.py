@@ -1,0 +1,255 @@
+"""Listing the files below a folder, and keeping account of everything that is left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Sized
+from typing import NamedTuple
+
+from tf_simclr.data.picture_files import EXTENSIONS, NO_IMAGE, in_threads, recognise
+from tf_simclr.errors import InputError
+
+# What operating systems, NAS boxes and archives leave beside images.
+_SYSTEM_NAMES = frozenset(
+    {
+        "@eadir",
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
+        "lost+found",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "__pycache__",
+    }
+)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class Found(NamedTuple):
+    """An image file.
+
+    Attributes:
+        path: absolute where the folder's was.
+        size: in bytes.
+        changed: time of the last change, in nanoseconds.
+        key: of the file itself: two paths to one file, by links of any kind, have the same one.
+    """
+
+    path: str
+    size: int
+    changed: int
+    key: str
+
+
+@dataclasses.dataclass
+class Files:
+    """The files below a folder.
+
+    Attributes:
+        pictures: files whose content is an image, in the order of their paths.
+        unreadable: files that are named like an image and are none, or cannot be opened, each with the reason.
+        others: files that are no images.
+        hidden: files and folders whose names begin with a dot.
+        system: files and folders that a system has put there, as Thumbs.db.
+        closed: folders that cannot be listed, each with the reason.
+        special: pipes, sockets and devices.
+        dangling: links to nothing.
+        repeated: links to folders that were read already, and to those that they lie in.
+    """
+
+    pictures: list[Found] = dataclasses.field(default_factory=list)
+    unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+    others: list[str] = dataclasses.field(default_factory=list)
+    hidden: list[str] = dataclasses.field(default_factory=list)
+    system: list[str] = dataclasses.field(default_factory=list)
+    closed: dict[str, str] = dataclasses.field(default_factory=dict)
+    special: list[str] = dataclasses.field(default_factory=list)
+    dangling: list[str] = dataclasses.field(default_factory=list)
+    repeated: list[str] = dataclasses.field(default_factory=list)
+
+    def add_left_out(self, more: Files) -> None:
+        """Takes over what another folder's account left out, but not its images."""
+        self.unreadable |= more.unreadable
+        self.closed |= more.closed
+        for name in ("others", "hidden", "system", "special", "dangling", "repeated"):
+            getattr(self, name).extend(getattr(more, name))
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, a line for each reason."""
+        notes: list[str] = []
+        if self.others:
+            kinds = sorted({os.path.splitext(p)[1].lower() or "no extension" for p in self.others})
+            be = "is not a picture" if len(self.others) == 1 else "are not pictures"
+            notes.append(f"ignored {count(self.others, 'file')} that {be}: {some(map(as_text, kinds))}")
+        if self.hidden:
+            notes.append(f"ignored {count(self.hidden, 'hidden file')}")
+        for paths, noun, rest in (
+            (self.unreadable, "picture", " that cannot be read"),
+            (self.closed, "folder", " that cannot be listed"),
+            (self.special, "special file", " (pipe, socket or device)"),
+            (self.dangling, "link", " to a file that is not there"),
+            (self.repeated, "link", " to a folder that was read already, or that the link lies in"),
+            (self.system, "system file", ""),
+        ):
+            if paths:
+                notes.append(f"ignored {count(paths, noun)}{rest}: {some(_with_reasons(paths))}")
+        return tuple(notes)
+
+    def left_out(self) -> str:
+        """The notes in brackets, for the middle of a sentence; nothing without notes."""
+        return f" ({'; '.join(self.notes())})" if self.notes() else ""
+
+
+def find_pictures(folder: str, *, recursive: bool) -> Files:
+    """Lists the images below a folder; links are followed, each real folder once.
+
+    Args:
+        folder: where to begin.
+        recursive: whether to enter its folders.
+
+    Returns:
+        the account of all files. `pictures` are ordered by path, the files of a folder before those of the folders in
+        it.
+
+    Raises:
+        InputError: a picture is in a format that this TensorFlow cannot read.
+    """
+    files = Files()
+    found = list_files(folder, files, recursive=recursive)
+    reasons = in_threads(recognise, [file.path for file in found])
+    for file, reason in zip(found, reasons, strict=True):
+        if reason is None:
+            files.pictures.append(file)
+        elif reason == NO_IMAGE and not file.path.lower().endswith(EXTENSIONS):
+            files.others.append(file.path)
+        else:
+            files.unreadable[file.path] = reason
+    return files
+
+
+def list_files(folder: str, files: Files, *, recursive: bool) -> list[Found]:
+    """Lists all regular files below a folder without opening one.
+
+    Args:
+        folder: where to begin.
+        files: takes what is left out.
+        recursive: whether to enter its folders.
+    """
+    found: list[Found] = []
+    seen: set[str] = set()
+    waiting = [(folder, os.path.realpath(folder))]
+    while waiting:
+        path, real = waiting.pop()
+        if real in seen:
+            files.repeated.append(path)
+            continue
+        seen.add(real)
+        entries = _entries(path, files)
+        folders = [entry for entry in entries if not _take_file(entry, real, found, files)] if entries else []
+        for entry in reversed(folders if recursive else []):
+            target = _real_path(entry, real)
+            if f"{real}/".startswith(f"{target.rstrip('/')}/"):  # a circle: its images would count for this folder, too
+                files.repeated.append(entry.path)
+            else:
+                waiting.append((entry.path, target))
+    return found
+
+
+def subfolders(folder: str) -> list[str]:
+    """The names of the folders in a folder, sorted, without hidden ones and those of a system.
+
+    Raises:
+        InputError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if not _is_left_out(entry.name) and _is_folder(entry)]
+            return sorted(names, key=os.fsencode)
+    except OSError as error:
+        raise InputError(
+            f"This folder cannot be listed: {error.strerror}. Received: {as_text(folder)!r}. Change its permissions"
+        ) from error
+
+
+def _entries(folder: str, files: Files) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            # By bytes, so that the order is the same in every locale.
+            return sorted(entries, key=lambda entry: os.fsencode(entry.name))
+    except OSError as error:
+        files.closed[folder] = str(error.strerror)
+        return []
+
+
+def _take_file(entry: os.DirEntry[str], parent: str, found: list[Found], files: Files) -> bool:
+    """Puts an entry where it belongs; False for a folder, which is left to be entered."""
+    if entry.name.startswith("."):
+        files.hidden.append(entry.path)
+    elif _is_left_out(entry.name):
+        files.system.append(entry.path)
+    elif _is_folder(entry):
+        return False
+    else:
+        try:
+            regular, facts = entry.is_file(), entry.stat()
+        except OSError as error:
+            if entry.is_symlink():
+                files.dangling.append(entry.path)
+            else:
+                files.unreadable[entry.path] = str(error.strerror)
+            return True
+        if not regular:
+            files.special.append(entry.path)
+        elif facts.st_size == 0 and entry.name.lower().endswith(EXTENSIONS):
+            files.unreadable[entry.path] = "empty"
+        else:
+            # One file under several names: a link that points to it, or a hard link.
+            key = f"{facts.st_dev}:{facts.st_ino}" if facts.st_nlink > 1 else _real_path(entry, parent)
+            found.append(Found(entry.path, facts.st_size, facts.st_mtime_ns, key))
+    return True
+
+
+def _is_left_out(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that may not be entered
+        return False
+
+
+def _real_path(entry: os.DirEntry[str], parent: str) -> str:
+    return os.path.realpath(entry.path) if entry.is_symlink() else f"{parent}/{entry.name}"
+
+
+# ---- Words ----
+
+
+def as_text(path: str) -> str:
+    r"""A path as text that every terminal and file can hold: \xNN for bytes that are not UTF-8, \n for a new line."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _with_reasons(paths: Iterable[str]) -> list[str]:
+    """Paths as text, those of a dictionary with their reasons."""
+    reasons = paths if isinstance(paths, dict) else {}
+    return [as_text(path) + (f" ({reasons[path]})" if path in reasons else "") for path in paths]
+
+
+def count(items: Sized, noun: str) -> str:
+    """ "1 file", "2 files"."""
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def some(items: Iterable[str], most: int = 5) -> str:
+    """The first few items of a list that may be long."""
+    listed = list(items)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
