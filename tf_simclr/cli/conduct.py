@@ -133,7 +133,13 @@ def open_pictures(study: Study, scale: str, data: DataConfig) -> Splits:
     if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
         return open_splits(data, None)
     train, _ = load_sources(
-        data.dataset, data_dir=data.data_dir, train_split=data.train_split, eval_split=None, seed=data.data_seed
+        data.dataset,
+        data_dir=data.data_dir,
+        train_split=data.train_split,
+        eval_split=None,
+        seed=data.data_seed,
+        decoder=data.decoder,
+        on_bad_image=data.on_bad_image,
     )
     return Splits(train, train)
 

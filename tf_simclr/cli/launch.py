@@ -16,7 +16,7 @@ from tf_simclr.cli.completion import changed_flags
 from tf_simclr.cli.main import say
 from tf_simclr.cli.session import Session, follow, train_mode
 from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, LossConfig, RuntimeConfig, resolve_durations
-from tf_simclr.data.source import DAMAGED_PICTURE
+from tf_simclr.data.decoding import NAMED_IMAGE
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import plan_online
@@ -125,10 +125,10 @@ def named_pictures() -> Iterator[None]:
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
-        found = re.search(re.escape(DAMAGED_PICTURE) + r"[\s\[\]\"']*([^\]\"'\n]+)", str(error))
+        found = re.search(rf"({NAMED_IMAGE.pattern})[\s\[\]\"']*([^\]\"'\n]+)", str(error))
         if found is None:
             raise
-        raise InputError(f"{DAMAGED_PICTURE} {found[1]}. The same command then goes on") from error
+        raise InputError(f"{found[1]} {found[2]}. The same command then goes on") from error
 
 
 def check_run(config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy) -> Durations:

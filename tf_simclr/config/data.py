@@ -9,6 +9,8 @@ from tf_simclr.config.option import option
 from tf_simclr.errors import InputError, require_choice, require_range
 
 CIFAR_STEM_MAX_SIZE = 32
+DECODERS = ("auto", "tensorflow", "pillow")
+ON_BAD_IMAGE = ("error", "skip")
 
 
 def takes_central_crop(image_size: int) -> bool:
@@ -40,12 +42,26 @@ class DataConfig:
     cache_dataset: bool = option(
         False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
     )
+    decoder: str = option(
+        "auto",
+        "What decodes image files: tensorflow, pillow, or auto, TensorFlow where it can be trusted with a file and "
+        "Pillow elsewhere. tensorflow refuses the other files.",
+        DECODERS,
+    )
+    on_bad_image: str = option(
+        "error",
+        "What to do with images that are damaged: error names the first that is met and stops; skip decodes every "
+        "image once before the work, leaves the damaged ones out, and stops where they are more than 1%.",
+        ON_BAD_IMAGE,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         require_range("image_size", self.image_size, at_least=8)
         require_range("train_batch_size", self.train_batch_size, at_least=2)
         require_range("eval_batch_size", self.eval_batch_size, at_least=1)
+        require_choice("decoder", self.decoder, DECODERS)
+        require_choice("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "

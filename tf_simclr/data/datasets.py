@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tf_simclr.data.bad_images import without_bad_images
 from tf_simclr.data.folder import HOLD_OUT, load_folder
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.source import ImageSource
@@ -13,16 +14,22 @@ from tf_simclr.errors import InputError
 Sources = tuple[ImageSource, "ImageSource | None"]
 
 
-def _shapes(data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float) -> Sources:
+def _shapes(
+    data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float, decoder: str
+) -> Sources:
     train = shapes_source(train_split, seed=seed)
     return train, None if eval_split is None else shapes_source(eval_split, seed=seed)
 
 
-def _folder(data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float) -> Sources:
-    return load_folder(data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out)
+def _folder(
+    data_dir: str | None, train_split: str, eval_split: str | None, seed: int, hold_out: float, decoder: str
+) -> Sources:
+    return load_folder(
+        data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out, decoder=decoder
+    )
 
 
-BUILT_IN: dict[str, Callable[[str | None, str, str | None, int, float], Sources]] = {
+BUILT_IN: dict[str, Callable[[str | None, str, str | None, int, float, str], Sources]] = {
     "shapes": _shapes,
     "folder": _folder,
 }
@@ -36,6 +43,8 @@ def load_sources(
     eval_split: str | None = "validation",
     seed: int = 0,
     hold_out: float = HOLD_OUT,
+    decoder: str = "auto",
+    on_bad_image: str = "error",
 ) -> Sources:
     """Opens a data set.
 
@@ -47,6 +56,9 @@ def load_sources(
         eval_split: split to evaluate on; None for none.
         seed: what `shapes` draws and what a folder without splits holds out depend on it.
         hold_out: share of each class that is held out in a folder without splits.
+        decoder: "auto", "tensorflow" or "pillow", see `decode_named`.
+        on_bad_image: "error" leaves it to whoever meets a damaged image; "skip" decodes every image now and leaves
+            the damaged ones out, see `without_bad_images`.
 
     Returns:
         the training source, and the evaluation source: None without labels in a folder, or without `eval_split`.
@@ -60,11 +72,16 @@ def load_sources(
             f"Received: dataset={dataset!r}"
         )
     if dataset in BUILT_IN:
-        return BUILT_IN[dataset](data_dir, train_split, eval_split, seed, hold_out)
-    return load_tfds(
-        dataset,
-        data_dir=data_dir,
-        train_split=train_split,
-        eval_split=eval_split,
-        built_in=tuple(BUILT_IN),
-    )
+        train, evaluation = BUILT_IN[dataset](data_dir, train_split, eval_split, seed, hold_out, decoder)
+    else:
+        train, evaluation = load_tfds(
+            dataset,
+            data_dir=data_dir,
+            train_split=train_split,
+            eval_split=eval_split,
+            built_in=tuple(BUILT_IN),
+            decoder=decoder,
+        )
+    if on_bad_image == "skip":
+        return without_bad_images(train), None if evaluation is None else without_bad_images(evaluation)
+    return train, evaluation

@@ -14,6 +14,7 @@ names it when it is decoded.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -21,11 +22,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.picture_files import EXTENSIONS, count, find_pictures, read_all, some
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
-    decode_named,
     parse_split,
     records_from_table,
 )
@@ -52,6 +53,7 @@ def load_folder(
     eval_split: str | None,
     seed: int = 0,
     hold_out: float = HOLD_OUT,
+    decoder: str = "auto",
 ) -> tuple[ImageSource, ImageSource | None]:
     """Finds the pictures below a folder and makes the training and the evaluation split of them.
 
@@ -61,26 +63,27 @@ def load_folder(
         eval_split: name of the split to evaluate on; None for none. In DIR/CLASS/... it only names the hold-out.
         seed: the hold-out depends on it, and on nothing else.
         hold_out: share of each class that is held out in DIR/CLASS/..., in (0, 0.9]; at least one picture.
+        decoder: as in `decode_named`.
 
     Returns:
         the training source, and the evaluation source or None (no labels, or a folder with splits and no `eval_split`).
 
     Raises:
         InputError: no such folder, no picture, no such split, a class without a readable picture, a picture in a
-            format that this TensorFlow cannot read, or different classes in the two splits.
+            format that cannot be decoded, or different classes in the two splits.
     """
     require_range("hold_out", hold_out, above=0, at_most=0.9)
     root = _existing(data_dir)
     if _has_splits(root, train_split):
-        train = _split_source(root, train_split)
+        train = _split_source(root, train_split, decoder)
         if eval_split is None or not train.labelled:
             return train, None
-        evaluation = _split_source(root, eval_split)
+        evaluation = _split_source(root, eval_split, decoder)
         _require_same_classes(train, evaluation)
         return train, evaluation
-    pictures, classes, notes = _read_split(root)
+    pictures, classes, notes = _read_split(root, decoder)
     if not classes:
-        return _source(root, train_split, pictures, (), notes), None
+        return _source(root, train_split, pictures, (), notes, decoder), None
     # Also where nothing is evaluated now: a later evaluation must find pictures that were not trained on.
     eval_split = eval_split or HELD_OUT_SPLIT
     kept, held = _hold_out(pictures, len(classes), seed, hold_out)
@@ -93,8 +96,8 @@ def load_folder(
         f"{root} has no splits: {len(held)} of its {len(pictures)} pictures ({hold_out:.0%} of each class, at least "
         f"one; seed {seed}) are held out as the split {eval_split!r}",
     )
-    train = _source(root, train_split, kept, classes, notes)
-    return train, _source(root, eval_split, held, classes, ())
+    train = _source(root, train_split, kept, classes, notes, decoder)
+    return train, _source(root, eval_split, held, classes, (), decoder)
 
 
 # ---- Layout ----
@@ -131,7 +134,7 @@ def _has_splits(root: pathlib.Path, train_split: str) -> bool:
     return bool(names) and (like_splits == names or any(_subfolders(root / n) for n in like_splits))
 
 
-def _split_source(root: pathlib.Path, split: str) -> ImageSource:
+def _split_source(root: pathlib.Path, split: str, decoder: str) -> ImageSource:
     folders = _subfolders(root)
     name = _bare_name(split)
     if name not in folders:
@@ -139,7 +142,7 @@ def _split_source(root: pathlib.Path, split: str) -> ImageSource:
             f"{root} has no split {name!r}; it has: {', '.join(folders)}. Choose with --train_split and "
             f"--eval_split. Received: split={split!r}"
         )
-    return _source(root, split, *_read_split(root / name))
+    return _source(root, split, *_read_split(root / name, decoder), decoder)
 
 
 def _slice(pictures: Sequence[Picture], split: str) -> Sequence[Picture]:
@@ -149,10 +152,10 @@ def _slice(pictures: Sequence[Picture], split: str) -> Sequence[Picture]:
     return [pictures[i] for i in sorted(order)]
 
 
-def _read_split(folder: pathlib.Path) -> tuple[list[Picture], tuple[str, ...], tuple[str, ...]]:
+def _read_split(folder: pathlib.Path, decoder: str) -> tuple[list[Picture], tuple[str, ...], tuple[str, ...]]:
     """All readable pictures of one split, its class names (none when it is flat), and what was left out."""
     classes = tuple(_subfolders(folder))
-    files = find_pictures(folder, recursive=False)
+    files = find_pictures(folder, recursive=False, decoder=decoder)
     if not classes:
         if not files.pictures:
             raise InputError(
@@ -163,7 +166,7 @@ def _read_split(folder: pathlib.Path) -> tuple[list[Picture], tuple[str, ...], t
         return [Picture(path, UNLABELLED) for path in files.pictures], (), notes
     pictures: list[Picture] = []
     for label, name in enumerate(classes):
-        found = find_pictures(folder / name, recursive=True)
+        found = find_pictures(folder / name, recursive=True, decoder=decoder)
         if not found.pictures:
             raise InputError(
                 f"The class {name!r} has no readable picture{found.left_out()}: add pictures "
@@ -219,10 +222,10 @@ def _read(path: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.io.read_file(path), path])
 
 
-def _decode(data: tf.Tensor) -> tf.Tensor:
+def _decode(data: tf.Tensor, decoder: str) -> tf.Tensor:
     """A path, or what `_read` makes of it -> the picture."""
     content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
-    return decode_named(content, path)
+    return decode_named(content, path, decoder)
 
 
 def _source(
@@ -231,6 +234,7 @@ def _source(
     pictures: Sequence[Picture],
     classes: tuple[str, ...],
     notes: tuple[str, ...],
+    decoder: str,
 ) -> ImageSource:
     pictures = _slice(pictures, split)
     index = np.arange(len(pictures))
@@ -244,7 +248,7 @@ def _source(
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=_decode,
+        decode=functools.partial(_decode, decoder=decoder),
         notes=notes,
         read=_read,
     )

@@ -8,14 +8,15 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import tensorflow as tf
-
-from tf_simclr.data.source import CAN_READ_WEBP
+from tf_simclr.data.decoding import CAN_READ_WEBP
+from tf_simclr.data.image_formats import MOST_DECODED, ImageHeader, read_header, reduction, refusal
 from tf_simclr.errors import InputError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-_FIRST_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"RIFF")
-_BMP_HEAD = 1200  # the headers and a whole palette
+# For messages alone: the content decides, and not the name.
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp"),
+    *(".tif", ".tiff", ".heic", ".heif", ".avif", ".jp2", ".j2k"),
+)
 _READERS = 16
 
 
@@ -24,22 +25,25 @@ class Files:
     """The files below a folder, as paths.
 
     Attributes:
-        pictures: files that are named and begin like a picture.
+        pictures: files whose content begins like a picture.
         unreadable: files that are named like a picture and are none.
         others: files with other names.
         hidden: files and folders whose names begin with a dot.
+        reduced: those of `pictures` that are too large to be decoded whole.
     """
 
     pictures: list[str] = dataclasses.field(default_factory=list)
     unreadable: list[str] = dataclasses.field(default_factory=list)
     others: list[str] = dataclasses.field(default_factory=list)
     hidden: list[str] = dataclasses.field(default_factory=list)
+    reduced: list[str] = dataclasses.field(default_factory=list)
 
     def add_left_out(self, more: Files) -> None:
         """Takes over what another folder's account left out, but not its pictures."""
         self.unreadable += more.unreadable
         self.others += more.others
         self.hidden += more.hidden
+        self.reduced += more.reduced
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, a line for each reason."""
@@ -52,6 +56,12 @@ class Files:
             notes.append(f"ignored {count(self.hidden, 'hidden file')}")
         if self.unreadable:
             notes.append(f"ignored {count(self.unreadable, 'picture')} that cannot be read: {some(self.unreadable)}")
+        if self.reduced:
+            be = "is" if len(self.reduced) == 1 else "are"
+            notes.append(
+                f"{count(self.reduced, 'picture')} of more than {MOST_DECODED / 1e6:.1f} megapixels {be} decoded at a "
+                f"half or a quarter of the sides: {some(self.reduced)}"
+            )
         return tuple(notes)
 
     def left_out(self) -> str:
@@ -59,18 +69,19 @@ class Files:
         return f" ({'; '.join(self.notes())})" if self.notes() else ""
 
 
-def find_pictures(folder: pathlib.Path, *, recursive: bool) -> Files:
+def find_pictures(folder: pathlib.Path, *, recursive: bool, decoder: str = "auto") -> Files:
     """Lists the files below a folder in the order of their paths; links are followed, each real folder once.
 
     Args:
         folder: where to begin.
         recursive: whether to enter its folders.
+        decoder: as in `decode_named`.
 
     Returns:
         the account of all files, `pictures` being those whose first bytes are a picture's.
 
     Raises:
-        InputError: a picture is in a format that this TensorFlow cannot read.
+        InputError: a picture is in a format that cannot be decoded: it is the user's real data.
     """
     files, seen = Files(), set()
     named: list[str] = []
@@ -83,48 +94,39 @@ def find_pictures(folder: pathlib.Path, *, recursive: bool) -> Files:
         files.hidden += [os.path.join(parent, n) for n in (*folders, *names) if n.startswith(".")]
         folders[:] = sorted(n for n in folders if recursive and not n.startswith("."))
         for name in sorted(n for n in names if not n.startswith(".")):
-            target = named if name.lower().endswith(EXTENSIONS) else files.others
-            target.append(os.path.join(parent, name))
+            named.append(os.path.join(parent, name))
     with ThreadPoolExecutor(_READERS) as pool:
-        readable = pool.map(_begins_like_a_picture, named, chunksize=256)
-        for path, good in zip(named, readable, strict=True):
-            (files.pictures if good else files.unreadable).append(path)
+        for path, header in zip(named, pool.map(recognise, named, chunksize=256), strict=True):
+            _sort(path, header, decoder, files)
     return files
+
+
+def recognise(path: str) -> ImageHeader | None:
+    """What the header of a file says; None where the file cannot be opened."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return read_header(file)
+    except OSError:
+        return None
+
+
+def _sort(path: str, header: ImageHeader | None, decoder: str, files: Files) -> None:
+    """Puts a file where it belongs."""
+    if header is None or not header.format:
+        (files.unreadable if path.lower().endswith(EXTENSIONS) else files.others).append(path)
+        return
+    reason = refusal(header, decoder, tensorflow_reads_webp=CAN_READ_WEBP)
+    if reason:
+        raise InputError(f"This image cannot be decoded: {reason}. Received: {path!r}")
+    files.pictures.append(path)
+    if reduction(header.height, header.width) > 1:
+        files.reduced.append(path)
 
 
 def read_all(paths: Sequence[bytes]) -> list[bytes]:
     """The contents of files, read by several threads."""
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(lambda path: pathlib.Path(os.fsdecode(path)).read_bytes(), paths))
-
-
-def _begins_like_a_picture(path: str) -> bool:
-    """Judges by the first bytes. A format that TensorFlow cannot read is an error: it is the user's real data."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-            if head.startswith(b"BM"):
-                _require_readable_bmp(path, head + file.read(_BMP_HEAD))
-    except OSError:
-        return False
-    if head.startswith(b"RIFF"):
-        if head[8:12] != b"WEBP":
-            return False
-        if not CAN_READ_WEBP:
-            raise InputError(
-                f"TensorFlow {tf.__version__} cannot read webp: convert the picture to png or jpg, or use TensorFlow "
-                f"2.20 or later. Received: {path!r}"
-            )
-    return head.startswith(_FIRST_BYTES)
-
-
-def _require_readable_bmp(path: str, head: bytes) -> None:
-    """TensorFlow takes the palette numbers of a bmp for grey levels: right only when the palette is a grey ramp."""
-    bits = int.from_bytes(head[28:30], "little")
-    palette = 14 + int.from_bytes(head[14:18], "little")
-    grey_ramp = b"".join(bytes([level, level, level, 0]) for level in range(256))
-    if bits not in (24, 32) and (bits != 8 or head[palette : palette + 1024] != grey_ramp):
-        raise InputError(f"TensorFlow cannot read a bmp with a palette: convert the picture to png. Received: {path!r}")
 
 
 def count(items: Sequence[str], noun: str) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
     MultiLabel,
     Records,
-    decode_named,
     no_global_seed,
     records_from_table,
 )
@@ -40,6 +40,7 @@ def load_tfds(
     built_in: Sequence[str] = (),
     memory_budget: int = MEMORY_BUDGET,
     shuffle_buffer: int = SHUFFLE_BUFFER,
+    decoder: str = "auto",
 ) -> tuple[ImageSource, ImageSource | None]:
     """Opens a data set of TFDS, which is downloaded and prepared first when it is not there yet.
 
@@ -51,6 +52,7 @@ def load_tfds(
         built_in: names of the other kinds of data set, for the message about an unknown name.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
         shuffle_buffer: pictures in the shuffle buffer of a larger split, whose files are shuffled besides.
+        decoder: as in `decode_named`.
 
     Returns:
         the training source, and the evaluation source or None.
@@ -60,7 +62,7 @@ def load_tfds(
     """
     tfds = _import_tfds(name, built_in)
     builder = _builder(tfds, name, data_dir, built_in)
-    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer)
+    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer, decoder)
     train = reader.source(train_split)
     return train, None if eval_split is None else reader.source(eval_split)
 
@@ -123,6 +125,7 @@ class _Reader:
     name: str
     memory_budget: int
     shuffle_buffer: int
+    decoder: str
 
     def source(self, split: str) -> ImageSource:
         """One split, or slice of it, as a source."""
@@ -139,7 +142,7 @@ class _Reader:
             class_names=classes,
             image_shape=(height, width, 3) if height and width else None,
             records=self._streamed(split, image_key, label_key, num_examples),
-            decode=lambda pair: decode_named(pair[0], pair[1]),
+            decode=lambda pair: decode_named(pair[0], pair[1], self.decoder),
             notes=notes,
             targets=functools.partial(self._targets, split, len(classes)) if several else None,
         )

@@ -99,7 +99,14 @@ class Judging:
         if self.data.dataset in BUILT_IN:
             return joined(self.splits.train, validation)
         both = f"{self.splits.train.split}+{validation.split}"
-        return load_sources(self.data.dataset, data_dir=self.data.data_dir, train_split=both, eval_split=None)[0]
+        return load_sources(
+            self.data.dataset,
+            data_dir=self.data.data_dir,
+            train_split=both,
+            eval_split=None,
+            decoder=self.data.decoder,
+            on_bad_image=self.data.on_bad_image,
+        )[0]
 
 
 def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
@@ -139,6 +146,8 @@ def _open(data: DataConfig, eval_split: str) -> tuple[ImageSource, ImageSource |
         train_split=data.train_split,
         eval_split=eval_split,
         seed=data.data_seed,
+        decoder=data.decoder,
+        on_bad_image=data.on_bad_image,
     )
 
 

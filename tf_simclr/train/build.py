@@ -86,6 +86,8 @@ def build_data(config: ExperimentConfig) -> Data:
         train_split=data.train_split,
         eval_split=data.eval_split if config.runtime.mode != "train" or online else None,
         seed=data.data_seed,
+        decoder=data.decoder,
+        on_bad_image=data.on_bad_image,
     )
     _require_labels_where_needed(config, train)
     return Data(train, evaluation)
