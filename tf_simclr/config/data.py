@@ -10,6 +10,8 @@ from tf_simclr.config.option import option
 from tf_simclr.errors import InputError, require_choice, require_range
 
 CIFAR_STEM_MAX_SIZE = 32
+DECODERS = ("auto", "tensorflow", "pillow")
+ON_BAD_IMAGE = ("error", "skip")
 
 
 EVAL_CROP = 0.875
@@ -19,6 +21,7 @@ _NOT_OF_READING = frozenset(
         "data_dir",
         "labels",
         "hold_out_by",
+        "on_bad_image",
         "train_split",
         "eval_split",
         "train_batch_size",
@@ -90,6 +93,18 @@ class DataConfig:
         "resized. 1 resizes the whole image, which suits drawings that fill their frame. Omitted: 0.875 (the paper's) "
         "above 32 pixels of --image_size, 1 up to there.",
     )
+    decoder: str = option(
+        "auto",
+        "What decodes image files: tensorflow, pillow, or auto, TensorFlow where it can be trusted with a file and "
+        "Pillow elsewhere. tensorflow refuses the other files.",
+        DECODERS,
+    )
+    on_bad_image: str = option(
+        "error",
+        "What to do with images that are damaged: error names the first that is met and stops; skip decodes every "
+        "image once before the work, leaves the damaged ones out, and stops where they are more than 1%.",
+        ON_BAD_IMAGE,
+    )
 
     @property
     def crop_of_evaluation(self) -> float:
@@ -118,6 +133,8 @@ class DataConfig:
                 f"`labels` is a table for a folder of images. Received: labels={self.labels}, dataset={self.dataset}. "
                 "Pass --dataset=folder, or leave --labels out"
             )
+        require_choice("decoder", self.decoder, DECODERS)
+        require_choice("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of pictures with --dataset=folder. "

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tf_simclr.config import DataConfig
+from tf_simclr.data.bad_images import without_bad_images
 from tf_simclr.data.folder import HOLD_OUT, open_folder
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.source import ImageSource
@@ -28,6 +29,7 @@ class _Wanted:
     hold_out: float
     hold_out_by: str
     labels: str | None
+    decoder: str
 
 
 def _shapes(wanted: _Wanted) -> SplitSources:
@@ -58,6 +60,8 @@ def load_splits(
     hold_out: float = HOLD_OUT,
     hold_out_by: str = "hash",
     labels: str | None = None,
+    decoder: str = "auto",
+    on_bad_image: str = "error",
 ) -> SplitSources:
     """Opens a data set. Splits never share an example.
 
@@ -73,6 +77,8 @@ def load_splits(
         hold_out: share of each class that is held out in a folder without splits.
         hold_out_by: how, as in `open_folder`.
         labels: path of a table of labels for a folder; None for class folders.
+        decoder: what decodes image files: "auto", "tensorflow" or "pillow"; see `decode_named`.
+        on_bad_image: "error", or "skip" for splits without the images that cannot be decoded; see `without_bad_images`.
 
     Returns:
         the training source; the evaluation source: None without labels in a folder, or without `eval_split`; the
@@ -87,7 +93,9 @@ def load_splits(
             f"Received: dataset={dataset!r}"
         )
     if dataset in BUILT_IN:
-        wanted = _Wanted(data_dir, train_split, eval_split, validation_split, seed, hold_out, hold_out_by, labels)
+        wanted = _Wanted(
+            data_dir, train_split, eval_split, validation_split, seed, hold_out, hold_out_by, labels, decoder
+        )
         sources = BUILT_IN[dataset](wanted)
     else:
         sources = open_tfds(
@@ -97,8 +105,11 @@ def load_splits(
             eval_split=eval_split,
             validation_split=validation_split,
             built_in=tuple(BUILT_IN),
+            decoder=decoder,
         )
     require_disjoint(*sources)
+    if on_bad_image == "skip":
+        return SplitSources(*(None if source is None else without_bad_images(source) for source in sources))
     return sources
 
 
@@ -112,6 +123,8 @@ def load_sources(
     hold_out: float = HOLD_OUT,
     hold_out_by: str = "hash",
     labels: str | None = None,
+    decoder: str = "auto",
+    on_bad_image: str = "error",
 ) -> Sources:
     """The training and the evaluation source of `load_splits`."""
     sources = load_splits(
@@ -123,6 +136,8 @@ def load_sources(
         hold_out=hold_out,
         hold_out_by=hold_out_by,
         labels=labels,
+        decoder=decoder,
+        on_bad_image=on_bad_image,
     )
     return sources.train, sources.evaluation
 
@@ -147,4 +162,6 @@ def build_splits(data: DataConfig, *, eval_split: str | None, validation_split: 
         seed=data.data_seed,
         hold_out_by=data.hold_out_by,
         labels=data.labels,
+        decoder=data.decoder,
+        on_bad_image=data.on_bad_image,
     )

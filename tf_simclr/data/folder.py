@@ -35,6 +35,7 @@ def open_folder(
     hold_out: float = HOLD_OUT,
     hold_out_by: str = "hash",
     labels: str | None = None,
+    decoder: str = "auto",
 ) -> SplitSources:
     """Finds the images below a folder and makes splits of them.
 
@@ -49,6 +50,7 @@ def open_folder(
         hold_out: share of each class that is held out in a folder without splits, in (0, 0.9]; at least one image.
         hold_out_by: "hash", of each image's own path, or "count", as earlier versions did.
         labels: path of a table of labels, in place of class folders.
+        decoder: what decodes the files, as in `decode_named`.
 
     Returns:
         the training source; the evaluation source or None (no labels, or a folder with splits and no `eval_split`); the
@@ -56,11 +58,11 @@ def open_folder(
 
     Raises:
         InputError: no such folder, no image, no such split, a class without a readable image, an image in a format that
-            this TensorFlow cannot read, different classes in two splits, or a table of labels that cannot be used.
+            cannot be decoded, different classes in two splits, or a table of labels that cannot be used.
     """
     require_range("hold_out", hold_out, above=0, at_most=0.9)
     require_choice("hold_out_by", hold_out_by, DRAWS)
-    layout = recognise_layout(_existing(data_dir), train_split, labels)
+    layout = recognise_layout(_existing(data_dir), train_split, labels, decoder)
     if layout.splits:
         sources = _own_splits(layout, train_split, eval_split, validation_split)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 
@@ -10,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
+from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.layout import Listing
 from tf_simclr.data.picture_files import read_all
 from tf_simclr.data.scan import as_text
-from tf_simclr.data.source import ImageSource, Span, decode_named, parse_split, records_from_table
+from tf_simclr.data.source import ImageSource, Span, parse_split, records_from_table
 
 _SLICE_SEED = 20020509
 
@@ -26,7 +28,8 @@ def part_of(listing: Listing, chosen: np.ndarray) -> Listing:
         chosen: bool [n].
     """
     rows = np.flatnonzero(chosen).tolist()
-    return Listing([listing.files[r] for r in rows], [listing.labels[r] for r in rows], listing.classes, ())
+    files, labels = [listing.files[r] for r in rows], [listing.labels[r] for r in rows]
+    return dataclasses.replace(listing, files=files, labels=labels, notes=())
 
 
 def relative_paths(root: str, listing: Listing) -> list[bytes]:
@@ -60,7 +63,7 @@ def folder_source(root: str, split: str, listing: Listing) -> ImageSource:
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=_decode,
+        decode=functools.partial(_decode, decoder=listing.decoder),
         notes=listing.notes,
         read=_read,
         location=as_text(root),
@@ -100,7 +103,7 @@ def _read(path: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.io.read_file(path), path])
 
 
-def _decode(data: tf.Tensor) -> tf.Tensor:
+def _decode(data: tf.Tensor, decoder: str) -> tf.Tensor:
     """A path, or what `_read` makes of it -> the picture."""
     content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
-    return decode_named(content, path)
+    return decode_named(content, path, decoder)

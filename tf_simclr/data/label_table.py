@@ -85,6 +85,18 @@ class LabelTable:
         )
 
 
+def examples(source: ImageSource, index: np.ndarray, positions: np.ndarray) -> ImageSource:
+    """Some examples of a split, labelled or not, as a source of their own.
+
+    Args:
+        source: any split.
+        index: int64 [n], ascending, the "index" of each.
+        positions: int64 [n], ascending, their places in the canonical order of the split.
+    """
+    # Names of files are held; of images that are read from a stream, the others are passed over in every pass.
+    return _only(source, index, positions, in_memory=source.load is None or source.read is not None)
+
+
 def _bytes_of(data: tf.Tensor) -> tf.Tensor:
     if data.dtype == tf.string:
         return tf.reduce_sum(tf.cast(tf.strings.length(data), tf.int64))

@@ -26,12 +26,14 @@ class Listing:
         labels: number of the class of each, UNLABELLED without classes.
         classes: names of the classes.
         notes: lines that a person should see.
+        decoder: what decodes the files, as in `decode_named`.
     """
 
     files: Sequence[Found]
     labels: Sequence[int]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    decoder: str = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def recognise_layout(root: str, train_split: str, labels: str | None = None) -> Layout:
+def recognise_layout(root: str, train_split: str, labels: str | None = None, decoder: str = "auto") -> Layout:
     """Finds out how a folder is laid out.
 
     - With a table of labels: splits where it has that column, no splits otherwise.
@@ -65,22 +67,23 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None) -> 
         root: absolute path of an existing folder.
         train_split: name of the split to train on, which may be one that splits do not have usually.
         labels: path of a table of labels; None for none.
+        decoder: what is to decode the files, as in `decode_named`; some are refused by some decoders.
 
     Raises:
         InputError: a folder that cannot be listed, a layout in which only some classes have splits, or a table that
             cannot be used.
     """
     if labels is not None:
-        return _table_layout(root, labels)
+        return _table_layout(root, labels, decoder)
     names = subfolders(root)
     bare = bare_name(train_split)
     like_splits = [name for name in names if _is_split(name, bare)]
     if names and (like_splits == names or any(subfolders(os.path.join(root, name)) for name in like_splits)):
-        return Layout(root, tuple(names), lambda split: _read_classes(os.path.join(root, split)))
+        return Layout(root, tuple(names), lambda split: _read_classes(os.path.join(root, split), decoder))
     inner = {name: subfolders(os.path.join(root, name)) for name in names}
     splits = sorted({split for below in inner.values() for split in below if _is_split(split, bare)})
     if len({split.lower() for split in splits}) < 2:
-        return Layout(root, (), lambda _: _read_classes(root))
+        return Layout(root, (), lambda _: _read_classes(root, decoder))
     without = [name for name, below in inner.items() if not set(splits) & set(below)]
     if without:
         raise InputError(
@@ -90,7 +93,7 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None) -> 
     note = f"{as_text(root)} has its splits below the class folders: {', '.join(map(as_text, splits))}"
     others = [f"{name}/{other}" for name, below in inner.items() for other in below if other not in splits]
     ignored = [f"ignored {count(others, 'folder')} beside these splits: {some(map(as_text, others))}"] * bool(others)
-    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split), (note, *ignored))
+    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split, decoder), (note, *ignored))
 
 
 def bare_name(split: str) -> str:
@@ -150,10 +153,10 @@ def _no_such_split(layout: Layout, split: str, for_evaluation: bool) -> str:
 # ---- Class folders ----
 
 
-def _read_classes(folder: str) -> Listing:
+def _read_classes(folder: str, decoder: str) -> Listing:
     """All images below a folder of class folders; without any, those in the folder itself, unlabelled."""
     names = subfolders(folder)
-    files = find_pictures(folder, recursive=False)
+    files = find_pictures(folder, recursive=False, decoder=decoder)
     if not names:
         if not files.pictures:
             raise InputError(
@@ -161,27 +164,27 @@ def _read_classes(folder: str) -> Listing:
                 f"Received: {as_text(folder)!r}"
             )
         notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining only")
-        return Listing(files.pictures, [UNLABELLED] * len(files.pictures), (), notes)
-    return _collect({name: os.path.join(folder, name) for name in names}, files, folder)
+        return Listing(files.pictures, [UNLABELLED] * len(files.pictures), (), notes, decoder)
+    return _collect({name: os.path.join(folder, name) for name in names}, files, folder, decoder)
 
 
-def _read_below_classes(root: str, inner: dict[str, list[str]], split: str) -> Listing:
+def _read_below_classes(root: str, inner: dict[str, list[str]], split: str, decoder: str) -> Listing:
     """All images of ROOT/CLASS/SPLIT; what lies beside the split folders is counted."""
     outside = Files()
     for name in inner:
-        beside = find_pictures(os.path.join(root, name), recursive=False)
+        beside = find_pictures(os.path.join(root, name), recursive=False, decoder=decoder)
         outside.pictures += beside.pictures
         outside.add_left_out(beside)
     folders = {name: os.path.join(root, name, split) for name, below in inner.items() if split in below}
-    return _collect(folders, outside, root)
+    return _collect(folders, outside, root, decoder)
 
 
-def _collect(folders: dict[str, str], files: Files, folder: str) -> Listing:
+def _collect(folders: dict[str, str], files: Files, folder: str, decoder: str) -> Listing:
     """The images below the folder of each class; `files` has what lies outside of them."""
     found: list[Found] = []
     labels: list[int] = []
     for label, (name, path) in enumerate(folders.items()):
-        own = find_pictures(path, recursive=True)
+        own = find_pictures(path, recursive=True, decoder=decoder)
         if not own.pictures:
             raise InputError(
                 f"The class {as_text(name)!r} has no readable picture{own.left_out()}: add pictures "
@@ -196,14 +199,14 @@ def _collect(folders: dict[str, str], files: Files, folder: str) -> Listing:
         notes += (f"ignored {count(files.pictures, 'picture')} outside the class folders of {as_text(folder)}",)
     if len(classes) == 1:
         notes += (f"{as_text(folder)} has one class only ({classes[0]!r}): every accuracy on it is 100%",)
-    return Listing(found, labels, classes, notes)
+    return Listing(found, labels, classes, notes, decoder)
 
 
 # ---- Tables ----
 
 
-def _table_layout(root: str, labels: str) -> Layout:
-    files = find_pictures(root, recursive=True)
+def _table_layout(root: str, labels: str, decoder: str) -> Layout:
+    files = find_pictures(root, recursive=True, decoder=decoder)
     known = {os.path.relpath(file.path, root): file for file in files.pictures}
     every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable)}
     table = read_labels(labels, root, every)
@@ -212,10 +215,10 @@ def _table_layout(root: str, labels: str) -> Layout:
     notes = (*files.notes(), *table.notes)
     if left:
         notes += (f"ignored {count(left, 'image')} that {labels} does not name: {some(map(as_text, left))}",)
-    return Layout(root, table.splits, lambda split: _read_table(table, known, split), notes)
+    return Layout(root, table.splits, lambda split: _read_table(table, known, split, decoder), notes)
 
 
-def _read_table(table: LabelsFile, known: dict[str, Found], split: str) -> Listing:
+def _read_table(table: LabelsFile, known: dict[str, Found], split: str, decoder: str) -> Listing:
     rows = [row for row in table.rows if row.path in known and (row.split == split or not table.splits)]
     if not rows:
         raise InputError(
@@ -224,4 +227,4 @@ def _read_table(table: LabelsFile, known: dict[str, Found], split: str) -> Listi
         )
     classes = class_names(row.label for row in rows)
     number = {name: label for label, name in enumerate(classes)}
-    return Listing([known[row.path] for row in rows], [number[row.label] for row in rows], classes, ())
+    return Listing([known[row.path] for row in rows], [number[row.label] for row in rows], classes, (), decoder)

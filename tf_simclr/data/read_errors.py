@@ -7,12 +7,12 @@ import re
 
 import tensorflow as tf
 
+from tf_simclr.data.decoding import NAMED_IMAGE
 from tf_simclr.data.scan import as_text
-from tf_simclr.data.source import DAMAGED_PICTURE
 from tf_simclr.errors import InputError
 
 # In a graph the parts stand in brackets, C-escaped; eagerly on lines of their own, as Python writes bytes.
-_DAMAGED = re.compile(re.escape(DAMAGED_PICTURE) + r"(?:\] \[(?P<escaped>.*)\]|'\n(?P<quoted>b['\"].*['\"]))")
+_DAMAGED = re.compile(rf"(?P<what>{NAMED_IMAGE.pattern})" + r"(?:\] \[(?P<escaped>.*)\]|'\n(?P<quoted>b['\"].*['\"]))")
 _LOST = re.compile(r"(?:\}\} |: |\n)(?P<path>/.*?); (?P<reason>[A-Z][^;\n]*?)\s*(?:\n|\[Op:)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{3})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -33,7 +33,7 @@ def named(error: BaseException) -> InputError | None:
         return None
     damaged = _DAMAGED.search(text)
     if damaged:
-        return InputError(f"{DAMAGED_PICTURE} {as_text(_path(damaged))}. The same command then goes on")
+        return InputError(f"{damaged['what']} {as_text(_path(damaged))}. The same command then goes on")
     lost = _LOST.search(text) if "ReadFile" in text else None
     if lost:
         return InputError(

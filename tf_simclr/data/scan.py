@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterable, Sized
 from typing import NamedTuple
 
+from tf_simclr.data.image_formats import MOST_DECODED
 from tf_simclr.data.picture_files import EXTENSIONS, NO_IMAGE, in_threads, recognise
 from tf_simclr.errors import InputError
 
@@ -60,6 +62,7 @@ class Files:
         special: pipes, sockets and devices.
         dangling: links to nothing.
         repeated: links to folders that were read already, and to those that they lie in.
+        reduced: those of `pictures` that are too large to be decoded whole.
     """
 
     pictures: list[Found] = dataclasses.field(default_factory=list)
@@ -71,12 +74,13 @@ class Files:
     special: list[str] = dataclasses.field(default_factory=list)
     dangling: list[str] = dataclasses.field(default_factory=list)
     repeated: list[str] = dataclasses.field(default_factory=list)
+    reduced: list[str] = dataclasses.field(default_factory=list)
 
     def add_left_out(self, more: Files) -> None:
         """Takes over what another folder's account left out, but not its images."""
         self.unreadable |= more.unreadable
         self.closed |= more.closed
-        for name in ("others", "hidden", "system", "special", "dangling", "repeated"):
+        for name in ("others", "hidden", "system", "special", "dangling", "repeated", "reduced"):
             getattr(self, name).extend(getattr(more, name))
 
     def notes(self) -> tuple[str, ...]:
@@ -98,6 +102,12 @@ class Files:
         ):
             if paths:
                 notes.append(f"ignored {count(paths, noun)}{rest}: {some(_with_reasons(paths))}")
+        if self.reduced:
+            be = "is" if len(self.reduced) == 1 else "are"
+            notes.append(
+                f"{count(self.reduced, 'image')} of more than {MOST_DECODED / 1e6:.1f} megapixels {be} decoded at a half "
+                f"or a quarter of the sides: {some(map(as_text, self.reduced))}"
+            )
         return tuple(notes)
 
     def left_out(self) -> str:
@@ -105,26 +115,28 @@ class Files:
         return f" ({'; '.join(self.notes())})" if self.notes() else ""
 
 
-def find_pictures(folder: str, *, recursive: bool) -> Files:
+def find_pictures(folder: str, *, recursive: bool, decoder: str = "auto") -> Files:
     """Lists the images below a folder; links are followed, each real folder once.
 
     Args:
         folder: where to begin.
         recursive: whether to enter its folders.
+        decoder: what is to decode the files, as in `decode_named`.
 
     Returns:
         the account of all files. `pictures` are ordered by path, the files of a folder before those of the folders in
         it.
 
     Raises:
-        InputError: a picture is in a format that this TensorFlow cannot read.
+        InputError: an image is in a format that cannot be decoded: it is the user's real data.
     """
     files = Files()
     found = list_files(folder, files, recursive=recursive)
-    reasons = in_threads(recognise, [file.path for file in found])
-    for file, reason in zip(found, reasons, strict=True):
+    looked_at = in_threads(functools.partial(recognise, decoder=decoder), [file.path for file in found])
+    for file, (reason, reduced) in zip(found, looked_at, strict=True):
         if reason is None:
             files.pictures.append(file)
+            files.reduced += [file.path] * reduced
         elif reason == NO_IMAGE and not file.path.lower().endswith(EXTENSIONS):
             files.others.append(file.path)
         else:

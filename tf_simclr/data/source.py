@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the library (ImageSource), and the decoding of one picture."""
+"""What a data set is to the rest of the library: ImageSource."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_simclr.data.decoding import CAN_READ_WEBP as CAN_READ_WEBP
+from tf_simclr.data.decoding import DAMAGED_PICTURE as DAMAGED_PICTURE
+from tf_simclr.data.decoding import decode_named as decode_named
+from tf_simclr.data.decoding import decode_picture as decode_picture
 from tf_simclr.errors import InputError
 
-CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
 UNLABELLED = -1
 _SMALL_SIDE = 64
-DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
 
 Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
 
@@ -180,68 +182,6 @@ def records_from_table(index: tf.Tensor, label: tf.Tensor, data: tf.Tensor) -> R
         )
 
     return records
-
-
-def decode_picture(content: tf.Tensor) -> tf.Tensor:
-    """Decodes one jpeg, png, gif (its first frame), bmp or, from TensorFlow 2.20 on, webp picture.
-
-    Grey becomes RGB by repetition; transparent parts are composited on white (the alpha of a bmp is ignored, because
-    that byte is often unused and 0). A 16-bit png keeps its 16 bits: the result is value / 65535. CMYK jpegs are
-    converted to RGB. The orientation that EXIF may ask for is NOT applied.
-
-    Args:
-        content: string scalar, the bytes of the file; the format is recognised from them.
-
-    Returns:
-        float32 [height, width, 3] in [0, 1].
-    """
-
-    def general() -> tf.Tensor:
-        return tf.io.decode_image(content, channels=0, dtype=tf.float32, expand_animations=False)
-
-    def webp() -> tf.Tensor:
-        # The op behind decode_image accepts webp only as uint8.
-        pixels = tf.io.decode_image(content, channels=0, dtype=tf.uint8, expand_animations=False)
-        return tf.cast(pixels, tf.float32) / 255.0
-
-    if CAN_READ_WEBP:
-        is_webp = tf.equal(tf.strings.substr(content, 0, 4), b"RIFF")
-        pixels = tf.cond(is_webp, webp, general)
-    else:
-        pixels = general()
-    is_bmp = tf.equal(tf.strings.substr(content, 0, 2), b"BM")
-    return _composite_on_white(pixels, ignore_alpha=is_bmp)
-
-
-def _composite_on_white(pixels: tf.Tensor, ignore_alpha: tf.Tensor) -> tf.Tensor:
-    """[h, w, 1 | 2 | 3 | 4] (grey or RGB, the even ones with alpha last) -> RGB [h, w, 3]."""
-    num_channels = tf.shape(pixels)[-1]
-    num_alpha = 1 - num_channels % 2
-    colour = pixels[..., : num_channels - num_alpha] * tf.ones([1, 1, 3])
-    transparent = tf.logical_and(num_alpha > 0, tf.logical_not(ignore_alpha))
-    alpha = tf.where(transparent, pixels[..., -1:], 1.0)
-    return tf.ensure_shape(colour * alpha + (1.0 - alpha), [None, None, 3])
-
-
-def decode_named(content: tf.Tensor, path: tf.Tensor) -> tf.Tensor:
-    """`decode_picture` whose error, when the file is damaged, names the file.
-
-    TensorFlow's own decoding errors do not say which of a million files is damaged. A data set of one element that
-    ignores errors turns the failure into an absent element, and an absent element into an error with the path in it.
-
-    Args:
-        content: string scalar, the bytes of the file.
-        path: string scalar, for the message.
-
-    Returns:
-        float32 [height, width, 3] in [0, 1].
-    """
-    absent = tf.data.Dataset.from_tensors(tf.zeros([0, 0, 3]))
-    attempt = tf.data.Dataset.from_tensors(content).map(decode_picture).ignore_errors()
-    image = attempt.concatenate(absent).take(1).get_single_element()
-    decoded = tf.debugging.Assert(tf.size(image) > 0, [DAMAGED_PICTURE, path])
-    with tf.control_dependencies([decoded] if decoded is not None else []):
-        return tf.identity(image)
 
 
 def parse_split(split: str, num_examples: Callable[[str], int]) -> tuple[str, int, int]:

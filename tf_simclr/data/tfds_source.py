@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
+from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.picture_files import in_threads
 from tf_simclr.data.source import (
     UNLABELLED,
@@ -21,7 +22,6 @@ from tf_simclr.data.source import (
     MultiLabel,
     Records,
     Span,
-    decode_named,
     no_global_seed,
     records_from_table,
 )
@@ -46,6 +46,7 @@ def open_tfds(
     built_in: Sequence[str] = (),
     memory_budget: int = MEMORY_BUDGET,
     shuffle_buffer: int = SHUFFLE_BUFFER,
+    decoder: str = "auto",
 ) -> SplitSources:
     """Opens a data set of TFDS, which is downloaded and prepared first when it is not there yet.
 
@@ -58,6 +59,7 @@ def open_tfds(
         built_in: names of the other kinds of data set, for the message about an unknown name.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
         shuffle_buffer: pictures in the shuffle buffer of a larger split, whose files are shuffled besides.
+        decoder: as in `decode_named`.
 
     Returns:
         the training source, the evaluation source or None, and the validation source or None.
@@ -67,7 +69,7 @@ def open_tfds(
     """
     tfds = _import_tfds(name, built_in)
     builder = _builder(tfds, name, data_dir, built_in)
-    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer)
+    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer, decoder)
     others = (None if split is None else reader.source(split) for split in (eval_split, validation_split))
     return SplitSources(reader.source(train_split), *others)
 
@@ -138,6 +140,7 @@ class _Reader:
     name: str
     memory_budget: int
     shuffle_buffer: int
+    decoder: str
 
     def source(self, split: str) -> ImageSource:
         """One split, or slice of it, as a source."""
@@ -155,7 +158,7 @@ class _Reader:
             class_names=classes,
             image_shape=(height, width, 3) if height and width else None,
             records=self._streamed(split, image_key, label_key, num_examples),
-            decode=lambda pair: decode_named(pair[0], pair[1]),
+            decode=lambda pair: decode_named(pair[0], pair[1], self.decoder),
             notes=notes,
             location=str(self.builder.data_path),
             fingerprint=self._fingerprint(spans, classes),

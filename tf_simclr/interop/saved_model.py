@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
+from tf_simclr.data.decoding import decode_picture
 from tf_simclr.data.pipeline import evaluation_view
-from tf_simclr.data.source import decode_picture
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.stock_encoder import write_stock_encoder
 from tf_simclr.nn.model import SimCLRModel
@@ -113,8 +113,11 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     and returns the dict of endpoints: initial_conv, initial_max_pool, block_group1..4, final_avg_pool, proj_head_input,
     proj_head_output and, where there is a supervised head, logits_sup. trainable=True normalises by the batch and
     updates the moving statistics. Two signatures return the same dict for trainable=False: serving_default takes
-    `inputs`, and serving_bytes takes `encoded`, string [batch], the bytes of jpeg, png, gif or bmp files of any sizes,
-    and makes the evaluation crop itself. `named_variables` maps the paths of our checkpoints to variables.
+    `inputs`, and serving_bytes takes `encoded`, string [batch], the bytes of jpeg, png, gif, bmp or (from TensorFlow
+    2.20 on) webp files of any sizes, and makes the evaluation crop itself. It decodes as `decode_picture` does: EXIF
+    orientation is applied, transparency is put on white, and what TensorFlow's decoders cannot be trusted with, an
+    animated webp above all, is an InvalidArgumentError. `named_variables` maps the paths of our checkpoints to
+    variables.
 
     Beside it lie feature_vector/, a SavedModel called as loaded(images, training) -> h [batch, d] (TF Hub's interface
     of image feature vectors), encoder.keras, and simclr.json. Nothing in them augments.

@@ -1,0 +1,75 @@
+"""Splits whose damaged images are left out, after every image was decoded once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.data.label_table import examples
+from tf_simclr.data.source import ImageSource
+from tf_simclr.errors import InputError
+
+MOST_BAD = 0.01
+_NAMED = 10
+_AT_A_TIME = 4096
+_plain = tf.autograph.experimental.do_not_convert
+
+
+def without_bad_images(source: ImageSource) -> ImageSource:
+    """Decodes every image once, by all cores, and leaves out those that cannot be decoded.
+
+    Whatever comes later meets a split of good images: batches are full, every pass has the same rows, and the views of
+    an example are those it has without the bad ones, because an example keeps its index. It costs one pass of decoding
+    at every start. An image that breaks later is an error.
+
+    Args:
+        source: any split.
+
+    Returns:
+        the same split where nothing is bad. Otherwise one of the other images, with a note that names the first ten.
+
+    Raises:
+        InputError: more than 1% of the images are bad.
+    """
+    index, good, names = _decoded(source)
+    bad = np.flatnonzero(~good)
+    if not bad.size:
+        return source
+    listed = ", ".join(name.decode("utf-8", "backslashreplace") for name in names[bad[:_NAMED]])
+    listed += f" and {bad.size - _NAMED} more" if bad.size > _NAMED else ""
+    if bad.size > MOST_BAD * len(index):
+        raise InputError(
+            f"`on_bad_image` skip leaves out up to {MOST_BAD:.0%} of the images. Received: {bad.size} of {len(index)} "
+            f"in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or replace them"
+        )
+    note = f"left out {bad.size} of {len(index)} images of {source.split!r} that cannot be decoded: {listed}"
+    return dataclasses.replace(_rows(source, index, good), notes=(*source.notes, note))
+
+
+def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every example, in the canonical order: index, whether it can be decoded, and a name as bytes."""
+
+    def attempt(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        data = record["data"]
+        absent = tf.data.Dataset.from_tensors(False)
+        decoded = tf.data.Dataset.from_tensors(data).map(lambda data: tf.size(source.decode(data)) > 0)
+        # Encoded images come with their names, or are names of files.
+        name = tf.reshape(data, [-1])[-1] if data.dtype == tf.string else tf.strings.as_string(record["index"])
+        return record["index"], decoded.ignore_errors().concatenate(absent).take(1).get_single_element(), name
+
+    attempts = source.records(None).map(_plain(attempt), tf.data.AUTOTUNE).batch(_AT_A_TIME)
+    index, good, names = zip(*attempts.as_numpy_iterator(), strict=True)
+    return np.concatenate(index), np.concatenate(good), np.concatenate(names)
+
+
+def _rows(source: ImageSource, index: np.ndarray, good: np.ndarray) -> ImageSource:
+    """The good examples of a split, under its own name."""
+    targets, positions = source.targets, np.flatnonzero(good)
+    return dataclasses.replace(
+        examples(source, np.sort(index[good]), positions),
+        split=source.split,
+        held_out=source.held_out,
+        targets=None if targets is None else lambda: targets().rows(positions),
+    )

@@ -1,0 +1,231 @@
+"""From the bytes of a file to an image: TensorFlow's decoders where they can be trusted, Pillow elsewhere.
+
+TensorFlow's decoders are given no file before its header was looked at: an animated webp aborts the process, memory is
+reserved for as many pixels as a header announces, and a palette or a fourth band is taken for what it is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.data import header_ops
+from tf_simclr.data.header_ops import FORMATS, Facts
+from tf_simclr.data.image_formats import DAMAGED, header_of
+from tf_simclr.data.pillow_images import decode_with_pillow
+from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
+
+CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
+DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
+_UNUSABLE = "This image cannot be decoded"
+# What the message of an error says before the path.
+NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_PICTURE)}|{_UNUSABLE} \(.*?\):")
+
+Outcome = tuple[tf.Tensor, tf.Tensor]  # an image, and why there is none: "" where there is one
+# EXIF stands at the beginning of a jpeg, behind a JFIF block at most.
+_BEFORE_EXIF = 256
+# There is no Python control flow over tensors here, and AutoGraph would look through it all at every start.
+_plain = tf.autograph.experimental.do_not_convert
+
+
+def decode_picture(content: tf.Tensor) -> tf.Tensor:
+    """Decodes one jpeg, png, gif, bmp or, from TensorFlow 2.20 on, webp image without Python.
+
+    Grey and palettes become RGB, CMYK jpegs are converted to it, transparent parts are composited on white (the alpha
+    of a bmp is ignored, because that byte is often unused and 0). The orientation that EXIF asks for is applied to
+    jpeg, png and webp. A png of 16 bits keeps them. Images above 2**24 pixels are decoded at a half or a quarter of
+    their sides.
+
+    Args:
+        content: string scalar, the bytes of the file; the format is recognised from them.
+
+    Returns:
+        float32 [height, width, 3] in [0, 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: the file is damaged, or one that TensorFlow's decoders cannot be trusted with:
+            an animated webp, a gif with transparency, a packed bmp or one with a palette, more pixels than MOST_PIXELS,
+            any other format.
+    """
+    image, reason = _by_tensorflow(content, header_ops.facts(content), lambda function, values, _: function(*values))
+    return _unless(image, reason, [tf.strings.join([_UNUSABLE, ": ", reason])])
+
+
+def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> tf.Tensor:
+    """Decodes one image file; errors name it.
+
+    Args:
+        content: string scalar, the bytes of the file.
+        path: string scalar, for the message.
+        decoder: "tensorflow" does what `decode_picture` does, "pillow" reads everything by Pillow, and "auto" what
+            TensorFlow cannot be trusted with. Pillow runs in Python, inside tf.numpy_function, and takes besides tiff,
+            avif, jpeg 2000, and heic where pillow-heif is installed.
+
+    Returns:
+        float32 [height, width, 3] in [0, 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: with the path, the file is damaged or cannot be decoded.
+    """
+    if decoder == "pillow":
+        return _named(_by_pillow(content), path)
+    outcome = _by_tensorflow(content, _facts(content), _attempted)
+    return _named(_or_pillow(outcome, content) if decoder == "auto" else outcome, path)
+
+
+# ---- Outcomes ----
+
+
+def _attempted(function: Callable[..., Any], values: list[tf.Tensor], otherwise: Any) -> Any:
+    """What a function returns, or something else where an operation in it fails.
+
+    TensorFlow's own errors do not say which of a million files is damaged. A data set of one element that ignores
+    errors turns the failure into an absent element. The function is prepared anew for every element: keep it small.
+    """
+    absent = tf.data.Dataset.from_tensors(otherwise)
+    attempt = tf.data.Dataset.from_tensors(tuple(values)).map(_plain(function)).ignore_errors()
+    return attempt.concatenate(absent).take(1).get_single_element()
+
+
+def _or_pillow(outcome: Outcome, content: tf.Tensor) -> Outcome:
+    """The outcome, or Pillow's where TensorFlow was not given the file."""
+    image, reason = outcome
+    refused = tf.reduce_all(reason != ["", DAMAGED])
+    return tf.cond(refused, lambda: _by_pillow(content), lambda: (image, reason))
+
+
+def _named(outcome: Outcome, path: tf.Tensor) -> tf.Tensor:
+    image, reason = outcome
+    other = tf.strings.join([_UNUSABLE, " (", reason, "):"])
+    return _unless(image, reason, [tf.where(reason == DAMAGED, DAMAGED_PICTURE, other), path])
+
+
+def _unless(image: tf.Tensor, reason: tf.Tensor, message: list[tf.Tensor]) -> tf.Tensor:
+    checked = tf.debugging.Assert(reason == "", message)
+    with tf.control_dependencies([checked] if checked is not None else []):
+        return tf.identity(image)
+
+
+# ---- Decoders ----
+
+
+def _by_pillow(content: tf.Tensor) -> Outcome:
+    pixels, reason = tf.numpy_function(
+        _with_bytes(decode_with_pillow), [content], [tf.uint8, tf.string], stateful=False
+    )
+    pixels, reason = tf.ensure_shape(pixels, [None, None, None]), tf.ensure_shape(reason, [])
+
+    def sixteen() -> tf.Tensor:
+        height, width = tf.unstack(tf.shape(pixels)[:2])
+        pairs = tf.bitcast(tf.reshape(pixels, [height, width, 3, 2]), tf.uint16)
+        return scaled(pairs, tf.constant(1.0), tf.constant(1 / 65535))
+
+    def eight() -> tf.Tensor:
+        return finished(pixels, tf.constant(1), tf.constant(1), tf.constant(1.0), tf.constant(1 / 255))
+
+    return tf.cond(tf.shape(pixels)[-1] == 6, sixteen, eight), reason
+
+
+def _facts(content: tf.Tensor) -> Facts:
+    """The facts of a header. A jpeg without EXIF never meets Python; with other files it is faster than operations."""
+    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
+    head = tf.strings.substr(content, 0, _BEFORE_EXIF)
+    tagged = tf.strings.regex_full_match(head, r"(?s)\C*Exif\x00\x00\C*")
+
+    def by_python() -> Facts:
+        numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
+        return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
+
+    return tf.cond(tf.logical_and(is_jpeg, tf.logical_not(tagged)), header_ops.jpeg_facts, by_python)
+
+
+def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:
+    """For tf.numpy_function, which hands over a string as bytes in a graph, and as an array eagerly."""
+    return lambda content: function(content.item() if isinstance(content, np.ndarray) else content)
+
+
+def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
+    """What `Facts.of` takes, from a header that Python reads. Never raises."""
+    header = header_of(content)
+    number = FORMATS.index(header.format) if header.format in FORMATS else len(FORMATS)
+    numbers = [number, header.height, header.width, header.orientation, header.transparent, header.sixteen_bits]
+    return np.array(numbers, np.int64), header.obstacle.encode()
+
+
+def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any]) -> Outcome:
+    """Decodes by TensorFlow unless there is an obstacle.
+
+    Args:
+        content: the file.
+        facts: what its header says.
+        call: (function, its arguments, what to return where it fails) -> what it returns.
+    """
+    obstacle = facts.obstacle
+    if not CAN_READ_WEBP:
+        obstacle = tf.where(
+            facts.format == FORMATS.index("webp"), f"TensorFlow {tf.__version__} cannot read webp", obstacle
+        )
+    obstacle = tf.where(too_many(facts.height, facts.width), too_many_text(facts.height, facts.width), obstacle)
+    good = obstacle == ""
+    # Whatever an optimiser makes of a condition, a decoder never sees what it must not.
+    harmless = tf.where(good, content, "")
+    is_png = facts.format == FORMATS.index("png")
+    factor = reduction(facts.height, facts.width)
+
+    def eight() -> Outcome:
+        nothing = tf.zeros([0, 0, 3], tf.uint8), DAMAGED
+        pixels, reason = call(_open, [harmless, _way(facts)], nothing)
+        # To the last bit what tf.io.decode_image makes of a png, which it widens to 16 bits first.
+        widened, scale = tf.where(is_png, 257.0, 1.0), tf.where(is_png, 1 / 65535, 1 / 255)
+        return finished(pixels, facts.orientation, factor, widened, scale), reason
+
+    def sixteen() -> Outcome:
+        nothing = tf.zeros([0, 0, 4], tf.uint16), DAMAGED
+        pixels, reason = call(_open_sixteen_bits, [harmless], nothing)
+        return finished(pixels, facts.orientation, factor, tf.constant(1.0), tf.constant(1 / 65535)), reason
+
+    def decode() -> Outcome:
+        return tf.cond(facts.sixteen_bits, sixteen, eight)
+
+    return tf.cond(good, decode, lambda: (tf.zeros([0, 0, 3]), obstacle))
+
+
+def _way(facts: Facts) -> tf.Tensor:
+    """Which branch of `_open` a file takes."""
+    way = tf.gather([0, 1, 1, 3, 4, 5], facts.format)
+    return tf.where(tf.logical_and(way == 1, facts.transparent), 2, way)
+
+
+def _open(content: tf.Tensor, way: tf.Tensor) -> Outcome:
+    """uint8 [h, w, 3 or 4], and why not; fails where the file is damaged."""
+
+    def image(channels: int) -> Callable[[], Outcome]:
+        # Only with four channels is the transparent colour of a png turned into alpha.
+        options = {"channels": channels, "dtype": tf.uint8, "expand_animations": False}
+        return lambda: (tf.ensure_shape(tf.io.decode_image(content, **options), [None, None, None]), tf.constant(""))
+
+    def bmp() -> Outcome:
+        # The fourth byte is often unused and 0; one byte is a level of grey.
+        return tf.io.decode_bmp(content, channels=0)[..., :3] * tf.ones([1, 1, 3], tf.uint8), tf.constant("")
+
+    return tf.switch_case(way, [lambda: _open_jpeg(content), image(3), image(4), bmp, image(0)])
+
+
+def _open_jpeg(content: tf.Tensor) -> Outcome:
+    """A jpeg, whose size is what the decoder's own library reads, reduced where it is large."""
+    height, width = tf.unstack(tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)[:2])
+    branches: list[Callable[[], Outcome]] = [
+        lambda ratio=ratio: (tf.io.decode_jpeg(content, channels=3, ratio=ratio), tf.constant(""))  # type: ignore[misc]
+        for ratio in FACTORS
+    ]
+    refused = tf.zeros([0, 0, 3], tf.uint8), too_many_text(height, width)
+    choice = tf.argmax(reduction(height, width) == FACTORS, output_type=tf.int32)
+    return tf.switch_case(tf.where(too_many(height, width), len(FACTORS), choice), [*branches, lambda: refused])
+
+
+def _open_sixteen_bits(content: tf.Tensor) -> Outcome:
+    return tf.io.decode_png(content, channels=4, dtype=tf.uint16), tf.constant("")
