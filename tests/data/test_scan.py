@@ -114,7 +114,7 @@ def test_pipes_sockets_and_devices_are_counted_and_never_opened(folder, tmp_path
 
 def test_a_file_that_becomes_a_pipe_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "x.png")
-    assert recognise(str(tmp_path / "x.png")) == NO_IMAGE
+    assert recognise(str(tmp_path / "x.png")) == (NO_IMAGE, False)
 
 
 def test_empty_and_damaged_files_are_named(folder):

@@ -93,10 +93,8 @@ def load_splits(
             f"Received: dataset={dataset!r}"
         )
     if dataset in BUILT_IN:
-        wanted = _Wanted(
-            data_dir, train_split, eval_split, validation_split, seed, hold_out, hold_out_by, labels, decoder
-        )
-        sources = BUILT_IN[dataset](wanted)
+        splits = train_split, eval_split, validation_split
+        sources = BUILT_IN[dataset](_Wanted(data_dir, *splits, seed, hold_out, hold_out_by, labels, decoder))
     else:
         sources = open_tfds(
             dataset,
@@ -109,7 +107,8 @@ def load_splits(
         )
     require_disjoint(*sources)
     if on_bad_image == "skip":
-        return SplitSources(*(None if source is None else without_bad_images(source) for source in sources))
+        others = (None if source is None else without_bad_images(source) for source in sources[1:])
+        return SplitSources(without_bad_images(sources.train), *others)
     return sources
 
 

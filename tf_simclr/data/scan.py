@@ -105,8 +105,8 @@ class Files:
         if self.reduced:
             be = "is" if len(self.reduced) == 1 else "are"
             notes.append(
-                f"{count(self.reduced, 'image')} of more than {MOST_DECODED / 1e6:.1f} megapixels {be} decoded at a half "
-                f"or a quarter of the sides: {some(map(as_text, self.reduced))}"
+                f"{count(self.reduced, 'image')} of more than {MOST_DECODED / 1e6:.1f} megapixels {be} decoded at a "
+                f"half or a quarter of the sides: {some(map(as_text, self.reduced))}"
             )
         return tuple(notes)
 
