@@ -131,10 +131,12 @@ def test_the_content_decides_and_not_the_name(tmp_path):
     np.testing.assert_allclose(open_one(tmp_path), RGB / 255.0, atol=1e-7)
 
 
-def test_bmp_with_a_colour_palette_is_named(tmp_path):
+def test_bmp_with_a_colour_palette_is_read_by_pillow_or_named(tmp_path):
     Image.fromarray(RGB).quantize(16).save(tmp_path / "a.bmp")
+    with Image.open(tmp_path / "a.bmp") as image:
+        np.testing.assert_allclose(open_one(tmp_path), np.asarray(image.convert("RGB")) / 255.0, atol=1e-7)
     with pytest.raises(InputError, match=r"palette.*a\.bmp"):
-        load_sources("folder", data_dir=str(tmp_path))
+        load_sources("folder", data_dir=str(tmp_path), decoder="tensorflow")
 
 
 def test_a_damaged_picture_is_named_when_it_is_decoded(tmp_path):
