@@ -36,7 +36,7 @@ def write_checkpoint(directory: pathlib.Path, arguments: argparse.Namespace) -> 
     tf.keras.utils.set_random_seed(0)
     model = build_networks(config, num_classes=10)
     CheckpointStore(str(directory), model.named_variables(), 1).save(1)
-    (directory / FLAGS_FILE).write_text(json.dumps(config.to_flags()))
+    (directory / FLAGS_FILE).write_text(json.dumps(config.to_flags(), allow_nan=False))
 
 
 def main() -> None:

@@ -52,7 +52,7 @@ def measure(batch: int, micro: int, arguments: argparse.Namespace) -> None:
         float(step(views, label)["train/total_loss"])
         seconds.append(time.perf_counter() - began)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"gigabytes": peak, "seconds": float(np.median(seconds[1:] or seconds))}))
+    print(json.dumps({"gigabytes": peak, "seconds": float(np.median(seconds[1:] or seconds))}, allow_nan=False))
 
 
 def in_a_process(batch: int, micro: int) -> dict[str, float]:

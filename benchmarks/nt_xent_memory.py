@@ -98,7 +98,11 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).parents[1]))
     if arguments.measure:
-        print(json.dumps(measure(arguments.candidates, arguments.dim, arguments.block_rows[0], arguments.steps)))
+        print(
+            json.dumps(
+                measure(arguments.candidates, arguments.dim, arguments.block_rows[0], arguments.steps), allow_nan=False
+            )
+        )
         return
     plain = arguments.candidates
     results: dict[int, list[dict]] = {rows: [] for rows in [plain, *arguments.block_rows]}

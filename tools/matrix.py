@@ -164,7 +164,7 @@ def main() -> int:
                 print(f"== Python {version}, {stack.name}", flush=True)
                 rows[key] = {"tests": tests, **run_cell(interpreter, stack, version, options)}
                 words.results.parent.mkdir(parents=True, exist_ok=True)
-                words.results.write_text(json.dumps(rows, indent=2) + "\n")
+                words.results.write_text(json.dumps(rows, indent=2, allow_nan=False) + "\n")
     print(table(list(rows.values())))
     return int(any(row["failed"] or "note" in row for row in rows.values()))
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tf_simclr.cli import session
 from tf_simclr.cli.main import run_task
-from tf_simclr.train.checkpoints import shapes_in
+from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
@@ -235,6 +235,47 @@ def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, c
     # Of anchors with a negative within the margin, what is left of it; NT-Xent starts near ln 31.
     assert len(losses) == 4 and all(0 < value < 0.3 for value in losses)
     assert json.loads((tmp_path / "flags.json").read_text())["loss"] == "margin_triplet"
+
+
+# The rate of the first step: whatever the loss was before it, no weight is worth anything afterwards.
+DIVERGING = ("--train_steps=1", "--learning_rate=1e38", "--optimizer=momentum")
+
+
+@pytest.mark.parametrize("mode", ["train", "train_then_eval"])
+def test_a_network_that_diverged_gets_no_accuracy_and_no_export(tmp_path, tiny_flags, capsys, mode):
+    code = run_task("train", [*tiny_flags, *DIVERGING, f"--model_dir={tmp_path}", f"--mode={mode}"])
+    output = capsys.readouterr()
+    assert code == 2
+    errors = [line for line in output.err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and "error: the network at step 1" in errors[0] and "not finite" in errors[0]
+    assert "smaller --learning_rate" in errors[0]
+    assert "top-1" not in output.out
+    assert not (tmp_path / "saved_model").exists() and not list(tmp_path.glob("result*"))
+    for file in tmp_path.glob("*.json"):
+        assert "Infinity" not in file.read_text() and "NaN" not in file.read_text()
+
+
+def test_neither_evaluation_nor_fine_tuning_takes_a_network_of_nans(pretrained, tmp_path, tiny_flags, capsys):
+    run_of_nans = tmp_path / "nans"
+    run_of_nans.mkdir()
+    prefix = str(pretrained / "ckpt-4")
+    variables = {
+        path: tf.Variable(np.full_like(value, np.nan) if value.dtype == np.float32 else value)
+        for path, value in read_values(prefix, shapes_in(prefix)).items()
+    }
+    CheckpointStore(str(run_of_nans), variables, 1).save(4)
+    (run_of_nans / "flags.json").write_text((pretrained / "flags.json").read_text())
+    tasks = {
+        "train": [f"--model_dir={run_of_nans}", "--mode=eval", "--eval_timeout=30"],
+        "evaluate": [f"--checkpoint={run_of_nans}", f"--model_dir={tmp_path / 'evaluated'}", "--protocols=knn"],
+    }
+    for task, flags in tasks.items():
+        assert run_task(task, flags) == 2
+        assert "encoder/stem_conv/kernel" in capsys.readouterr().err
+    tuned = [f"--model_dir={tmp_path / 'tuned'}", f"--checkpoint={run_of_nans}", "--train_mode=finetune"]
+    assert run_task("train", [*tiny_flags, *tuned]) == 2
+    assert "encoder/stem_conv/kernel" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("result*.json")) and not list(tmp_path.rglob("saved_model"))
 
 
 def encoder_of(values):

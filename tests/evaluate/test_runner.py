@@ -287,12 +287,28 @@ def test_settings_are_the_papers(checkpoint, tmp_path, monkeypatch, name, pretra
 
 
 def test_a_protocol_that_fails_leaves_the_others(checkpoint, tmp_path):
-    judging = judging_of(checkpoint, tmp_path, protocols="linear_cached,knn", linear_learning_rate=1e38)
+    judging = judging_of(checkpoint, tmp_path, protocols="linear_cached,knn", linear_learning_rate=1e39)
     cells, failed = Runner(judging).run()
     assert [cell.protocol for cell in cells] == ["knn"]
     assert len(failed) == 1
     assert "linear_cached" in failed[0]
     assert "diverged" in failed[0]
+
+
+def test_a_grid_point_whose_last_update_diverges_is_not_the_best(checkpoint, tmp_path):
+    """The loss before the update is finite: only what the network says of images shows it."""
+    judging = judging_of(
+        checkpoint,
+        tmp_path,
+        protocols="finetune_grid",
+        grid_learning_rates="1e38,0.01",
+        grid_weight_decays="0",
+        grid_steps=1,
+    )
+    cells, failed = Runner(judging).run()
+    assert failed == [] and cells[0].details["chosen"]["learning_rate"] == 0.01
+    assert [point["validation"] is None for point in cells[0].details["grid"]] == [True, False]
+    assert any("not finite" in line for line in judging.reporter.lines)
 
 
 def test_stopping_and_going_on(everything, checkpoint, tmp_path):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.studies import findings, tables
+from tf_simclr.studies import catalogue, findings, tables
+from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, judge
 from tf_simclr.studies.results import CellResult, MissingCellsError, Results
+from tf_simclr.studies.study import StudyCell
 
 
 def results_of(cells, value, measure="top_1"):
@@ -104,3 +106,34 @@ def test_missing_cells_are_told():
     some = Results(CellResult(cell.name, 0, {"top_1": 0.5}) for cell in cells[:-1])
     with pytest.raises(MissingCellsError, match="NT-Xent"):
         findings.nt_xent_is_best.check(cells, some)
+
+
+# ---- Numbers that are none ----
+
+NOT_FINITE = pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+
+
+@NOT_FINITE
+@pytest.mark.parametrize("name", ["figure5", "table1", "figure7", "figure8", "head_curves", "table5", "figure9"])
+def test_a_cell_that_diverged_decides_no_finding(name, bad):
+    """Of a mean that is NaN every comparison is False, and the largest of several depends on their order."""
+    study = catalogue.STUDIES[name]
+    cells = study.cells("small")
+    measures = ("top_1", "projection_top_1", "contrast_acc", "knn_top_1")
+    for spoilt in (cells[0], cells[-1]):
+        results = Results(
+            CellResult(cell.name, 0, {m: bad if cell == spoilt else 0.1 + number / 100 for m in measures})
+            for number, cell in enumerate(cells)
+        )
+        judged = [judge(finding, cells, results) for finding in study.findings]
+        about_it = [one for one in judged if spoilt.name in one.numbers]
+        assert all(one.outcome == NOT_MEASURED for one in judged if str(bad) in one.numbers)
+        assert any("needs finite numbers" in one.numbers for one in about_it)
+
+
+@NOT_FINITE
+def test_the_best_of_a_grid_is_a_number(bad):
+    cells = [StudyCell(name, {"loss": "a"}) for name in ("first", "second", "third")]
+    values = {"first": bad, "second": 0.3, "third": 0.2}
+    results = Results(CellResult(name, 0, {"top_1": value}) for name, value in values.items())
+    assert [cell.name for cell in best_cells("loss", "top_1", cells, results)] == ["second"]

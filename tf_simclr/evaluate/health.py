@@ -193,7 +193,8 @@ def contrastive_task(
             figures like those of its curves. None: all n.
 
     Raises:
-        InputError: shapes that do not match, projections that are not finite, a batch size that does not divide n.
+        InputError: shapes that do not match, projections that are not finite or so large that their similarities are
+            not, a batch size that does not divide n.
     """
     a, b = _pairs("projections", projections_a, projections_b)
     batch_size = len(a) if batch_size is None else batch_size
@@ -208,6 +209,11 @@ def contrastive_task(
         z_a, z_b = finite_rows("projections_a", a, rows), finite_rows("projections_b", b, rows)
         figures.append(nt_xent(tf.constant(z_a), tf.constant(z_b), temperature=temperature, hidden_norm=hidden_norm))
     loss, accuracy, entropy = np.mean(np.array(figures, np.float64), axis=0)
+    if not np.isfinite([loss, accuracy, entropy]).all():
+        raise InputError(
+            f"`projections` must have similarities that float32 holds. Received: loss {loss}, entropy {entropy}. Did "
+            "pretraining diverge? Check its loss curve, or pass hidden_norm=True"
+        )
     return ContrastiveTask(float(loss), float(accuracy), float(entropy), candidates=2 * batch_size - 1)
 
 
@@ -236,6 +242,8 @@ def representation_health(features: npt.ArrayLike) -> Health:
 def collapse_warning(health: Health) -> str | None:
     """One line on what has collapsed and what it was judged by; None where nothing has.
 
+    Figures that are not finite tell nothing, and are a line of their own.
+
     The thresholds are rules of thumb, in this order: more than 1% of the examples have features that are all 0;
     `std_ratio` is below 0.1 (all examples point in nearly the same direction, with a mean cosine above
     0.99); `effective_rank` is below 2, or below 2% of min(n - 1, d) (a few directions hold everything).
@@ -243,6 +251,9 @@ def collapse_warning(health: Health) -> str | None:
     Args:
         health: of features h or projections z. Of two examples or one dimension the rank is 1 at best and not judged.
     """
+    unknown = [name for name, value in vars(health).items() if not math.isfinite(value)]
+    if unknown:
+        return f"no figure of health: {', '.join(unknown)} not finite. Did pretraining diverge? Check its loss curve"
     if health.zero_rows > MOST_ZERO_ROWS:
         return (
             f"dead features: {health.zero_rows:.1%} of the examples have features that are all 0 (threshold "

@@ -61,13 +61,14 @@ def top_k_accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> floa
         k: places, 1 <= k <= classes.
 
     Raises:
-        InputError: k out of range, scores that are not finite, labels that do not match.
+        InputError: k out of range, scores that are not finite in float32, labels that do not match.
     """
-    s = as_features("scores", scores)
+    with np.errstate(over="ignore"):  # scores beyond the range of float32 would tie as infinities: the check says it
+        s = as_features("scores", scores).astype(np.float32)
     require_finite("scores", s)
     truth = as_labels("labels", labels, rows=len(s), num_classes=s.shape[1])
     require_range("k", k, at_least=1, at_most=s.shape[1])
-    return float(np.mean(top_k_hits(tf.convert_to_tensor(s.astype(np.float32)), tf.convert_to_tensor(truth), k)))
+    return float(np.mean(top_k_hits(tf.convert_to_tensor(s), tf.convert_to_tensor(truth), k)))
 
 
 def confusion_matrix(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_classes: int) -> np.ndarray:

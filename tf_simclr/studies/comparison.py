@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.studies.results import MissingCellsError, Results
+from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
 from tf_simclr.studies.study import Finding, Study, StudyCell
 
 HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
@@ -76,11 +76,13 @@ def missing_seeds(cell: str, results: Results, seeds: Sequence[int]) -> list[int
 
 
 def judge(finding: Finding, cells: Sequence[StudyCell], results: Results) -> Judged:
-    """Checks a finding on a study's cells; a check that lacks some of them is not measured."""
+    """Checks a finding on a study's cells; without some of them, or a finite measure of each, it is not measured."""
     try:
         verdict = finding.check(tuple(cells), results)
     except MissingCellsError as error:
         return Judged(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
+    except NotFiniteError as error:
+        return Judged(finding.statement, NOT_MEASURED, f"needs finite numbers: {error}")
     outcome = NOT_MEASURED if verdict.holds is None else HOLDS if verdict.holds else FAILS
     return Judged(finding.statement, outcome, verdict.numbers)
 
@@ -117,11 +119,13 @@ def rank_agreement(study: Study, cells: Sequence[StudyCell], results: Results) -
 
 
 def best_cells(axis: str, measure: str, cells: Sequence[StudyCell], results: Results) -> list[StudyCell]:
-    """For each label of an axis, the cell with the highest mean: the best of a grid, as papers report it."""
+    """For each label of an axis, the cell with the highest finite mean: the best of a grid, as papers report it."""
     best: dict[str, tuple[float, StudyCell]] = {}
     for cell in cells:
         mine = summarise(results, cell.name, measure)
-        if mine is not None and (cell.place[axis] not in best or mine.mean > best[cell.place[axis]][0]):
+        if mine is None or not math.isfinite(mine.mean):
+            continue
+        if cell.place[axis] not in best or mine.mean > best[cell.place[axis]][0]:
             best[cell.place[axis]] = mine.mean, cell
     return [cell for _, cell in best.values()]
 

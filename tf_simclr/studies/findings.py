@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
-from tf_simclr.studies.results import MissingCellsError, Results
+from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
 from tf_simclr.studies.study import Finding, StudyCell, Verdict
 
 Cells = tuple[StudyCell, ...]
@@ -25,8 +26,12 @@ def top_1(results: Results, cells: Iterable[StudyCell], measure: str = "top_1") 
 
     Raises:
         MissingCellsError: one of the cells is missing, or there is none.
+        NotFiniteError: a mean is NaN or infinite: every comparison with it would be False, or depend on the order.
     """
     found = {cell.name: 100.0 * results.mean(cell.name, measure) for cell in cells}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise NotFiniteError(f"{measure} of {name} is {value / 100.0}")
     if not found:
         raise MissingCellsError("no such cell")
     return found

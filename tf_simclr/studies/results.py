@@ -18,7 +18,11 @@ CELLS_DIRECTORY = "cells"
 
 
 class MissingCellsError(Exception):
-    """A check needs cells that were not run."""
+    """A check needs cells that were not run; the message is the cell."""
+
+
+class NotFiniteError(Exception):
+    """A check needs a measure that is not a finite number; the message says which."""
 
 
 @dataclass(frozen=True)
