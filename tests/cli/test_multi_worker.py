@@ -85,6 +85,30 @@ def processes():
         process.wait()
 
 
+def test_all_workers_refuse_another_run_and_none_waits(tmp_path, tiny_flags, processes):
+    directory = tmp_path / "run"
+    whole = start([*tiny_flags, f"--model_dir={directory}", "--strategy=one_device"], tmp_path / "whole.log")
+    processes.append(whole)
+    assert whole.wait(SECONDS) == 0
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    workers = start_workers([*tiny_flags, "--temperature=0.3", f"--model_dir={directory}"], tmp_path / "log")
+    processes += workers
+    assert [worker.wait(SECONDS) for worker in workers] == [2, 2]
+    for index in range(2):
+        assert "--temperature was 0.1, is 0.3" in (tmp_path / f"log{index}").read_text()
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+    again = start_workers(
+        [*tiny_flags, "--temperature=0.3", "--overwrite", f"--model_dir={directory}"], tmp_path / "again"
+    )
+    processes += again
+    assert [worker.wait(SECONDS) for worker in again] == [0, 0]
+    [kept] = tmp_path.glob("run.replaced-*")
+    assert {kept / path.relative_to(directory): content for path, content in before.items()} == {
+        path: path.read_bytes() for path in kept.rglob("*") if path.is_file()
+    }
+    assert json.loads((directory / "flags.json").read_text())["temperature"] == 0.3
+
+
 def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, processes):
     flags = [*tiny_flags, *GENTLE]
     one, two = tmp_path / "one", tmp_path / "two"

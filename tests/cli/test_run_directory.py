@@ -22,7 +22,7 @@ from tf_simclr.config import build_config, own_images
 from tf_simclr.data.class_order import with_class_order
 from tf_simclr.evaluate import trained
 from tf_simclr.train import build
-from tf_simclr.train.checkpoints import read_values
+from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
 from tf_simclr.train.manifest import read_manifest
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
@@ -208,6 +208,21 @@ def test_a_directory_without_a_checkpoint_has_nothing_to_lose(copy, command, wit
         path.unlink()
     shutil.rmtree(copy / "saved_model")
     assert run(*command, "--temperature=0.3", f"--model_dir={copy}")[0] == 0
+
+
+def test_checkpoints_of_an_older_version_go_on_and_say_what_they_do_not_know(copy, command, tmp_path, without_export):
+    """They name no classes and no images."""
+    shapes = shapes_in(str(copy / "ckpt-4"))
+    values = {path: tf.Variable(value) for path, value in read_values(str(copy / "ckpt-4"), shapes).items()}
+    CheckpointStore(str(copy), values, 5).save(4)
+    assert read_manifest(str(copy / "ckpt-4")) is None
+    code, output, _ = run(*command, "--train_steps=6", f"--model_dir={copy}")
+    assert code == 0 and "resuming from step 4" in output
+    assert "do not name their classes: they are taken for those of" in output and "order: ant, bee, cat" in output
+    assert read_manifest(str(copy / "ckpt-6")).class_names == CLASSES
+    CheckpointStore(str(tmp_path / "old"), values, 5).save(4)
+    output, _ = finetune(command, tmp_path / "new", f"--checkpoint={tmp_path / 'old'}")
+    assert "does not name the classes of its supervised head" in output and "projection head, supervised he" in output
 
 
 def test_damaged_flags_are_named(copy, command):

@@ -285,6 +285,27 @@ def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys
     assert len(measures(tmp_path)) == 1
 
 
+def test_a_refused_study_leaves_the_directory_as_it_is(small, tmp_path, capsys):
+    (tmp_path / "study.json").write_text(json.dumps({"study": "table4"}))
+    for flags in ([], ["--report"]):
+        assert study("table5", tmp_path, *flags) == 2
+        assert "study is 'table4' there and 'table5' here" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
+
+
+def test_a_directory_of_any_name_keeps_its_results(small, tmp_path):
+    directory = tmp_path / "a [b] 'c' *d?"
+    assert study("table5", directory, "--cells=l2 norm tau=0.5") == 0
+    assert len(measures(directory)) == 1
+
+
+def test_a_data_dir_without_a_data_set_is_a_folder(tmp_path, capsys):
+    assert study("table5", tmp_path / "study", f"--data_dir={tmp_path / 'missing'}") == 2
+    output = capsys.readouterr()
+    assert "--data_dir without --dataset" in output.out and "no such folder" in output.err
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     assert study("table5", tmp_path / "typo", "--report") == 2
     assert "`report` merges what cells of table5 have left" in capsys.readouterr().err
