@@ -26,7 +26,7 @@ DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 # What a judging takes from the checkpoint's run where it is not given: always, and with the run's own pictures.
-_PATHS = frozenset({"checkpoint", "data_dir", "feature_dir", "model_dir"})
+_PATHS = frozenset({"checkpoint", "data_dir", "feature_dir", "labels", "model_dir"})
 _ALWAYS = ("image_size", "data_seed", "eval_crop")
 _OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split")
 
