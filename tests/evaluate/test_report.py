@@ -16,6 +16,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate import report as report_module
 from tf_simclr.evaluate.cells import PRETRAINED, SCRATCH, UNTRAINED, Cell, Verdict, measured
 from tf_simclr.evaluate.confusion_plot import draw_confusion, shown_name
+from tf_simclr.evaluate.predictions import EvaluatedImages
 from tf_simclr.evaluate.report import print_report, report_markdown, report_values, write_report
 from tf_simclr.evaluate.report_tables import (
     duration,
@@ -28,7 +29,7 @@ from tf_simclr.evaluate.report_tables import (
     source_lines,
     warning_lines,
 )
-from tf_simclr.evaluate.summary import Subject, summarise
+from tf_simclr.evaluate.summary import SplitFacts, Subject, summarise
 
 NAMES = ("plane", "bird|cat", "naïve café", "日本", "[red]dog", "__init__", "a$b$c")
 CLASSES = len(NAMES)
@@ -136,19 +137,175 @@ def test_endpoints_and_settings_stay_apart():
 
 
 def test_cells_of_the_table():
-    runs = [cell(seed=seed, metrics={"top_1": value, "top_5": 0.9}) for seed, value in enumerate((0.70, 0.72, 0.77))]
-    one = cell("finetune", endpoint=None, metrics={"top_1": 0.8765}, seconds=250.0)
-    assert result_rows(subject(), summarise(subject(), [*runs, one])) == [
-        ["protocol", "encoder", "endpoint, setting", "top-1", "top-5", "seeds", "time"],
-        ["linear", "pretrained", "final_avg_pool", "73.0 ± 3.6", "90.0 ± 0.0", "0, 1, 2", "4.5 s"],
-        ["finetune", "pretrained", "whole network", "87.6", "-", "0", "4 min 10 s"],
+    ends = {"top_1": (0.6, 0.8), "top_5": (0.85, 0.95)}
+    runs = [
+        cell(seed=seed, metrics={"top_1": value, "top_5": 0.9}, intervals=ends)
+        for seed, value in enumerate((0.70, 0.72, 0.77))
     ]
+    one = cell("finetune", endpoint=None, metrics={"top_1": 0.8765}, intervals={"top_1": (0.8, 0.9)}, seconds=250.0)
+    assert result_rows(subject(), summarise(subject(), [*runs, one])) == [
+        ["protocol", "encoder", "endpoint, setting", "top-1 [95%]", "top-5", "seeds", "time"],
+        [
+            "linear",
+            "pretrained",
+            "final_avg_pool",
+            "73.0 ± 3.6 [60.0, 80.0]",
+            "90.0 ± 0.0 [85.0, 95.0]",
+            "0, 1, 2",
+            "4.5 s",
+        ],
+        ["finetune", "pretrained", "whole network", "87.6 [80.0, 90.0]", "-", "0", "4 min 10 s"],
+    ]
+    narrow = result_rows(subject(), summarise(subject(), [*runs, one]), narrow=True)
+    assert column(narrow, "top-1 [95%]") == ["73.0 ± 3.6 [60.0, 80.0]", "87.6 [80.0, 90.0]"]
+    assert column(narrow, "top-5") == ["90.0 ± 0.0", "-"]
+
+
+def test_the_interval_of_a_row_is_the_mean_over_the_seeds():
+    runs = [cell(seed=seed) for seed in (0, 1, 2)]
+    (row,) = summarise(subject(), runs)
+    for name in ("top_1", "mean_per_class", "top_5"):
+        np.testing.assert_allclose(row.intervals[name], np.mean([one.intervals[name] for one in runs], axis=0))
+        assert row.intervals[name][0] < row.metrics[name].mean < row.intervals[name][1]
+
+
+FLOOR = {"largest class": {"top_1": 0.5, "mean_per_class": 0.2}, "chance": {"top_1": 0.25, "mean_per_class": 0.25}}
+SPREAD = [[3, 2], [1, 4]]
+
+
+@pytest.mark.parametrize(
+    ("figure", "ends", "confusion", "mark"),
+    [
+        (0.7, (0.6, 0.8), SPREAD, ""),
+        (0.7, (0.5, 0.9), SPREAD, "not above largest class"),
+        (0.4, (0.3, 0.6), SPREAD, "not above largest class"),
+        (0.5, (0.3, 0.7), SPREAD, "= largest class"),
+        (0.5, (0.3, 0.7), [[0, 5], [0, 5]], "one class only, = largest class"),
+        (0.1, (0.0, 0.3), [[1, 0], [9, 0]], "one class only, not above largest class"),
+    ],
+)
+def test_a_row_that_shows_nothing_is_marked(figure, ends, confusion, mark):
+    about = subject(class_names=("a", "b"), baselines=FLOOR, largest_class="b")
+    one = cell(metrics={"top_1": figure}, intervals={"top_1": ends}, confusion=confusion, per_class=None)
+    rows = summarise(about, [one])
+    table = result_rows(about, rows)
+    assert rows[0].mark == mark
+    assert table[1][:4] == ["largest class", "-", "always b", "50.0"]
+    assert table[2][:4] == ["chance", "-", "-", "25.0"]
+    assert ("mark" in table[0]) == bool(mark)
+    assert report_values(about, [one])["rows"][0]["mark"] == mark
+
+
+def test_without_baselines_nothing_is_marked_but_a_single_class():
+    """As in a report of an earlier version."""
+    (row,) = summarise(subject(class_names=("a", "b")), [cell(confusion=[[0, 5], [0, 5]], per_class=None)])
+    assert row.mark == "one class only"
+    assert summarise(subject(), [cell(), health()])[1].mark == ""
+
+
+def test_images_without_a_twin_have_a_column():
+    runs = [cell(seed=seed, without_twins={"top_1": value}) for seed, value in ((0, 0.5), (1, 0.6))]
+    rows = summarise(subject(), [*runs, cell("knn", seed=None)])
+    assert column(result_rows(subject(), rows), "without twins") == ["55.0 ± 7.1", "-"]
+    assert "without twins" not in result_rows(subject(), summarise(subject(), [cell()]))[0]
+
+
+SPLITS = (
+    SplitFacts("train", "train[:90%]", 630, "/data/my_pets", "0123456789abcdef"),
+    SplitFacts("test", "test", 140, "/data/my_pets", "fedcba9876543210"),
+)
+
+
+def test_the_head_names_images_and_command():
+    twins = {
+        "count": 2,
+        "exact": 1,
+        "near": 1,
+        "near_from": 0.98,
+        "pairs": [
+            {"test": "a*b.png", "train": "b\udcff.png", "exact": True, "similarity": 1.0},
+            {"test": "c.png", "train": "d.png", "exact": False, "similarity": 0.9912},
+        ],
+    }
+    about = subject(
+        splits=SPLITS,
+        eval_crop=0.875,
+        twins=twins,
+        date="2026-01-02T03:04:05+00:00",
+        version="1.2",
+        command="python -m tf_simclr evaluate '--data_dir=/data/my_pets'",
+    )
+    text = report_markdown(about, [cell()])
+    for line in (
+        "- data set: shapes in /data/my_pets\n",
+        "- train: 630 images of train\\[:90%\\], fingerprint 0123456789ab\n",
+        "- test: 140 images of test, fingerprint fedcba987654\n",
+        "of 32 pixels, the central 87.5% of the shorter side\n",
+        "- date: 2026-01-02T03:04:05+00:00\n- tf_simclr: 1.2\n",
+        "```bash\npython -m tf_simclr evaluate '--data_dir=/data/my_pets'\n```",
+        "- 2 of 140 test images are copies of training images (1 exact, 1 near)\n",
+        "- a\\*b.png = b\\\\udcff.png (exact)\n- c.png = d.png (0.991)",
+    ):
+        assert line in text, line
+    assert Subject.from_json(json.loads(json.dumps(about.to_json()))) == dataclasses.replace(
+        about, class_names=list(NAMES)
+    )
+    console = Console(file=io.StringIO(), width=160)
+    print_report(about, [cell()], console)
+    assert "data set: shapes in /data/my_pets\n" in console.file.getvalue()
+
+
+def test_a_report_of_an_earlier_version_is_read():
+    values = {name: value for name, value in subject().to_json().items() if name in EARLIER}
+    old = Subject.from_json(values)
+    assert (old.splits, old.baselines, old.twins) == ((), {}, None)
+    one = {
+        name: value
+        for name, value in cell().to_json().items()
+        if name not in ("intervals", "without_twins", "predicted")
+    }
+    assert "top-1" in result_rows(old, summarise(old, [Cell.from_json(one)]))[0]
+
+
+EARLIER = (
+    "checkpoint",
+    "step",
+    "digest",
+    "resnet_depth",
+    "width_multiplier",
+    "sk_ratio",
+    "se_ratio",
+    "stem",
+    "dataset",
+    "class_names",
+    "train_pictures",
+    "test_pictures",
+    "image_size",
+    "metric",
+    "network",
+)
+
+
+def test_predictions_are_named_like_the_plots_and_old_files_go(cells, tmp_path, quick_plots):
+    names = tuple(map(str, range(140)))
+    images = EvaluatedImages(NAMES, names, np.zeros(140, np.int64))
+    write_report(str(tmp_path), subject(), cells, images)
+    paths = write_report(str(tmp_path), subject(), cells[:4], images)
+    assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == [
+        "knn_pretrained_final_avg_pool.csv",
+        "linear_pretrained_final_avg_pool.csv",
+    ]
+    assert [path.rsplit("/", 1)[1] for path in paths.predictions] == [
+        path.rsplit("confusion_", 1)[1].replace(".png", ".csv") for path in paths.plots
+    ]
+    assert len((tmp_path / "predictions" / "linear_pretrained_final_avg_pool.csv").read_text().splitlines()) == 1 + 420
+    assert len(list(tmp_path.glob("confusion_*"))) == 2
 
 
 def test_another_metric_in_the_table():
-    judged = [cell(metrics={"top_1": 0.5, "mean_per_class": 0.25})]
+    judged = [cell(metrics={"top_1": 0.5, "mean_per_class": 0.25}, intervals={})]
     table = result_rows(subject(metric="mean_per_class"), summarise(subject(), judged))
-    assert table[0][3:] == ["mean per class [95%]", "top-1", "seeds", "time"]
+    assert table[0][3:] == ["mean per class", "top-1", "seeds", "time"]
     assert table[1][3] == "25.0"
 
 
@@ -301,11 +458,11 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_the_terminal_shows_what_the_tables_say(cells, stream):
     odd = cell("logreg", setting="[bold]c=1[/bold]")
-    console = Console(file=stream(), width=160, color_system=None)
+    console = Console(file=stream(), width=200, color_system=None)
     print_report(subject(), [*cells, odd], console)
     shown = console.file.getvalue()
     rows = summarise(subject(), [*cells, odd])
-    for line in [*result_rows(subject(), rows), *health_rows(rows)]:
+    for line in [*result_rows(subject(), rows, narrow=stream is Terminal), *health_rows(rows)]:
         assert any(all(text in printed for text in line) for printed in shown.splitlines()), line
     assert "Warning: health, pretrained, final_avg_pool: few dimensions\n" in shown
     assert ("─" in shown) == (stream is Terminal)

@@ -26,6 +26,7 @@ from tf_simclr.evaluate.judging import Judging, open_splits
 from tf_simclr.evaluate.logistic_regression import sklearn_c
 from tf_simclr.evaluate.runner import Runner, plan
 from tf_simclr.evaluate.trained import load_trained, read_config
+from tf_simclr.evaluate.twins import find_twins
 from tf_simclr.evaluate.whole_network import StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Progress
@@ -106,6 +107,7 @@ def judging_of(checkpoint, directory, strategy=None, data=None, **settings):
     )
 
 
+ONE_IMAGE = np.random.default_rng(0).normal(size=(1, 776)).astype(np.float32)
 EVERYTHING = "health,knn,linear_cached,logreg,linear,finetune_3per_class,finetune_grid,supervised,untrained"
 
 
@@ -221,6 +223,83 @@ def test_only_what_changed_is_done_again(everything, monkeypatch):
     Runner(other).run()
     assert {planned.protocol for planned in ran if planned.seed in (None, 0)} == {"knn"}
     assert sum(planned.seed == 7 for planned in ran) == 11
+
+
+CHANGES = [
+    ("test", {"fingerprint": "b"}),
+    ("train", {"fingerprint": "b"}),
+    ("test", {"location": "/elsewhere"}),
+    ("train", {"location": "/elsewhere"}),
+    ("test", {"class_names": tuple("badcefghij")}),
+]
+
+
+@pytest.mark.parametrize(("role", "change"), CHANGES, ids=lambda value: str(value)[:30])
+def test_other_files_are_other_results(everything, monkeypatch, role, change):
+    """Features, cells, trainings and twins: none of them is taken for that of other images."""
+    judging, _, _, _ = everything
+    source = dataclasses.replace(getattr(judging.splits, role), **change)
+    other = dataclasses.replace(judging, splits=dataclasses.replace(judging.splits, **{role: source}))
+    names = [{Runner(one)._name(planned) for planned in plan(one)} for one in (judging, other)]
+    assert not names[0] & names[1] and len(names[0]) == len(names[1])
+    ran, compared = [], []
+    monkeypatch.setattr(Runner, "_run", lambda self, planned: ran.append(planned) or [])
+    monkeypatch.setattr(Runner, "_compared", lambda self, todo: compared.append(todo) or find_twins(*[ONE_IMAGE] * 2))
+    for writes in ("write", "write_arrays"):
+        monkeypatch.setattr(CellStore, writes, lambda self, *values: None)
+    Runner(other).run()
+    assert len(ran) == len(plan(judging)) and len(compared) == 1
+
+
+@pytest.mark.parametrize("reading", [{"eval_crop": 0.5}, {"data_seed": 3}])
+def test_images_that_are_read_in_another_way_are_other_results(everything, reading):
+    judging, _, _, _ = everything
+    other = dataclasses.replace(judging, data=dataclasses.replace(judging.data, **reading))
+    names = [{Runner(one)._name(planned) for planned in plan(one)} for one in (judging, other)]
+    assert not names[0] & names[1]
+    same = dataclasses.replace(judging, data=dataclasses.replace(judging.data, eval_batch_size=8, cache_dataset=True))
+    assert {Runner(same)._name(planned) for planned in plan(same)} == names[0]
+
+
+def test_every_protocol_that_predicts_keeps_what_it_said_of_every_image(everything):
+    judging, cells, _, run = everything
+    labels = run.images.labels
+    for cell in cells:
+        if cell.protocol == "health":
+            assert cell.predicted is None
+            continue
+        assert np.mean(cell.predicted.classes == labels) == cell.metrics["top_1"]
+        assert cell.predicted.probabilities.shape == labels.shape
+        assert (cell.predicted.probabilities > 0).all() and (cell.predicted.probabilities <= 1).all()
+        low, high = cell.intervals["top_1"]
+        assert low <= cell.metrics["top_1"] <= high
+    again, _ = Runner(judging).run()
+    for cell, kept in zip(cells, again, strict=True):
+        if cell.predicted is not None:
+            np.testing.assert_array_equal(cell.predicted.classes, kept.predicted.classes)
+            np.testing.assert_array_equal(cell.predicted.probabilities, kept.predicted.probabilities)
+
+
+def test_thumbnails_come_with_the_features_in_one_pass(everything):
+    judging, _, _, run = everything
+    passes = [line for line in judging.reporter.lines if line.startswith("computing")]
+    assert [line.split(" of ")[0] for line in passes[:2]] == ["computing final_avg_pool, thumbnail_v1"] * 2
+    assert sum("thumbnail" in line for line in passes) == 2
+    assert run.images.twins is not None and not run.images.twins.found.any()
+
+
+def test_twins_are_not_looked_for_where_nothing_is_predicted(checkpoint, tmp_path):
+    for settings in ({"protocols": "health"}, {"protocols": "knn", "find_twins": False}):
+        judging = judging_of(checkpoint, tmp_path, **settings)
+        Runner(judging).run()
+        assert not [line for line in judging.reporter.lines if "thumbnail" in line or "twins" in line]
+
+
+def test_knn_takes_all_training_images_where_there_are_fewer(checkpoint, tmp_path):
+    judging = judging_of(checkpoint, tmp_path, protocols="knn", knn_k="500,120,5,200", find_twins=False)
+    cells, failed = Runner(judging).run()
+    assert [cell.setting for cell in cells] == ["k=120, T=0.1", "k=5, T=0.1"] and not failed
+    assert "note: kNN takes k = 120, all training images, in place of 500, 200" in judging.reporter.lines
 
 
 def test_the_chosen_labels_are_written(everything):

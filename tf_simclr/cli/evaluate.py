@@ -15,6 +15,8 @@ from tf_simclr.cli import flags
 from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
 from tf_simclr.cli.main import say
 from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.config.identity import absolute
+from tf_simclr.config.option import paths_of
 
 USAGE = """usage: python -m tf_simclr evaluate --checkpoint=DIR [flags]
 
@@ -26,8 +28,8 @@ PROTOCOLS = flags.Group(ProtocolConfig)
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
-# What a judging takes from the checkpoint's run where it is not given: always, and with the run's own pictures.
-_PATHS = frozenset({"checkpoint", "data_dir", "feature_dir", "labels", "model_dir"})
+_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig)
+# What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
 _OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
 
@@ -67,20 +69,15 @@ def pasted(values: dict[str, Any]) -> str:
     return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
 
 
-def absolute(path: str) -> str:
-    """A local path from the root of the file system; another file system's as it is."""
-    return path if "://" in path else os.path.abspath(path)
-
-
 def default_directory(prefix: str, data: DataConfig) -> str:
     """Where the report goes without --model_dir: below the checkpoint's run, or a new directory for an export.
 
     The name has the folder or data set, the split, and a digest of all that says which images are seen and how, so that
     no two reports of different images have the same.
     """
-    place = absolute(data.data_dir) if data.data_dir else None
-    images = [data.dataset, place, data.train_split, data.eval_split, data.reading]
-    digest = hashlib.sha256(json.dumps(images, sort_keys=True).encode()).hexdigest()[:8]
+    place = absolute(data.data_dir)
+    images = [data.dataset, place, absolute(data.labels), data.hold_out_by, data.train_split, data.eval_split]
+    digest = hashlib.sha256(json.dumps([*images, data.reading], sort_keys=True).encode()).hexdigest()[:8]
     shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
     name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
     run = os.path.dirname(prefix)

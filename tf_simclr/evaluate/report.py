@@ -109,7 +109,8 @@ def print_report(subject: Subject, cells: Sequence[Cell], console: Console) -> N
     console.file.writelines(f"{name}: {fact}\n" for name, fact in head_facts(subject).items())
     # Asked of the file: rich would take a pipe for a terminal where FORCE_COLOR is set, as it is below Jupyter.
     on_terminal = console.file.isatty()
-    for title, table in ((_RESULTS, result_rows(subject, rows)), (_HEALTH, health_rows(rows))):
+    results = result_rows(subject, rows, narrow=on_terminal)
+    for title, table in ((_RESULTS, results), (_HEALTH, health_rows(rows))):
         if table and on_terminal:
             console.print(terminal_table(table, title))
         elif table:

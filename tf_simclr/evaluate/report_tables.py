@@ -14,7 +14,7 @@ from tf_simclr.evaluate.baselines import LARGEST_CLASS
 from tf_simclr.evaluate.cells import PRETRAINED
 from tf_simclr.evaluate.metrics import SeedSummary
 from tf_simclr.evaluate.references import Reference
-from tf_simclr.evaluate.summary import TITLES, Row, Subject
+from tf_simclr.evaluate.summary import TITLES, Row, Subject, main_metric
 
 NOTHING = "-"
 # The metrics that have a column of their own beside that of --metric.
@@ -25,8 +25,14 @@ _MARKDOWN = re.compile(r"[\\|*<`~\[\]]|(?<![^\W_])_|_(?![^\W_])")
 TextRows = list[list[str]]
 
 
-def result_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
-    """The table of all protocols but `health`; empty where there is no other."""
+def result_rows(subject: Subject, rows: Sequence[Row], *, narrow: bool = False) -> TextRows:
+    """The table of all protocols but `health`; empty where there is no other.
+
+    Args:
+        subject: what the rows are about.
+        rows: of `summarise`.
+        narrow: for a terminal: only the first metric has its interval.
+    """
     shown = [row for row in rows if not row.is_health]
     if not shown:
         return []
@@ -37,12 +43,12 @@ def result_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:
         "encoder": lambda row: row.first.encoder,
         "endpoint, setting": lambda row: row.where,
         f"{title} [95%]" if any(row.intervals for row in shown) else title: lambda row: _main_figure(subject, row),
-        **{TITLES[name]: functools.partial(_figure, name=name) for name in others},
+        **{TITLES[name]: functools.partial(_figure, name=name, plain=narrow) for name in others},
     }
     if any(row.without_twins for row in shown):
-        columns["without twins"] = _without_twins
+        columns["without twins"] = lambda row: _without_twins(row, main_metric(subject, row.metrics))
     if any(row.references for row in shown):
-        columns["paper"] = lambda row: _paper(row.references, row.main)
+        columns["paper"] = lambda row: _paper(row.references, main_metric(subject, row.metrics))
     if any(row.mark for row in shown):
         columns["mark"] = lambda row: row.mark
     columns |= {"seeds": _seeds, "time": lambda row: duration(row.seconds)}
@@ -61,21 +67,22 @@ def _baseline_rows(subject: Subject, metrics: Sequence[str], width: int) -> Text
 
 
 def _main_figure(subject: Subject, row: Row) -> str:
-    figure = _figure(row, row.main)
-    return figure if row.main == subject.metric else f"{figure} ({TITLES.get(row.main, row.main)})"
+    main = main_metric(subject, row.metrics)
+    figure = _figure(row, main)
+    return figure if main == subject.metric else f"{figure} ({TITLES.get(main, main)})"
 
 
-def _figure(row: Row, name: str) -> str:
-    """A metric of a row with its interval, as "57.7 ± 0.3 [53.0, 62.2]"."""
+def _figure(row: Row, name: str, plain: bool = False) -> str:
+    """A metric of a row with its interval, as "57.7 ± 0.3 [53.0, 62.2]"; without it where it is to be plain."""
     if name not in row.metrics:
         return NOTHING
-    ends = row.intervals.get(name)
+    ends = None if plain else row.intervals.get(name)
     interval = "" if ends is None else f" [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
     return in_points(row.metrics[name]) + interval
 
 
-def _without_twins(row: Row) -> str:
-    found = row.without_twins.get(row.main)
+def _without_twins(row: Row, metric: str) -> str:
+    found = row.without_twins.get(metric)
     return NOTHING if found is None else in_points(found)
 
 

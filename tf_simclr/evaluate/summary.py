@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,6 @@ class Row:
         cells: at least one, in the order they were measured.
         metrics: over the seeds, by name.
         references: the paper's figure of those metrics it has one for, by name.
-        main: the metric that the table shows first.
         intervals: 95%, over the choice of the test images; the mean of the ends over the seeds.
         without_twins: over the seeds, of the test images without a twin; empty where there are no twins.
         mark: what is wrong with the row, in a few words: see `_mark`; may be empty.
@@ -128,7 +127,6 @@ class Row:
     cells: tuple[Cell, ...]
     metrics: dict[str, SeedSummary]
     references: dict[str, Reference]
-    main: str
     intervals: dict[str, Interval] = field(default_factory=dict)
     without_twins: dict[str, SeedSummary] = field(default_factory=dict)
     mark: str = ""
@@ -230,13 +228,18 @@ def _row(subject: Subject, cells: Sequence[Cell]) -> Row:
     summaries = {name: over_seeds(cell.metrics[name] for cell in cells if name in cell.metrics) for name in names}
     found = {name: _reference(subject, cells[0], name) for name in names}
     references = {name: reference for name, reference in found.items() if reference is not None}
-    # A metric of its own where --metric has nothing to say, as top-1 of images with several labels.
-    main = subject.metric if subject.metric in summaries else names[0]
+    main = main_metric(subject, summaries)
     intervals = {name: ends for name in names if (ends := _interval(cells, name)) is not None}
     without = [cell.without_twins for cell in cells if cell.without_twins]
     without_twins = {name: over_seeds(one[name] for one in without) for name in (without[0] if without else ())}
     mark = _mark(subject, cells, main, summaries[main].mean, intervals.get(main))
-    return Row(tuple(cells), summaries, references, main, intervals, without_twins, mark)
+    return Row(tuple(cells), summaries, references, intervals, without_twins, mark)
+
+
+def main_metric(subject: Subject, metrics: Mapping[str, object]) -> str:
+    """The metric that a row shows first: a metric of its own where --metric says nothing of it, as top-1 of images with
+    several labels."""
+    return subject.metric if subject.metric in metrics else next(iter(metrics))
 
 
 def _interval(cells: Sequence[Cell], metric: str) -> Interval | None:
