@@ -114,7 +114,9 @@ def _unless(image: tf.Tensor, reason: tf.Tensor, message: list[tf.Tensor]) -> tf
 
 
 def _by_pillow(content: tf.Tensor) -> Outcome:
-    pixels, reason = tf.numpy_function(_with_bytes(decode_with_pillow), [content], [tf.uint8, tf.string], stateful=False)
+    pixels, reason = tf.numpy_function(
+        _with_bytes(decode_with_pillow), [content], [tf.uint8, tf.string], stateful=False
+    )
     pixels, reason = tf.ensure_shape(pixels, [None, None, None]), tf.ensure_shape(reason, [])
 
     def sixteen() -> tf.Tensor:
