@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 # Pillow refuses files above it as decompression bombs. Phones with 108 megapixels are below.
 MOST_PIXELS = 178_956_970
-# Larger images are decoded at a half or a quarter of their sides: 4096 x 4096 pixels take 200 MB as float32.
+MOST_SIDE = 65_535
+# Larger images are decoded at a half or a quarter of their sides: 4096 x 4096 pixels take 200 MB as float32. With the
+# two bounds above it always suffices, and leaves the smaller side at least 128 pixels.
 MOST_DECODED = 1 << 24
-SMALLEST_SIDE = 512
 DAMAGED = "its content is damaged"
 TRUE_ORIENTATIONS = range(1, 9)
 # What is neither of the two decoders' own is named by the package that adds it.
@@ -114,7 +115,7 @@ def refusal(header: ImageHeader, decoder: str, *, tensorflow_reads_webp: bool) -
     """
     if not header.format:
         return header.obstacle
-    if header.pixels > MOST_PIXELS:
+    if too_large(header.height, header.width):
         return too_many_pixels(header.width, header.height)
     obstacle = header.obstacle
     if header.format == "webp" and not tensorflow_reads_webp:
@@ -126,20 +127,24 @@ def refusal(header: ImageHeader, decoder: str, *, tensorflow_reads_webp: bool) -
     return ""
 
 
+def too_large(height: int, width: int) -> bool:
+    """Whether an image is never decoded, because of memory."""
+    return height * width > MOST_PIXELS or max(height, width) > MOST_SIDE
+
+
 def too_many_pixels(width: int | str, height: int | str) -> str:
-    """The refusal of an image whose header announces more than MOST_PIXELS."""
-    return f"its header says {width} x {height} pixels, and {MOST_PIXELS} are the most that are read"
+    """The refusal of an image that is too large."""
+    return (
+        f"its header says {width} x {height} pixels, and at most {MOST_PIXELS} are read, {MOST_SIDE} in a row or column"
+    )
 
 
 def reduction(height: int, width: int) -> int:
     """By how much the sides of an image are divided while it is decoded: 1, 2 or 4.
 
-    The smallest that leaves MOST_DECODED pixels, unless the smaller side would fall below SMALLEST_SIDE.
+    The smallest that leaves MOST_DECODED pixels.
     """
-    factor = 1
-    while height * width > MOST_DECODED * factor**2 and min(height, width) >= 2 * factor * SMALLEST_SIDE and factor < 4:
-        factor *= 2
-    return factor
+    return next((factor for factor in (1, 2) if height * width <= MOST_DECODED * factor**2), 4)
 
 
 def missing_package(format_name: str) -> str:

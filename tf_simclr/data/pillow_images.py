@@ -10,12 +10,12 @@ from PIL import Image, ImageOps
 
 from tf_simclr.data.image_formats import (
     DAMAGED,
-    MOST_PIXELS,
     PILLOW_FORMATS,
     ImageHeader,
     header_of,
     reduction,
     refusal,
+    too_large,
     too_many_pixels,
 )
 
@@ -66,7 +66,7 @@ def _decode(content: bytes, header: ImageHeader) -> tuple[np.ndarray, str]:
         pillow_heif.register_heif_opener()
     with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS[header.format]) as image:
         width, height = image.size
-        if width * height > MOST_PIXELS:
+        if too_large(height, width):
             return _NOTHING, too_many_pixels(width, height)
         factor = reduction(height, width)
         if factor > 1 and header.format == "jpeg":

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.data.image_formats import MOST_DECODED, MOST_PIXELS, SMALLEST_SIDE, too_many_pixels
+from tf_simclr.data.image_formats import MOST_DECODED, MOST_PIXELS, MOST_SIDE, too_many_pixels
 
 # What the sides of an image may be divided by while it is decoded.
 FACTORS = (1, 2, 4)
@@ -22,8 +22,9 @@ def uninlined(function: Callable[..., Any]) -> Any:
 
 
 def too_many(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """Whether a header (int64 sides) announces more than MOST_PIXELS."""
-    return tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > MOST_PIXELS
+    """`image_formats.too_large` of int64 sides."""
+    many = tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > MOST_PIXELS
+    return tf.logical_or(many, tf.maximum(height, width) > MOST_SIDE)
 
 
 def too_many_text(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
@@ -35,10 +36,8 @@ def too_many_text(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 def reduction(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     """int32, `image_formats.reduction` of int64 sides."""
-    pixels, side = height * width, tf.minimum(height, width)
-    once = tf.logical_and(pixels > MOST_DECODED, side >= 2 * SMALLEST_SIDE)
-    twice = tf.reduce_all([once, pixels > 4 * MOST_DECODED, side >= 4 * SMALLEST_SIDE])
-    return tf.where(twice, 4, tf.where(once, 2, 1))
+    pixels = height * width
+    return tf.where(pixels > 4 * MOST_DECODED, 4, tf.where(pixels > MOST_DECODED, 2, 1))
 
 
 def scaled(pixels: tf.Tensor, widened: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
