@@ -7,10 +7,13 @@ import pytest
 import tensorflow as tf
 from sklearn.linear_model import LogisticRegression
 
+from tf_simclr.config import build_config
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import linear
 from tf_simclr.evaluate.linear import _batches, train_linear
+from tf_simclr.evaluate.logistic_regression import fit_logistic_regression
 from tf_simclr.optim.schedules import WarmupCosine
+from tf_simclr.train.build import build_networks
 
 PLAIN = {"standardise": False}
 
@@ -148,3 +151,22 @@ def test_without_standardising_small_features_leave_it_untrained():
 
     assert accuracy(standardise=False) == np.mean(labels == 0)
     assert accuracy() > np.mean(labels == 0) + 0.05
+
+
+def test_the_untrained_encoder_is_a_floor_and_not_the_largest_class():
+    """Bright images and dark ones, three of four dark, seen by a network as it is initialised: its h varies by 1e-3."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(200) % 4 == 0).astype(int)
+    images = np.clip(0.3 + 0.1 * labels[:, None, None, None] + 0.1 * rng.normal(size=(200, 16, 16, 3)), 0, 1)
+    flags = {"image_size": 16, "resnet_depth": 18, "width_multiplier": 0.0625, "num_proj_layers": 2}
+    encoder = build_networks(build_config(flags), num_classes=0).encoder
+    h = np.asarray(encoder(images.astype(np.float32), training=False)["final_avg_pool"])
+
+    def accuracy(**options):
+        classifier = train_linear(h[:120], labels[:120], 2, epochs=30, batch_size=30, **options)
+        return np.mean(classifier.logits(h[120:]).argmax(axis=1) == labels[120:])
+
+    fitted = fit_logistic_regression(h[:120], labels[:120])
+    best = np.mean(fitted.predict(h[120:]) == labels[120:])
+    assert accuracy(standardise=False) == 0.75 and best > 0.9
+    assert accuracy() > best - 0.05
