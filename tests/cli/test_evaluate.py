@@ -347,3 +347,20 @@ def test_nothing_to_judge(tmp_path, capsys):
     assert "`checkpoint` must name what is judged" in capsys.readouterr().err
     assert main(["evaluate", f"--checkpoint={tmp_path}"]) == 2
     assert "where none was found" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--endpoints=nowhere"], ["--dataset=folder", "--data_dir=/no/such/place"]])
+def test_a_refused_evaluation_leaves_no_directory(run_directory, tmp_path, capsys, flags):
+    assert (
+        judge(run_directory, *flags, f"--model_dir={tmp_path / 'out'}", f"--feature_dir={tmp_path / 'features'}") == 2
+    )
+    assert list(tmp_path.iterdir()) == [] and capsys.readouterr().err.startswith("error: ")
+
+
+def test_other_images_need_no_dataset_flag(run_directory, tmp_path, capsys):
+    """The folder of the run itself stays the run's own data set."""
+    names = [f"{split}/{name}/{i}.png" for split in ("train", "validation") for name in "ab" for i in range(4)]
+    folder = write_pictures(tmp_path / "images", names)
+    flags = (f"--data_dir={folder}", f"--model_dir={tmp_path / 'out'}", "--protocols=knn", "--knn_k=3")
+    assert judge(run_directory, *flags, "--eval_batch_size=4") == 0
+    assert "--data_dir without --dataset: the images of that folder" in capsys.readouterr().out

@@ -25,6 +25,7 @@ from tf_simclr.interop.saved_model import export_step
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Data, Say, build_trainer
+from tf_simclr.train.checkpoint_files import is_pattern
 from tf_simclr.train.classes import in_order_of
 from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.interrupts import StopRequest
@@ -155,6 +156,8 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
     directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
     path = export_step(outcome.trainer.model, directory, card, keep)
     session.say(f"SavedModel written to {path}")
+    if is_pattern(path):
+        session.say("note: TensorFlow loads no SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
 
 
 def observed_train(
