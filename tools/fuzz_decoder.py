@@ -27,6 +27,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+COMMAND = [sys.executable, "-m", "tools.fuzz_decoder"]
 _BATCH = 500
 _SECONDS_A_FILE = 120
 _NUMBERS = (0, 1, 2, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
@@ -207,7 +208,7 @@ def decode_batch(files: list[bytes]) -> tuple[list[str], str]:
         path.write_bytes(pickle.dumps(files))
         heap = _HEAP_CHECKS if pathlib.Path("/lib/x86_64-linux-gnu/libc_malloc_debug.so.0").exists() else {}
         environment = os.environ | heap | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
-        command = [sys.executable, "-m", "tools.fuzz_decoder", "--work", str(path)]
+        command = [*COMMAND, "--work", str(path)]
         with open(f"{path}.out", "w+b") as out, open(f"{path}.err", "w+b") as err:
             process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
             end = _watch(process, f"{path}.out")

@@ -76,14 +76,13 @@ def test_gif_gives_its_first_frame(tmp_path):
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_webp_is_read_where_tensorflow_can_and_named_where_it_cannot(tmp_path, channels):
+def test_webp_is_read_everywhere_and_named_where_tensorflow_cannot(tmp_path, channels):
     pixels = np.concatenate([RGB, np.full((9, 7, channels - 3), 255, np.uint8)], -1)
     save(tmp_path / "a.webp", pixels, lossless=True)
-    if CAN_READ_WEBP:
-        np.testing.assert_allclose(open_one(tmp_path), RGB / 255.0, atol=1e-6)
-    else:
+    np.testing.assert_allclose(open_one(tmp_path), RGB / 255.0, atol=1e-6)
+    if not CAN_READ_WEBP:
         with pytest.raises(InputError, match=r"cannot read webp.*a\.webp"):
-            load_sources("folder", data_dir=str(tmp_path))
+            load_sources("folder", data_dir=str(tmp_path), decoder="tensorflow")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp"])
@@ -132,11 +131,33 @@ def test_the_content_decides_and_not_the_name(tmp_path):
 
 
 def test_bmp_with_a_colour_palette_is_read_by_pillow_or_named(tmp_path):
-    Image.fromarray(RGB).quantize(16).save(tmp_path / "a.bmp")
-    with Image.open(tmp_path / "a.bmp") as image:
-        np.testing.assert_allclose(open_one(tmp_path), np.asarray(image.convert("RGB")) / 255.0, atol=1e-7)
+    palette = Image.fromarray(RGB).quantize(16)
+    palette.save(tmp_path / "a.bmp")
+    np.testing.assert_allclose(open_one(tmp_path), np.asarray(palette.convert("RGB")) / 255.0, atol=1e-7)
     with pytest.raises(InputError, match=r"palette.*a\.bmp"):
         load_sources("folder", data_dir=str(tmp_path), decoder="tensorflow")
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a", "a.tif", "a.avif", "a.jp2", "a.heic.txt"])
+def test_any_name_will_do(tmp_path, name):
+    kind = {".tif": "TIFF", ".avif": "AVIF", ".jp2": "JPEG2000"}.get(os.path.splitext(name)[1], "JPEG")
+    smooth = np.full((16, 16, 3), [200, 100, 50], np.uint8)
+    save(tmp_path / name, smooth, format=kind)
+    np.testing.assert_allclose(open_one(tmp_path), smooth / 255.0, atol=0.03)
+
+
+def test_large_pictures_are_counted(tmp_path):
+    Image.new("L", (4200, 4100)).save(tmp_path / "large.png")
+    save(tmp_path / "small.png")
+    source, _ = load_sources("folder", data_dir=str(tmp_path))
+    assert any("1 image of more than 16.8 megapixels" in note and "large.png" in note for note in source.notes)
+
+
+def test_a_header_that_asks_for_too_much_is_named(tmp_path):
+    content = b"BM" + bytes(12) + (40).to_bytes(4, "little") + b"\xff\xff\0\0" * 2
+    (tmp_path / "bomb.bmp").write_bytes(content + b"\1\0\x18\0" + bytes(60))
+    with pytest.raises(InputError, match=r"65535 x 65535 pixels.*bomb\.bmp"):
+        load_sources("folder", data_dir=str(tmp_path))
 
 
 def test_a_damaged_picture_is_named_when_it_is_decoded(tmp_path):

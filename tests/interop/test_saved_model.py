@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_hub as hub
+from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_simclr import compat
+from tf_simclr.data.decoding import decode_picture
 from tf_simclr.data.pipeline import evaluation_view
-from tf_simclr.data.source import decode_picture
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model, export_step
 from tf_simclr.interop.stock_encoder import write_stock_encoder
@@ -23,6 +25,14 @@ from tf_simclr.ops import image as image_ops
 from tf_simclr.train import checkpoints
 
 IMAGE_SIZE = 40
+
+
+def encode(image, format_name, **options):
+    file = io.BytesIO()
+    image.save(file, format_name, **options)
+    return file.getvalue()
+
+
 CLASSES = ("circle", "square", "star")
 
 
@@ -110,6 +120,45 @@ def test_serving_bytes_decodes_and_crops_as_evaluation_does(export, model):
     served = hub.load(export).signatures["serving_bytes"](encoded=tf.constant(encoded))
     views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, 0.875) for content in encoded])
     assert_same(served, model.endpoints(views, training=False))
+
+
+def test_serving_bytes_applies_orientation_and_transparency(export, model):
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (5, 7, 3), np.uint8)).resize((70, 50))
+    tags = Image.Exif()
+    tags[274] = 6
+    encoded = [encode(smooth, "JPEG", quality=100, exif=tags), encode(smooth.quantize(9), "PNG", transparency=0)]
+    served = hub.load(export).signatures["serving_bytes"](encoded=tf.constant(encoded))
+    views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, True) for content in encoded])
+    assert_same(served, model.endpoints(views, training=False))
+    upright = decode_picture(encode(smooth.transpose(Image.Transpose.ROTATE_270), "JPEG", quality=100))
+    np.testing.assert_allclose(decode_picture(encoded[0]), upright, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("animated webp", "webp"),
+        ("transparent gif", "transparency of a gif"),
+        ("bomb", "65000 x 65000"),
+        ("text", "format"),
+    ],
+)
+def test_serving_bytes_refuses_what_must_not_reach_the_decoder(export, kind, message):
+    frames = [Image.fromarray(np.random.default_rng(n).integers(0, 256, (48, 64, 3), np.uint8)) for n in range(3)]
+    size = (65000).to_bytes(2, "little") * 2
+    content = {
+        "animated webp": encode(frames[0], "WEBP", save_all=True, append_images=frames[1:]),
+        "transparent gif": encode(frames[0].quantize(5), "GIF", transparency=0),
+        "bomb": b"GIF89a" + size + bytes(3) + b"\x2c" + bytes(4) + size + bytes(20),
+        "text": b"once upon a time",
+    }[kind]
+    serve = hub.load(export).signatures["serving_bytes"]
+    good = encode(frames[0], "PNG")
+    for _ in range(3):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            serve(encoded=tf.constant([good, content]))
+    assert np.isfinite(serve(encoded=tf.constant([good]))["final_avg_pool"]).all()
 
 
 def trained_by_one_step(layer, images, **training):
