@@ -34,6 +34,8 @@ gc.set_threshold(20_000, 10, 10)
 LONG_FILES = (
     "cli/test_study.py",
     "cli/test_train_end_to_end.py",
+    "docs/test_readme_commands.py",
+    "cli/test_run_directory.py",
     "notebooks/test_notebooks.py",
     "docs/test_docs.py",
     "cli/test_multi_worker.py",

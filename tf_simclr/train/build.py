@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.config import ADAPTIVE_OPTIMIZERS, Durations, ExperimentConfig
-from tf_simclr.data.class_order import describe_difference, positions
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
@@ -21,9 +19,6 @@ from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
-from tf_simclr.train import checkpoints
-from tf_simclr.train.finite import require_finite_values
-from tf_simclr.train.manifest import class_names_of
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
@@ -227,65 +222,3 @@ def build_train_iterator(
         )
 
     return iter(distribute(strategy, dataset_of))
-
-
-def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: Sequence[str], say: Say) -> None:
-    """Starts fine-tuning from a checkpoint: the encoder, what is used of the projection head, a head that fits.
-
-    Args:
-        config: train.checkpoint names a prefix or a directory.
-        model: receives the values.
-        class_names: of its supervised head, in the order of the logits.
-        say: told what was loaded and what starts afresh.
-
-    Raises:
-        InputError: no checkpoint, or one of another architecture.
-        DivergedError: one with a value that is not finite.
-    """
-    prefix = checkpoints.resolve(config.train.checkpoint or "")
-    stored = checkpoints.shapes_in(prefix)
-    named = model.named_variables()
-    encoder = _part(named, "encoder")
-    projection = _part(named, "projection_head")
-    supervised = _part(named, "supervised_head")
-    wanted, loaded = dict(encoder), ["encoder"]
-    if config.train.ft_proj_selector != 0 or _fits(projection, stored):
-        wanted |= projection
-        loaded += ["projection head"] * bool(projection)
-    checkpoints.check_matches(prefix, wanted, stored, exact_parts=["encoder"])
-    there = class_names_of(prefix)
-    place = positions(class_names, there) if there is not None else None
-    if config.model.zero_init_logits_layer:
-        fresh = "starts from zeros (--zero_init_logits_layer)"
-    elif not _fits(supervised, stored):
-        fresh = f"starts afresh: {_head_in(stored)}"
-    elif there is not None and place is None:
-        fresh = f"starts afresh: the checkpoint's is for other classes ({describe_difference(there, class_names)})"
-    else:
-        wanted |= supervised
-        loaded.append("supervised head")
-        fresh = ""
-    values = checkpoints.read_values(prefix, wanted)
-    if supervised and place is not None and not fresh and list(place) != sorted(place):
-        # Its last axis counts the classes, in the order of the checkpoint's run.
-        values |= {path: values[path][..., list(place)] for path in supervised}
-        say("the classes have another order in the checkpoint: the rows of its supervised head are put in order")
-    if supervised and there is None and not fresh:
-        say(f"note: {prefix} does not name the classes of its supervised head: they are taken for those of the images")
-    for path, variable in wanted.items():
-        compat.raw_variable(variable).assign(values[path])
-    require_finite_values(wanted, f"the checkpoint {prefix}")
-    say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
-
-
-def _head_in(stored: dict[str, tuple[int, ...]]) -> str:
-    kernel = stored.get("supervised_head/dense/kernel")
-    return f"the checkpoint's has {kernel[1]} classes and {kernel[0]} inputs" if kernel else "the checkpoint has none"
-
-
-def _part(named: dict[str, Any], part: str) -> dict[str, Any]:
-    return {path: v for path, v in named.items() if re.match(f"{part}/", path)}
-
-
-def _fits(variables: dict[str, Any], stored: dict[str, tuple[int, ...]]) -> bool:
-    return all(stored.get(path) == tuple(v.shape) for path, v in variables.items())

@@ -15,13 +15,13 @@ from tf_simclr.train.build import (
     Trainer,
     build_train_iterator,
     build_trainer,
-    load_pretrained,
 )
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
+from tf_simclr.train.pretrained import load_pretrained
 from tf_simclr.train.workers import Workers
 
 
