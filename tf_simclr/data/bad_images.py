@@ -46,7 +46,7 @@ def without_bad_images(source: ImageSource) -> ImageSource:
             f"in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or replace them"
         )
     note = f"left out {bad.size} of {len(index)} images of {source.split!r} that cannot be decoded: {listed}"
-    return dataclasses.replace(_rows(source, index, good), notes=(*source.notes, note))
+    return _rows(source, index, good, note)
 
 
 def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,14 +65,22 @@ def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(index), np.concatenate(good), np.concatenate(names)
 
 
-def _rows(source: ImageSource, index: np.ndarray, good: np.ndarray) -> ImageSource:
-    """The good examples of a split, under its own name."""
+def _rows(source: ImageSource, index: np.ndarray, good: np.ndarray, note: str) -> ImageSource:
+    """The good examples of a split, under its own name, in memory or not."""
     names, targets = source.names, source.targets
     left_out = sorted(index[~good].tolist())
-    return dataclasses.replace(
-        examples(source, np.sort(index[good])),
-        split=source.split,
-        fingerprint=hashlib.sha256(f"{source.fingerprint} without {left_out}".encode()).hexdigest(),
-        names=None if names is None else lambda: tuple(name for name, kept in zip(names(), good, strict=True) if kept),
-        targets=None if targets is None else lambda: targets().rows(np.flatnonzero(good)),
-    )
+    part = examples(source, np.sort(index[good]))
+
+    def described(part: ImageSource) -> ImageSource:
+        load = part.load
+        return dataclasses.replace(
+            part,
+            split=source.split,
+            notes=(*source.notes, note),
+            fingerprint=hashlib.sha256(f"{source.fingerprint} without {left_out}".encode()).hexdigest(),
+            names=None if names is None else lambda: tuple(n for n, kept in zip(names(), good, strict=True) if kept),
+            targets=None if targets is None else lambda: targets().rows(np.flatnonzero(good)),
+            load=None if load is None else lambda: described(load()),
+        )
+
+    return described(part)
