@@ -146,7 +146,11 @@ def mutated_files(count: int, number: int) -> list[bytes]:
 
     @seed(number)
     @settings(
-        max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=HealthCheck
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(st.randoms(use_true_random=True).map(lambda rng: mutated(rng, files)))
     def collect(content: bytes) -> None:

@@ -45,7 +45,7 @@ def without_bad_images(source: ImageSource) -> ImageSource:
             f"in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or replace them"
         )
     note = f"left out {bad.size} of {len(index)} images of {source.split!r} that cannot be decoded: {listed}"
-    return dataclasses.replace(_rows(source, index, good), notes=(*source.notes, note))
+    return _rows(source, index, good, note)
 
 
 def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,12 +64,19 @@ def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(index), np.concatenate(good), np.concatenate(names)
 
 
-def _rows(source: ImageSource, index: np.ndarray, good: np.ndarray) -> ImageSource:
-    """The good examples of a split, under its own name."""
+def _rows(source: ImageSource, index: np.ndarray, good: np.ndarray, note: str) -> ImageSource:
+    """The good examples of a split, under its own name, in memory or not."""
     targets, positions = source.targets, np.flatnonzero(good)
-    return dataclasses.replace(
-        examples(source, np.sort(index[good]), positions),
-        split=source.split,
-        held_out=source.held_out,
-        targets=None if targets is None else lambda: targets().rows(positions),
-    )
+
+    def described(part: ImageSource) -> ImageSource:
+        load = part.load
+        return dataclasses.replace(
+            part,
+            split=source.split,
+            notes=(*source.notes, note),
+            held_out=source.held_out,
+            targets=None if targets is None else lambda: targets().rows(positions),
+            load=None if load is None else lambda: described(load()),
+        )
+
+    return described(examples(source, np.sort(index[good]), positions))

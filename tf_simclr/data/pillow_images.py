@@ -23,7 +23,7 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 # Formats whose orientation both decoders take from the header; of others Pillow knows where it stands.
 _TAGGED = ("jpeg", "png", "webp")
-_NOTHING = np.zeros([0, 0, 3], np.uint8)
+_NOTHING: np.ndarray = np.zeros([0, 0, 3], np.uint8)
 # How to bring an image upright that EXIF says is stored with this orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
