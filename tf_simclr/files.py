@@ -81,3 +81,8 @@ def read_json(path: str) -> dict[str, Any] | None:
         return None
     with tf.io.gfile.GFile(path) as file:
         return json.loads(file.read())
+
+
+def printable(text: str) -> str:
+    """The text with bytes that are no UTF-8, as a file's name may have them, written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tf_simclr.evaluate.summary import SplitFacts, Subject
+from tf_simclr.evaluate.twins import count_line, pair_lines
+from tf_simclr.files import printable
 
 FINGERPRINT_DIGITS = 12
 
@@ -29,16 +31,7 @@ def head_facts(subject: Subject) -> dict[str, str]:
 def twin_lines(subject: Subject) -> list[str]:
     """What is known of copies across the splits: the counts, and some pairs by name."""
     assert subject.twins is not None
-    pairs = [
-        f"{pair['test']} = {pair['train']} ({'exact' if pair['exact'] else format(pair['similarity'], '.3f')})"
-        for pair in subject.twins["pairs"]
-    ]
-    return [printable(line) for line in (str(_copies(subject)), *pairs)]
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are no UTF-8, as a file's name may have them, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return [str(_copies(subject)), *pair_lines(subject.twins["pairs"])]
 
 
 def _split(split: SplitFacts) -> str:
@@ -56,9 +49,4 @@ def _copies(subject: Subject) -> str | None:
     found = subject.twins
     if found is None:
         return None
-    if not found["count"]:
-        return f"none of {subject.test_pictures} test images is a copy of a training image"
-    return (
-        f"{found['count']} of {subject.test_pictures} test images are copies of training images "
-        f"({found['exact']} exact, {found['near']} near)"
-    )
+    return count_line(found, subject.test_pictures)

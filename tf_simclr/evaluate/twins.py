@@ -18,6 +18,7 @@ emoji.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 from tf_simclr.evaluate.arrays import row_blocks
 from tf_simclr.evaluate.knn import MEMORY_BYTES, nearest
 from tf_simclr.evaluate.thumbnails import PIXELS, mirrored
+from tf_simclr.files import printable
 
 NEAR = 0.98
 # RMS of pixels in [0, 1]: a tenth of one of 255 grey levels. Sums of equal images differ in the seventh digit.
@@ -62,17 +64,8 @@ class Twins:
     def describe(self, test_names: tuple[str, ...], train_names: tuple[str, ...]) -> list[str]:
         """Lines for a person: how many there are, and the first three pairs."""
         values = self.to_json(test_names, train_names, most=3)
-        if not values["count"]:
-            return [f"twins: none of {len(self.rows)} test images is a copy of a training image"]
-        head = (
-            f"twins: {values['count']} of {len(self.rows)} test images are copies of training images "
-            f"({values['exact']} exact, {values['near']} near)"
-        )
-        pairs = [
-            f"    {pair['test']} = {pair['train']} ({'exact' if pair['exact'] else format(pair['similarity'], '.3f')})"
-            for pair in values["pairs"]
-        ]
-        return [head, *pairs]
+        pairs = [f"    {line}" for line in pair_lines(values["pairs"])]
+        return [f"twins: {count_line(values, len(self.rows))}", *pairs]
 
     def to_json(self, test_names: tuple[str, ...], train_names: tuple[str, ...], most: int = 10) -> dict[str, Any]:
         """Counts, and the first pairs by name: the exact ones first, then by similarity.
@@ -99,6 +92,22 @@ class Twins:
                 for row in shown
             ],
         }
+
+
+def count_line(values: dict[str, Any], images: int) -> str:
+    """How many of the test images are copies, for a person; `values` as in `Twins.to_json`."""
+    if not values["count"]:
+        return f"none of {images} test images is a copy of a training image"
+    return (
+        f"{values['count']} of {images} test images are copies of training images "
+        f"({values['exact']} exact, {values['near']} near)"
+    )
+
+
+def pair_lines(pairs: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each pair of `Twins.to_json`."""
+    kinds = ["exact" if pair["exact"] else f"{pair['similarity']:.3f}" for pair in pairs]
+    return [printable(f"{pair['test']} = {pair['train']} ({kind})") for pair, kind in zip(pairs, kinds, strict=True)]
 
 
 def find_twins(test: np.ndarray, train: np.ndarray, *, memory_bytes: int = MEMORY_BYTES) -> Twins:
