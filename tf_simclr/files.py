@@ -41,9 +41,7 @@ def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, e
     try:
         return json.dumps(values, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError as error:
-        if "JSON compliant" not in str(
-            error
-        ):  # Python's words for NaN and infinity; values may also contain themselves
+        if "JSON compliant" not in str(error):  # another mistake, as values that contain themselves
             raise
         found = list(_not_finite(values, ""))
         listed = ", ".join(f"{path}={value}" for path, value in found[:5])
@@ -81,8 +79,3 @@ def read_json(path: str) -> dict[str, Any] | None:
         return None
     with tf.io.gfile.GFile(path) as file:
         return json.loads(file.read())
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are no UTF-8, as a file's name may have them, written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()

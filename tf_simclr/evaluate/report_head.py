@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tf_simclr.data.scan import as_text
 from tf_simclr.evaluate.summary import SplitFacts, Subject
 from tf_simclr.evaluate.twins import count_line, pair_lines
-from tf_simclr.files import printable
 
 FINGERPRINT_DIGITS = 12
 
@@ -25,7 +25,7 @@ def head_facts(subject: Subject) -> dict[str, str]:
         "date": subject.date or None,
         "tf_simclr": subject.version or None,
     }
-    return {name: printable(str(fact)) for name, fact in facts.items() if fact is not None}
+    return {name: as_text(str(fact)) for name, fact in facts.items() if fact is not None}
 
 
 def twin_lines(subject: Subject) -> list[str]:

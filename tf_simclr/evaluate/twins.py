@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from tf_simclr.data.scan import as_text
 from tf_simclr.evaluate.arrays import row_blocks
 from tf_simclr.evaluate.knn import MEMORY_BYTES, nearest
 from tf_simclr.evaluate.thumbnails import PIXELS, mirrored
-from tf_simclr.files import printable
 
 NEAR = 0.98
 # RMS of pixels in [0, 1]: a tenth of one of 255 grey levels. Sums of equal images differ in the seventh digit.
@@ -107,7 +107,7 @@ def count_line(values: dict[str, Any], images: int) -> str:
 def pair_lines(pairs: Sequence[dict[str, Any]]) -> list[str]:
     """A line for each pair of `Twins.to_json`."""
     kinds = ["exact" if pair["exact"] else f"{pair['similarity']:.3f}" for pair in pairs]
-    return [printable(f"{pair['test']} = {pair['train']} ({kind})") for pair, kind in zip(pairs, kinds, strict=True)]
+    return [as_text(f"{pair['test']} = {pair['train']} ({kind})") for pair, kind in zip(pairs, kinds, strict=True)]
 
 
 def find_twins(test: np.ndarray, train: np.ndarray, *, memory_bytes: int = MEMORY_BYTES) -> Twins:
