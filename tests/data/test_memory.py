@@ -15,7 +15,7 @@ from tf_simclr.data.joined import joined
 from tf_simclr.data.memory import held
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.shapes import shapes_source
-from tf_simclr.data.subset import chosen_at_random
+from tf_simclr.data.subset import chosen_at_random, hold_out
 from tf_simclr.data.views import ViewPolicy
 
 COUNT = 11
@@ -83,7 +83,8 @@ def test_orders_of_subsets_and_of_two_splits_stay(alike):
     part = chosen_at_random(alike, 5, memory_budget=0).source
     assert part.load is not None
     assert_same_examples(part.load(), held(part))
-    both = joined(alike, alike)
+    both = joined(*(part.source for part in hold_out(alike, 0.3)))
+    assert both.load is not None
     assert_same_examples(both, held(both))
 
 
