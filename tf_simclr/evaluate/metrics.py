@@ -64,7 +64,7 @@ def top_k_accuracy(scores: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> floa
         InputError: k out of range, scores that are not finite in float32, labels that do not match.
     """
     with np.errstate(over="ignore"):  # scores beyond the range of float32 would tie as infinities: the check says it
-        s = as_features("scores", scores).astype(np.float32)
+        s: np.ndarray = as_features("scores", scores).astype(np.float32)
     require_finite("scores", s)
     truth = as_labels("labels", labels, rows=len(s), num_classes=s.shape[1])
     require_range("k", k, at_least=1, at_most=s.shape[1])
