@@ -193,9 +193,7 @@ def test_a_checkpoint_that_is_not_finite_is_not_loaded(diverged_run):
 
 
 def test_nor_one_of_finite_weights_that_are_too_large(tmp_path):
-    with pytest.raises(
-        DivergedError, match=r"the network in .*ckpt-3 computes values .* from an image"
-    ):
+    with pytest.raises(DivergedError, match=r"the network in .*ckpt-3 computes values .* from an image"):
         load_trained(str(write_diverged(tmp_path, 3e38, count=100)))
 
 
