@@ -169,21 +169,32 @@ def test_nothing_is_exported(tmp_path, make, words):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module")
-def diverged_run(tmp_path_factory):
-    """Directory of a run whose checkpoint holds NaNs."""
-    directory = tmp_path_factory.mktemp("diverged")
+def write_diverged(directory, value, count):
+    """What a run leaves whose first convolution holds some of such values."""
     model = build_networks(CONFIG, num_classes=10)
-    spoil(model, KERNEL, np.nan, count=5)
+    spoil(model, KERNEL, value, count)
     CheckpointStore(str(directory), model.named_variables(), 2).save(3)
     (directory / "flags.json").write_text(json.dumps(CONFIG.to_flags()))
     return directory
 
 
+@pytest.fixture(scope="module")
+def diverged_run(tmp_path_factory):
+    """Directory of a run whose checkpoint holds NaNs."""
+    return write_diverged(tmp_path_factory.mktemp("diverged"), np.nan, count=5)
+
+
 def test_a_checkpoint_that_is_not_finite_is_not_loaded(diverged_run):
     with pytest.raises(DivergedError, match=rf"the network in .*ckpt-3 holds .*{KERNEL} \(5 of"):
         load_trained(str(diverged_run))
-    load_trained(str(diverged_run), values=False)  # the untrained encoder of the same shape is none of these
+    assert load_trained(
+        str(diverged_run), values=False
+    ).model  # the untrained encoder of the same shape is none of these
+
+
+def test_nor_one_of_finite_weights_that_are_too_large(tmp_path):
+    with pytest.raises(DivergedError, match=r"the network in .*ckpt-3 computes values .* from an image"):
+        load_trained(str(write_diverged(tmp_path, 3e38, count=100)))
 
 
 def test_fine_tuning_does_not_start_from_it(diverged_run):

@@ -24,7 +24,7 @@ MAY_CHANGE = frozenset(
         # How often it is saved, and how much is kept.
         *("checkpoint_epochs", "checkpoint_steps", "keep_checkpoint_max", "keep_hub_module_max"),
         # What is measured beside the training.
-        *("eval_split", "eval_batch_size", "eval_steps", "eval_name", "eval_timeout", "eval_every_epochs"),
+        *("eval_split", "eval_crop", "eval_batch_size", "eval_steps", "eval_name", "eval_timeout", "eval_every_epochs"),
         *("online_eval_examples", "untrained_baseline"),
         # How long it is: never less than is done, and with a note, because the learning rate follows the length.
         *("train_epochs", "train_steps"),

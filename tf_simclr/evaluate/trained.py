@@ -13,7 +13,7 @@ from tf_simclr.files import read_json
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks
-from tf_simclr.train.finite import require_finite_values
+from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.manifest import class_names_of
 
 HEAD = "supervised_head/dense/kernel"
@@ -83,7 +83,7 @@ def load_trained(checkpoint: str, *, values: bool = True) -> Trained:
 
     Raises:
         InputError: as `read_config`, or values that are damaged or do not fit.
-        DivergedError: a value is not finite.
+        DivergedError: a value is not finite, or what the networks compute from an image is not.
     """
     config, prefix = read_config(checkpoint)
     stored = checkpoints.shapes_in(prefix)
@@ -98,5 +98,5 @@ def load_trained(checkpoint: str, *, values: bool = True) -> Trained:
         variables = {path: compat.raw_variable(v) for path, v in model.named_variables().items()}
         checkpoints.check_matches(prefix, variables, stored, exact_parts=["encoder", "projection_head"])
         checkpoints.read_into(prefix, variables)
-        require_finite_values(variables, f"the network in {prefix}")
+        require_finite_network(model, image_size=config.data.image_size, what=f"the network in {prefix}")
     return Trained(model, config, prefix, class_names_of(prefix) or ())
