@@ -342,6 +342,18 @@ def test_a_damaged_picture_is_named(run_directory, tmp_path, capsys):
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("flag", ["--decoder=tensorflow", "--decoder=auto"])
+def test_what_tensorflow_cannot_decode(run_directory, tmp_path, capsys, flag):
+    data = write_pictures(tmp_path / "data", FEW)
+    animated = data / "test" / "b" / "1.png"
+    frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
+    frames[0].save(animated, "WEBP", save_all=True, append_images=frames[1:])
+    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'judged'}"]
+    code = judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2", flag)
+    error = capsys.readouterr().err
+    assert (code, str(animated) in error) == ((2, True) if flag == "--decoder=tensorflow" else (0, False))
+
+
 def test_nothing_to_judge(tmp_path, capsys):
     assert main(["evaluate"]) == 2
     assert "`checkpoint` must name what is judged" in capsys.readouterr().err

@@ -388,6 +388,17 @@ def test_a_picture_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):
     assert str(damaged) in error and error.count("\n") == 1
 
 
+def test_damaged_pictures_are_left_out_where_that_is_asked_for(tmp_path, tiny_flags, capsys):
+    write_pictures(tmp_path / "pictures", 120, size=9)
+    damaged = tmp_path / "pictures" / "7.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    flags = [*tiny_flags, "--dataset=folder", f"--data_dir={damaged.parent}", f"--model_dir={tmp_path / 'run'}"]
+    assert run_task("train", [*flags, "--train_split=train", "--on_bad_image=skip"]) == 0
+    printed = capsys.readouterr().out
+    assert "note: left out 1 of 120 images" in printed and str(damaged) in printed
+    assert "119 training pictures" in printed
+
+
 def subprocess_run(flags):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
