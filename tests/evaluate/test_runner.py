@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import json
 
@@ -225,6 +226,18 @@ def test_only_what_changed_is_done_again(everything, monkeypatch):
     assert sum(planned.seed == 7 for planned in ran) == 11
 
 
+def with_judging(run, judging):
+    """The same runner, and its networks, on something else."""
+    other = copy.copy(run)
+    other._judging, other._images = judging, None
+    return other
+
+
+def names_of(run):
+    """Under which names its results are kept."""
+    return {run._name(planned) for planned in plan(run._judging)}
+
+
 CHANGES = [
     ("test", {"fingerprint": "b"}),
     ("train", {"fingerprint": "b"}),
@@ -237,28 +250,33 @@ CHANGES = [
 @pytest.mark.parametrize(("role", "change"), CHANGES, ids=lambda value: str(value)[:30])
 def test_other_files_are_other_results(everything, monkeypatch, role, change):
     """Features, cells, trainings and twins: none of them is taken for that of other images."""
-    judging, _, _, _ = everything
+    judging, _, _, run = everything
     source = dataclasses.replace(getattr(judging.splits, role), **change)
-    other = dataclasses.replace(judging, splits=dataclasses.replace(judging.splits, **{role: source}))
-    names = [{Runner(one)._name(planned) for planned in plan(one)} for one in (judging, other)]
+    other = with_judging(
+        run, dataclasses.replace(judging, splits=dataclasses.replace(judging.splits, **{role: source}))
+    )
+    names = names_of(run), names_of(other)
     assert not names[0] & names[1] and len(names[0]) == len(names[1])
     ran, compared = [], []
     monkeypatch.setattr(Runner, "_run", lambda self, planned: ran.append(planned) or [])
     monkeypatch.setattr(Runner, "_compared", lambda self, todo: compared.append(todo) or find_twins(*[ONE_IMAGE] * 2))
     for writes in ("write", "write_arrays"):
         monkeypatch.setattr(CellStore, writes, lambda self, *values: None)
-    Runner(other).run()
+    other.run()
     assert len(ran) == len(plan(judging)) and len(compared) == 1
 
 
 @pytest.mark.parametrize("reading", [{"eval_crop": 0.5}, {"data_seed": 3}])
 def test_images_that_are_read_in_another_way_are_other_results(everything, reading):
-    judging, _, _, _ = everything
-    other = dataclasses.replace(judging, data=dataclasses.replace(judging.data, **reading))
-    names = [{Runner(one)._name(planned) for planned in plan(one)} for one in (judging, other)]
-    assert not names[0] & names[1]
-    same = dataclasses.replace(judging, data=dataclasses.replace(judging.data, eval_batch_size=8, cache_dataset=True))
-    assert {Runner(same)._name(planned) for planned in plan(same)} == names[0]
+    judging, _, _, run = everything
+
+    def names_with(**changes):
+        return names_of(
+            with_judging(run, dataclasses.replace(judging, data=dataclasses.replace(judging.data, **changes)))
+        )
+
+    assert not names_with(**reading) & names_of(run)
+    assert names_with(eval_batch_size=8, cache_dataset=True) == names_of(run)
 
 
 def test_every_protocol_that_predicts_keeps_what_it_said_of_every_image(everything):
