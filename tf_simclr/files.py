@@ -41,7 +41,8 @@ def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, e
     try:
         return json.dumps(values, indent=indent, sort_keys=sort_keys, ensure_ascii=ensure_ascii, allow_nan=False)
     except ValueError as error:
-        found = list(_not_finite(values, ""))
+        # Values that hold themselves have no end to look for a number in.
+        found = [] if "Circular" in str(error) else list(_not_finite(values, ""))
         if not found:
             raise
         listed = ", ".join(f"{path}={value}" for path, value in found[:5])
