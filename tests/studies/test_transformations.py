@@ -291,7 +291,7 @@ def test_features_that_are_not_finite():
     def broken(h):
         return tf.keras.layers.Lambda(lambda x: x / 0.0, output_shape=(12,), name="broken")(h)
 
-    with pytest.raises(InputError, match="`training features` must be finite"):
+    with pytest.raises(InputError, match=r"features that are not finite\. Received: proj_head_output of shapes"):
         corners(corner_model(broken))
 
 

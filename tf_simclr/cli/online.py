@@ -75,10 +75,10 @@ class Watch:
         evaluation = OnlineEvaluation(self.plan, model, self._strategy)
 
         def measure(step: int) -> None:
-            gallery, queries = evaluation.features()
-            if not self._chief:
-                return
             try:
+                gallery, queries = evaluation.features()
+                if not self._chief:
+                    return
                 self.last = evaluation.figures(gallery, queries)
             except InputError as error:  # hours of training are worth more than a point of a curve
                 self.last = {}
