@@ -364,7 +364,7 @@ def test_settings_are_the_papers(checkpoint, tmp_path, monkeypatch, name, pretra
         )
     seen = {}
 
-    def record(judging, training, directory):
+    def record(judging, training, directory, begin):
         seen["training"] = training
         seen["config"] = runner_module.whole_network.training_config(judging, training, directory)
         raise InputError("far enough")
