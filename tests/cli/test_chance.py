@@ -50,6 +50,11 @@ def test_calls_of_many_steps_weigh_by_their_steps():
     assert lines == []  # (6 * 2.0 + 4 * 3.5) / 10 = 2.6
 
 
+def test_a_run_of_a_few_steps_is_not_watched():
+    assert watched([9.0] * 99, total=99) == []
+    assert len(watched([9.0] * 100)) == 1
+
+
 def test_a_training_without_a_contrastive_loss_is_not_watched():
     lines = []
     watch = ChanceWatch(3.0, 0.3, lines.append)

@@ -9,12 +9,15 @@ from tf_simclr.train.loop import Progress
 LOSS = "train/contrast_loss"
 # The decision falls after a fifth of the run. One call alone is noisy: the loss is averaged over the twentieth before.
 _FIFTH, _TWENTIETH = 5, 20
+# A run of seconds, to see that everything works, learns nothing and need not.
+_FEWEST_STEPS = 100
 
 
 class ChanceWatch:
     """An Observer that says so when a fifth of the run has passed and the contrastive loss is not below chance.
 
-    A run that goes on after its first fifth is watched for a twentieth of its steps from there.
+    A run that goes on after its first fifth is watched for a twentieth of its steps from there. Runs of less than 100
+    steps are not watched.
 
     Args:
         chance: the loss of projections without information.
@@ -33,8 +36,8 @@ class ChanceWatch:
             return
         before, self._last_step = self._last_step, progress.step
         total = progress.total_steps
-        if before is None or progress.step * _TWENTIETH <= 3 * total:
-            return  # too early; or the first call, of which it is not known how many steps it took
+        if total < _FEWEST_STEPS or before is None or progress.step * _TWENTIETH <= 3 * total:
+            return  # too short; too early; or the first call, of which it is not known how many steps it took
         self._sum += progress.metrics[LOSS] * (progress.step - before)
         self._steps += progress.step - before
         if self._steps * _TWENTIETH >= total and progress.step * _FIFTH >= total:

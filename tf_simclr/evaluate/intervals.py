@@ -19,20 +19,20 @@ LEVEL = 0.95
 # The 97.5% quantile of the standard normal distribution.
 _Z = 1.959963984540054
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-DRAWS_OF_CLASSES, DRAWS_OF_IMAGES = 2000, 1000
+DRAWS_OF_IMAGES = 1000
 # Bootstrap samples that are worked on at a time, times images: bounds the memory.
 _MOST_CELLS = 2**22
 _RECALL_STEPS = 10
 
 
-def wilson(accuracy: float, examples: int) -> Interval:
+def wilson(accuracy: float, examples: float) -> Interval:
     """Wilson's score interval of a share, binomial in the number of examples.
 
     Unlike the interval of the normal approximation it is no point at 0% and 100%, and never leaves [0, 1].
 
     Args:
         accuracy: share of hits in [0, 1].
-        examples: how many it is a share of, >= 1.
+        examples: how many it is a share of, >= 1; need not be whole.
 
     Returns:
         the lower and the upper end, in [0, 1].
@@ -50,24 +50,23 @@ def wilson(accuracy: float, examples: int) -> Interval:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def mean_per_class_interval(confusion: npt.ArrayLike, *, draws: int = DRAWS_OF_CLASSES, seed: int = 0) -> Interval:
-    """Bootstrap interval of the mean accuracy per class, resampled within each class.
+def mean_per_class_interval(confusion: npt.ArrayLike) -> Interval:
+    """Wilson's interval of the mean accuracy per class, with the number of examples that such a mean is worth.
 
-    Drawing the images of a class again, with replacement, makes its hits binomial with the observed share. A class
-    whose images are all hits, or all misses, adds nothing to the width: with few images a class it is too narrow.
+    The mean of K independent shares has the variance sum(p_c (1 - p_c) / n_c) / K^2. As many examples as give a single
+    share of the same size that variance take the place of n. The share of each class is drawn towards the mean by one
+    example, so that a class whose few images are all hits still counts as uncertain.
 
     Args:
         confusion: counts [classes, classes], true classes are rows. Classes without an image are left out.
-        draws: bootstrap samples.
-        seed: the same seed gives the same interval.
 
     Returns:
-        the 2.5% and the 97.5% quantile, in [0, 1].
+        the lower and the upper end, in [0, 1].
 
     Raises:
         InputError: no image at all.
 
-    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, Chapter 13 (percentiles).
+    Reference: `wilson`; Kish, Survey Sampling, 1965, Section 8.2 (effective sample size).
     """
     counts = np.asarray(confusion)
     sizes = counts.sum(axis=1)
@@ -75,8 +74,12 @@ def mean_per_class_interval(confusion: npt.ArrayLike, *, draws: int = DRAWS_OF_C
     sizes = sizes[sizes > 0]
     if not sizes.size:
         raise InputError("`confusion` must count an image at least. Received: none. Choose a split with images")
-    drawn = np.random.default_rng(seed).binomial(sizes, hits / sizes, size=(draws, len(sizes)))  # [draws, classes]
-    return _quantiles((drawn / sizes).mean(axis=1))
+    mean = float((hits / sizes).mean())
+    shares = (hits + mean) / (sizes + 1)
+    variance = float((shares * (1 - shares) / sizes).sum()) / len(sizes) ** 2
+    # At 0% and 100% every share is the mean, and its factor is the same in both.
+    worth = mean * (1 - mean) / variance if variance > 0 else len(sizes) ** 2 / float((1 / sizes).sum())
+    return wilson(mean, max(worth, 1.0))
 
 
 def map_interval(
