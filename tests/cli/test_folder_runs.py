@@ -92,15 +92,15 @@ def test_a_run_from_before_keeps_its_draw(folder, tmp_path, capsys):
 
 
 def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, capsys, monkeypatch):
-    record_flags = launch.record_flags
+    begin_run = launch.begin_run
 
-    def then_lose_an_image(config):
-        record_flags(config)
+    def then_lose_an_image(config, **options):
+        begin_run(config, **options)
         for name in ("a", "b"):
             for path in (folder / name).iterdir():
                 path.rename(tmp_path / f"{name}{path.name}")
 
-    monkeypatch.setattr(launch, "record_flags", then_lose_an_image)
+    monkeypatch.setattr(launch, "begin_run", then_lose_an_image)
     assert train(tmp_path, "--dataset=folder", f"--data_dir={folder}") == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

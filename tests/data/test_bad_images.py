@@ -29,7 +29,7 @@ def make(root, number, damaged=()):
 
 
 def levels(source):
-    batches = eval_batches(source, image_size=8, batch_size=16, central_crop=False)
+    batches = eval_batches(source, image_size=8, batch_size=16, eval_crop=1.0)
     images, masks = zip(*((batch["image"], batch["mask"]) for batch in batches), strict=True)
     return np.rint(np.concatenate(images)[np.concatenate(masks) > 0].mean((1, 2, 3)) * 255).astype(int).tolist()
 

@@ -321,7 +321,7 @@ def test_the_manifest_is_for_people(model, source, tmp_path):
         "split": "train[:22]",
         "num_examples": 22,
         "location": "",
-        "fingerprint": "",
+        "fingerprint": source.fingerprint,
         "reading": "",
         "data_seed": 5,
         "image_size": 8,

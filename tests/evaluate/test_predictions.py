@@ -103,9 +103,8 @@ def test_without_the_twins_by_hand():
 
 def test_names_and_labels_of_sources():
     source = shapes_source("test[:25]", side=8)
-    assert names_of(source) == tuple(map(str, range(25)))
-    named = dataclasses.replace(source, names=lambda: tuple(f"{row}.png" for row in range(25)))
-    assert names_of(named)[3] == "3.png"
+    assert names_of(source)[3] == "test/00003"
+    assert names_of(dataclasses.replace(source, names=None)) == tuple(map(str, range(25)))
     records = list(source.records(None).as_numpy_iterator())
     assert labels_in_order(source).tolist() == [record["label"] for record in records]
 

@@ -244,7 +244,7 @@ def test_the_head_names_images_and_command():
         "- date: 2026-01-02T03:04:05+00:00\n- tf_simclr: 1.2\n",
         "```bash\npython -m tf_simclr evaluate '--data_dir=/data/my_pets'\n```",
         "- 2 of 140 test images are copies of training images (1 exact, 1 near)\n",
-        "- a\\*b.png = b\\\\udcff.png (exact)\n- c.png = d.png (0.991)",
+        "- a\\*b.png = b\\\\xff.png (exact)\n- c.png = d.png (0.991)",
     ):
         assert line in text, line
     assert Subject.from_json(json.loads(json.dumps(about.to_json()))) == dataclasses.replace(

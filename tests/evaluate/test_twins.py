@@ -95,7 +95,7 @@ def test_a_copy_is_found_and_named(kind):
     assert (values["count"], values["exact"], values["near"]) == (2, 1, 1)
     assert [(pair["test"], pair["train"]) for pair in values["pairs"]] == [("c", "t12"), ("b", "t7")]
     strange = found.describe(("a", "b", "c\udcff", "d"), tuple(map(str, range(30))))
-    assert strange[1] == "    c\\udcff = 12 (exact)"
+    assert strange[1] == "    c\\xff = 12 (exact)"
     assert "2 of 4 test images are copies of training images (1 exact, 1 near)" in found.describe("abcd", "x" * 30)[0]
 
 

@@ -19,9 +19,10 @@ from tf_simclr.evaluate.features import cached_features, extracted
 from tf_simclr.evaluate.trained import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
-from tf_simclr.train.build import Trainer, build_networks, load_pretrained
+from tf_simclr.train.build import Trainer, build_networks
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.finite import require_finite_network, require_finite_values
+from tf_simclr.train.pretrained import load_pretrained
 
 SIDE = 16
 FLAGS = {
@@ -202,5 +203,5 @@ def test_fine_tuning_does_not_start_from_it(diverged_run):
     model = build_networks(config, num_classes=10)
     said = []
     with pytest.raises(InputError, match=rf"the checkpoint .*ckpt-3 holds .*{KERNEL} \(5 of"):
-        load_pretrained(config, model, said.append)
-    assert said == []
+        load_pretrained(config, model, (), said.append)
+    assert not any("loaded" in line for line in said)

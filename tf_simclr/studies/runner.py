@@ -121,7 +121,8 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
     if _FINGERPRINTS - set(found.get("pictures", {})):
         # Of an earlier version, which cannot say whether its images were these.
         unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
-        found = {**found, "pictures": {**found["pictures"], **unknown}, "flags": of_recorded(found["flags"])}
+        pictures = {**found.get("pictures", {}), **unknown}
+        found = {**found, "pictures": pictures, "flags": of_recorded(found.get("flags", {}))}
         notes = (f"the results in {directory} do not say what their images were: taken to be those of now",)
     differences = list(_differences(found, wanted))
     if differences:
