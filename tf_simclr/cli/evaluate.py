@@ -77,9 +77,8 @@ def default_directory(prefix: str, data: DataConfig) -> str:
     """
     place = absolute(data.data_dir)
     images = [data.dataset, place, absolute(data.labels), data.hold_out_by, data.train_split, data.eval_split]
-    digest = hashlib.sha256(json.dumps([*images, data.reading], sort_keys=True, allow_nan=False).encode()).hexdigest()[
-        :8
-    ]
+    seen = json.dumps([*images, data.reading], sort_keys=True, allow_nan=False)
+    digest = hashlib.sha256(seen.encode()).hexdigest()[:8]
     shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
     name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
     run = os.path.dirname(prefix)
