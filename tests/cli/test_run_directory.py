@@ -275,11 +275,11 @@ def test_a_foreign_checkpoint_leaves_no_directory(command, tmp_path):
 # ---- --mode=eval ----
 
 
-def test_evaluation_takes_the_run_s_flags_and_refuses_another_network(finished, command, images):
+def test_evaluation_takes_the_run_s_flags_and_refuses_another_network(copy, images):
     flags = ["--mode=eval", "--eval_timeout=30", "--dataset=folder", f"--data_dir={images}", "--eval_split=test[:4]"]
-    code, output, _ = run(*flags, "--temperature=3", f"--model_dir={finished}")
+    code, output, _ = run(*flags, "--temperature=3", f"--model_dir={copy}")
     assert code == 0 and "4 held-out" in output
-    error = refused(finished, *flags, "--resnet_depth=50", "--image_size=64")
+    error = refused(copy, *flags, "--resnet_depth=50", "--image_size=64")
     assert "--image_size was 16, is 64" in error and "--resnet_depth was 18, is 50" in error
 
 

@@ -25,7 +25,7 @@ from tf_simclr.cli.main import TASKS
 from tf_simclr.config.own_images import TRAINING_FLAGS, own_images_defaults
 from tf_simclr.data.datasets import BUILT_IN
 
-pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 README = Path(__file__).parents[2] / "README.md"
 STARTS = {"python run.py": "train", "python -m tf_simclr evaluate": "evaluate"}
 # Commands that show a form, and cannot be pasted: other machines, or dots in place of flags.
@@ -89,7 +89,7 @@ def filled_in(task, words, folders, checkout):
     filled = [placeholders.sub(lambda found: f"={folders[found[1]]}", word) for word in words]
     in_checkout = [re.sub("^--flagfile=", f"--flagfile={checkout}/", word) for word in filled]
     parsed = parse(in_checkout, importlib.import_module(TASKS[task]).FLAG_GROUPS)
-    dataset = parsed.values["dataset"]
+    dataset = parsed.values["dataset"] or ("folder" if parsed.values["data_dir"] and task == "train" else "")
     more = shlex.split(BUILT_IN_DATA) if dataset and dataset not in BUILT_IN else []
     if task == "train" and dataset == "folder" and not parsed.given & TRAINING_FLAGS:
         # What the program chooses by itself: with a training flag, such as those below, it would not.
