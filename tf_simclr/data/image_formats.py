@@ -10,7 +10,7 @@ import dataclasses
 import importlib.util
 import io
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Protocol
 
 # Pillow refuses files above it as decompression bombs. Phones with 108 megapixels are below.
 MOST_PIXELS = 178_956_970
@@ -80,7 +80,17 @@ class ImageHeader:
         return self.width * self.height
 
 
-def read_header(file: BinaryIO) -> ImageHeader:
+class Readable(Protocol):
+    """What of an open binary file is used."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes from the current place on."""
+
+    def seek(self, offset: int, /) -> object:
+        """Moves to a place, counted from the beginning."""
+
+
+def read_header(file: Readable) -> ImageHeader:
     """Reads the header of an open file.
 
     Args:
@@ -159,7 +169,7 @@ def missing_package(format_name: str) -> str:
 class _Window:
     """Pieces of a file. What lies beyond its end, or beyond what may be read, is missing."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: Readable):
         self._file = file
         self._head = file.read(_HEAD)
         self._whole = len(self._head) < _HEAD

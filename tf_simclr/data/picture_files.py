@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -20,6 +21,8 @@ NO_IMAGE = "no image"
 # A file may have become a pipe since it was listed: opening it must not wait for someone to write.
 _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _READERS = 16
+# Seconds an item above which it has waited for a disk.
+_WAITS = 1e-4
 _AT_A_TIME = 512
 
 _Item = TypeVar("_Item")
@@ -41,8 +44,11 @@ def recognise(path: str, decoder: str = "auto") -> tuple[str | None, bool]:
         InputError: an image that cannot be decoded: it is the user's real data.
     """
     try:
-        with open(path, "rb", buffering=0, opener=_opened) as file:
-            header = read_header(file)
+        file = os.open(path, _OPEN)
+        try:
+            header = read_header(_Opened(file))
+        finally:
+            os.close(file)
     except OSError as error:
         return error.strerror or type(error).__name__, False
     if not header.format:
@@ -53,17 +59,38 @@ def recognise(path: str, decoder: str = "auto") -> tuple[str | None, bool]:
     return None, reduction(header.height, header.width) > 1
 
 
-def _opened(path: str, _: int) -> int:
-    return os.open(path, _OPEN)
+class _Opened:
+    """An open file by its number: half the system calls of `open`, which show with 200,000 files and many threads."""
+
+    def __init__(self, number: int):
+        self._number = number
+
+    def read(self, size: int, /) -> bytes:
+        return os.read(self._number, size)
+
+    def seek(self, offset: int, /) -> object:
+        return os.lseek(self._number, offset, os.SEEK_SET)
 
 
 def in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """The function of every item, in order, by several threads: a file on a network disk takes long to answer."""
-    chunks = [items[first : first + _AT_A_TIME] for first in range(0, len(items), _AT_A_TIME)]
+    """The function of every item, in order, by several threads as soon as it has to wait.
+
+    A file on a network disk takes long to answer, and threads wait together. A file that the operating system has in
+    memory takes no time, and threads would wait for each other: three times as long with 200,000 files.
+    """
+    results: list[_Result] = []
+    while len(results) < len(items):
+        chunk = items[len(results) : len(results) + _AT_A_TIME]
+        began = time.perf_counter()
+        results += [function(item) for item in chunk]
+        if time.perf_counter() - began > _WAITS * len(chunk):
+            break
+    rest = items[len(results) :]
+    chunks = [rest[first : first + _AT_A_TIME] for first in range(0, len(rest), _AT_A_TIME)]
     with ThreadPoolExecutor(_READERS) as pool:
-        return [
-            result for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks) for result in part
-        ]
+        for part in pool.map(lambda chunk: [function(item) for item in chunk], chunks):
+            results += part
+    return results
 
 
 def read_all(paths: Sequence[bytes]) -> list[bytes]:
