@@ -82,9 +82,9 @@ def test_other_pictures(run_directory, tmp_path, capsys):
     names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("cat", "dög") for i in range(4)]
     data = write_pictures(tmp_path / "pets", names)
     flags = ("--dataset=folder", f"--data_dir={data}", "--eval_split=test", "--protocols=knn", "--knn_k=3")
-    assert judge(run_directory, *flags, f"--model_dir={tmp_path / 'judged'}") == 0
+    assert judge(run_directory, *flags, f"--model_dir={tmp_path / 'evaluated'}") == 0
     assert "2 classes, 8 pictures of train, 8 pictures of test" in capsys.readouterr().out
-    assert json.loads((tmp_path / "judged" / "report.json").read_text())["subject"]["class_names"] == ["cat", "dög"]
+    assert json.loads((tmp_path / "evaluated" / "report.json").read_text())["subject"]["class_names"] == ["cat", "dög"]
 
 
 def test_one_protocol_fails(run_directory, tmp_path, capsys):
@@ -311,13 +311,13 @@ FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab"
 )
 def test_bad_input_is_one_line(run_directory, tmp_path, capsys, pictures, flags, words):
     data = write_pictures(tmp_path / "data", pictures)
-    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'judged'}"]
+    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
     assert judge(run_directory, *chosen, *flags) == 2
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, error
     assert words in lines[0]
-    assert not (tmp_path / "judged").exists()
+    assert not (tmp_path / "evaluated").exists()
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_a_damaged_picture_is_named(run_directory, tmp_path, capsys):
     data = write_pictures(tmp_path / "data", FEW)
     damaged = data / "test" / "b" / "1.png"
     damaged.write_bytes(damaged.read_bytes()[:50])
-    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'judged'}"]
+    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
     assert judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2") == 2
     error = capsys.readouterr().err
     assert str(damaged) in error
@@ -348,7 +348,7 @@ def test_what_tensorflow_cannot_decode(run_directory, tmp_path, capsys, flag):
     animated = data / "test" / "b" / "1.png"
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
     frames[0].save(animated, "WEBP", save_all=True, append_images=frames[1:])
-    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'judged'}"]
+    chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
     code = judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2", flag)
     error = capsys.readouterr().err
     assert (code, str(animated) in error) == ((2, True) if flag == "--decoder=tensorflow" else (0, False))

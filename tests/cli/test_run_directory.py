@@ -74,7 +74,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def command(images, tiny_flags):
-    """A run of four steps on the folder, but for its --model_dir."""
+    """The flags of a run of four steps on the folder, without --model_dir."""
     own = [flag for flag in tiny_flags if not flag.startswith(("--dataset", "--train_split", "--eval_split"))]
     return [
         *own,

@@ -253,7 +253,7 @@ def calls(path, *names):
 
 
 def test_every_json_text_is_strict():
-    """Python writes NaN and Infinity, which are no JSON, unless it is told not to."""
+    """Python writes NaN and Infinity, which are no JSON, unless allow_nan=False forbids it."""
     lax = [
         f"{path.relative_to(ROOT)}:{line}"
         for path in sources()
