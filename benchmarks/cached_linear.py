@@ -1,6 +1,6 @@
-"""Linear evaluation on stored features against the same with the encoder run anew for every picture of every epoch.
+"""Linear evaluation on stored features against the same with the encoder run anew for every image of every epoch.
 
-    PYTHONPATH=. python benchmarks/cached_linear.py  # ResNet-18 x0.5 at 32 px, 1,000 pictures, 90 epochs
+    PYTHONPATH=. python benchmarks/cached_linear.py  # ResNet-18 x0.5 at 32 px, 1,000 images, 90 epochs
 
 Both are protocols of `python -m tf_simclr evaluate`, on one checkpoint of a network as it is initialised (its values do
 not matter for the time): linear_cached, whose time includes the one pass of the encoder over both splits, and linear,
@@ -16,10 +16,10 @@ import tempfile
 
 import tensorflow as tf
 
-from tf_simclr.cli.judge import open_judging
+from tf_simclr.cli.evaluate import open_context
 from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig, build_config
-from tf_simclr.evaluate.runner import Runner
-from tf_simclr.evaluate.trained import read_config
+from tf_simclr.evaluate.load import read_config
+from tf_simclr.evaluate.protocols.runner import Runner
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.checkpoints import CheckpointStore
 
@@ -42,11 +42,11 @@ def write_checkpoint(directory: pathlib.Path, arguments: argparse.Namespace) -> 
 def main() -> None:
     """Prints both times and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=1000, help="training pictures")
+    parser.add_argument("--pictures", type=int, default=1000, help="training images")
     parser.add_argument("--test_pictures", type=int, default=500)
     parser.add_argument("--epochs", type=float, default=90.0)
     parser.add_argument("--batch", type=int, default=250)
-    parser.add_argument("--size", type=int, default=32, help="side of the pictures")
+    parser.add_argument("--size", type=int, default=32, help="side of the images")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=0.5)
     arguments = parser.parse_args()
@@ -62,12 +62,12 @@ def main() -> None:
         )
         data = DataConfig(
             dataset="shapes",
-            train_split=f"train[:{arguments.pictures}]",
+            train_split=f"train[:{arguments.images}]",
             eval_split=f"test[:{arguments.test_pictures}]",
             image_size=arguments.size,
         )
-        runtime = RuntimeConfig(model_dir=str(run / "judged"))
-        cells, _ = Runner(open_judging(protocols, data, runtime, *read_config(scratch))).run()
+        runtime = RuntimeConfig(model_dir=str(run / "evaluated"))
+        cells, _ = Runner(open_context(protocols, data, runtime, *read_config(scratch))).run()
     seconds = {cell.protocol: cell.seconds for cell in cells}
     for cell in cells:
         print(f"{cell.protocol:>14}  {cell.seconds:8.1f} s, top-1 {cell.metrics['top_1']:.1%}")

@@ -1,8 +1,8 @@
-"""How much of the class does colour tell? What to know before a study of augmentations is run on one's own pictures.
+"""How much of the class does colour tell? What to know before a study of augmentations is run on one's own images.
 
-    PYTHONPATH=. python benchmarks/colour_alone.py --dataset=folder --data_dir=PICTURES
+    PYTHONPATH=. python benchmarks/colour_alone.py --dataset=folder --data_dir=IMAGES
 
-A linear classifier, trained as in the studies, on nothing but a histogram of the 64 coarsest colours of each picture (4
+A linear classifier, trained as in the studies, on nothing but a histogram of the 64 coarsest colours of each image (4
 levels a channel, the square roots of their shares), beside the most frequent class. Where colours alone tell the class,
 an augmentation that takes them away has much to make good, whatever the paper found on photographs.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.linear import train_linear
+from tf_simclr.evaluate.measures.linear import train_linear
 
 LEVELS = 4
 
@@ -23,8 +23,8 @@ LEVELS = 4
 def histograms(source: ImageSource) -> tuple[np.ndarray, np.ndarray]:
     """Histograms [n, 64] and labels [n] of a split."""
     rows, labels = [], []
-    pictures = source.records(None).map(lambda record: (source.decode(record["data"]), record["label"]))
-    for image, label in pictures.as_numpy_iterator():
+    images = source.records(None).map(lambda record: (source.decode(record["data"]), record["label"]))
+    for image, label in images.as_numpy_iterator():
         level = np.minimum((image * LEVELS).astype(int), LEVELS - 1)
         color = (level[..., 0] * LEVELS + level[..., 1]) * LEVELS + level[..., 2]
         rows.append(np.sqrt(np.bincount(color.ravel(), minlength=LEVELS**3) / color.size))
@@ -45,7 +45,7 @@ def main() -> None:
     classifier = train_linear(x, y, train.num_classes, epochs=90.0, batch_size=min(4096, max(len(y) // 4, 1)), seed=0)
     correct = classifier.logits(x_test).argmax(axis=1) == y_test
     most = np.bincount(y).argmax()
-    print(f"{len(y)} training and {len(y_test)} test pictures, {train.num_classes} classes")
+    print(f"{len(y)} training and {len(y_test)} test images, {train.num_classes} classes")
     print(f"most frequent class {(y_test == most).mean():.1%}, colour histogram {correct.mean():.1%}")
 
 

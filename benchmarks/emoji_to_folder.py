@@ -1,4 +1,4 @@
-"""Turns emoji pictures of several vendors into a folder of pictures for `--dataset=folder`.
+"""Turns emoji images of several vendors into a folder of images for `--dataset=folder`.
 
     python benchmarks/emoji_to_folder.py --source=DIR --test_vendor=facebook --out=OUT
 
@@ -20,14 +20,14 @@ import sys
 from PIL import Image
 
 VENDORS = ("google", "twitter", "facebook")
-# Five swatches of skin and hair that are no pictures of their own.
+# Five swatches of skin and hair that are no images of their own.
 LEFT_OUT = "Component"
 # Neighbours are often variants of one thing, a man and a woman of one trade: most of them are held out together.
 NEIGHBOURS, PERIOD = 10, 50
 
 
 def read_emoji(source: pathlib.Path, vendors: list[str]) -> list[dict[str, object]]:
-    """The entries of emoji.json that every vendor has a picture of."""
+    """The entries of emoji.json that every vendor has an image of."""
     path = source / vendors[0] / "package" / "emoji.json"
     if not path.is_file():
         raise SystemExit(f"There is no {path}: unpack emoji-datasource-{vendors[0]} there. Received: --source={source}")
@@ -37,21 +37,21 @@ def read_emoji(source: pathlib.Path, vendors: list[str]) -> list[dict[str, objec
 
 
 def on_white(path: pathlib.Path) -> Image.Image:
-    """The picture without transparency, whose hidden colours are no part of it."""
-    picture = Image.open(path).convert("RGBA")
-    background = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(background, picture).convert("RGB")
+    """The image without transparency, whose hidden colours are no part of it."""
+    image = Image.open(path).convert("RGBA")
+    background = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(background, image).convert("RGB")
 
 
 def write_vendor(
-    entries: list[dict[str, object]], pictures: pathlib.Path, vendor: str, label: str, out: pathlib.Path
+    entries: list[dict[str, object]], images: pathlib.Path, vendor: str, label: str, out: pathlib.Path
 ) -> int:
-    """Writes one vendor's pictures into the folders of their labels; returns their number."""
+    """Writes one vendor's images into the folders of their labels; returns their number."""
     for entry in entries:
         folder = out / str(entry[label]).lower().replace(" & ", "-").replace(" ", "-")
         folder.mkdir(parents=True, exist_ok=True)
         name = str(entry["image"])
-        on_white(pictures / name).save(folder / f"{vendor}-{name}")
+        on_white(images / name).save(folder / f"{vendor}-{name}")
     return len(entries)
 
 
@@ -74,10 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
             parts = {"train": others, "test": held_out}
         else:
             parts = {"test" if vendor == options.test_vendor else "train": entries}
-        pictures = options.source / vendor / "package" / "img" / vendor / "64"
+        images = options.source / vendor / "package" / "img" / vendor / "64"
         for split, part in parts.items():
-            count = write_vendor(part, pictures, vendor, options.label, options.out / split)
-            print(f"{split}: {count} pictures of {vendor}")
+            count = write_vendor(part, images, vendor, options.label, options.out / split)
+            print(f"{split}: {count} images of {vendor}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Turns the IDX files of Fashion-MNIST into a folder of pictures for `--dataset=folder`.
+"""Turns the IDX files of Fashion-MNIST into a folder of images for `--dataset=folder`.
 
     python benchmarks/fashion_mnist_to_folder.py --out=DIR --train_limit=10000
 
@@ -60,7 +60,7 @@ def find(source: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def write_split(source: pathlib.Path, out: pathlib.Path, split: str, limit: int | None) -> int:
-    """Writes one split and returns its number of pictures."""
+    """Writes one split and returns its number of images."""
     prefix = PREFIXES[split]
     images = read_idx(find(source, f"{prefix}-images-idx3-ubyte"))[:limit]
     labels = read_idx(find(source, f"{prefix}-labels-idx1-ubyte"))[:limit]
@@ -76,14 +76,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=pathlib.Path, default=pathlib.Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a new or empty folder")
-    parser.add_argument("--train_limit", type=int, help="only the first N training pictures")
+    parser.add_argument("--train_limit", type=int, help="only the first N training images")
     options = parser.parse_args(arguments)
     if options.train_limit is not None and options.train_limit < 1:
         sys.exit(f"--train_limit must be at least 1. Received: --train_limit={options.train_limit}")
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         sys.exit(f"The folder must be new or empty, so that nothing is mixed. Received: --out={options.out}")
     for split, limit in (("train", options.train_limit), ("test", None)):
-        print(f"{split}: {write_split(options.source, options.out, split, limit)} pictures")
+        print(f"{split}: {write_split(options.source, options.out, split, limit)} images")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def measure(batch: int, micro: int, arguments: argparse.Namespace) -> None:
     import tensorflow as tf
 
     from tf_simclr.config import Durations, build_config
-    from tf_simclr.train.build import build_trainer
+    from tf_simclr.train.build import build_train_state
 
     config = build_config(
         {
@@ -42,8 +42,8 @@ def measure(batch: int, micro: int, arguments: argparse.Namespace) -> None:
     )
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with strategy.scope():
-        trainer = build_trainer(config, Durations(100, 1, 100, 100), num_classes=10)
-    step = tf.function(lambda views, label: strategy.run(trainer.step, ({"views": views, "label": label},)))
+        state = build_train_state(config, Durations(100, 1, 100, 100), num_classes=10)
+    step = tf.function(lambda views, label: strategy.run(state.step, ({"views": views, "label": label},)))
     views = [tf.random.stateless_uniform([batch, arguments.size, arguments.size, 3], [view, 0]) for view in (0, 1)]
     label = tf.zeros([batch], tf.int64)
     seconds = []
@@ -62,16 +62,16 @@ def in_a_process(batch: int, micro: int) -> dict[str, float]:
     values: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     name = f"m = {micro}" if micro else "plain"
     per_image = 1e3 * values["seconds"] / batch
-    print(f"{name:>8}  N = {batch:5}  {values['gigabytes']:6.2f} GB  {per_image:7.2f} ms a picture", flush=True)
+    print(f"{name:>8}  N = {batch:5}  {values['gigabytes']:6.2f} GB  {per_image:7.2f} ms an image", flush=True)
     return values
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=4096, help="pictures of the large batch")
-    parser.add_argument("--micro", type=int, default=128, help="pictures in flight")
-    parser.add_argument("--size", type=int, default=32, help="side of the pictures")
+    parser.add_argument("--batch", type=int, default=4096, help="images of the large batch")
+    parser.add_argument("--micro", type=int, default=128, help="images in flight")
+    parser.add_argument("--size", type=int, default=32, help="side of the images")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--precision", default="float32")

@@ -1,8 +1,8 @@
-"""Draws the picture of the operators in the guide: one built-in picture, and each operator on it.
+"""Draws the photo of the operators in the guide: one built-in photo, and each operator on it.
 
     PYTHONPATH=. python benchmarks/operators.py --out=docs/operators.png
 
-A row an operator, in the order of the guide's table: the picture, then views with this operator alone, as
+A row an operator, in the order of the guide's table: the photo, then views with this operator alone, as
 --augmentation=NAME makes them, with an event that is drawn always happening. Needs Pillow.
 """
 
@@ -23,10 +23,10 @@ VIEWS, SCALE = 6, 2
 
 
 def main() -> None:
-    """Writes the picture."""
+    """Writes the photo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--example", type=int, default=0, help="number of the built-in picture")
+    parser.add_argument("--example", type=int, default=0, help="number of the built-in photo")
     arguments = parser.parse_args()
     source = shapes_source(f"train[:{arguments.example + 1}]")
     image = [source.decode(record["data"]) for record in source.records(None)][arguments.example]
@@ -38,9 +38,9 @@ def main() -> None:
         rows.append(tf.concat([image[tf.newaxis], make_view(policy, images, keys)], axis=0))
     grid = tf.stack(rows).numpy()  # [operators, views + 1, side, side, 3]
     pixels = grid.transpose(0, 2, 1, 3, 4).reshape(len(rows) * SIDE, (VIEWS + 1) * SIDE, 3)
-    picture = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
-    picture = picture.resize((picture.width * SCALE, picture.height * SCALE), Image.Resampling.NEAREST)
-    picture.save(arguments.out, optimize=True)
+    photo = Image.fromarray(np.rint(pixels * 255).astype(np.uint8))
+    photo = photo.resize((photo.width * SCALE, photo.height * SCALE), Image.Resampling.NEAREST)
+    photo.save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":

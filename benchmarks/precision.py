@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import PRECISIONS, Durations, build_config
-from tf_simclr.train.build import build_trainer
+from tf_simclr.train.build import build_train_state
 
 
 def build_step(precision: str, arguments: argparse.Namespace) -> Callable[[], float]:
@@ -33,11 +33,11 @@ def build_step(precision: str, arguments: argparse.Namespace) -> Callable[[], fl
             "jit_compile": arguments.jit_compile,
         }
     )
-    trainer = build_trainer(config, Durations(10_000, 1, 100, 100), num_classes=10)
+    state = build_train_state(config, Durations(10_000, 1, 100, 100), num_classes=10)
     shape = [arguments.batch, arguments.size, arguments.size, 3]
     views = tuple(tf.random.stateless_uniform(shape, [view, 0]) for view in (0, 1))
     batch = {"views": views, "label": tf.zeros([arguments.batch], tf.int64)}
-    step = tf.function(trainer.step)
+    step = tf.function(state.step)
     for _ in range(2):
         step(batch)
     return lambda: float(step(batch)["train/total_loss"])
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--low", default="bfloat16", choices=PRECISIONS[1:])
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--size", type=int, default=32, help="side of the pictures")
+    parser.add_argument("--size", type=int, default=32, help="side of the images")
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--steps", type=int, default=3, help="steps in each time")

@@ -1,9 +1,9 @@
-"""Groups of shapes for `--dataset=folder`: pictures whose layout does not tell their class, and whose parts do.
+"""Groups of shapes for `--dataset=folder`: images whose layout does not tell their class, and whose parts do.
 
     PYTHONPATH=. python benchmarks/shapes_groups.py --out=OUT
 
-writes OUT/train/CLASS/NUMBER.png and OUT/test/CLASS/...: four of the built-in pictures of one class beside each other,
-each with colours, a place, a size and an angle of its own. In the built-in data set a picture is one thing on a plain
+writes OUT/train/CLASS/NUMBER.png and OUT/test/CLASS/...: four of the built-in images of one class beside each other,
+each with colours, a place, a size and an angle of its own. In the built-in data set an image is one thing on a plain
 ground, so that whoever matches two views by their layout has found the class, and a small crop of it may show none.
 Here it is the other way round, to see whether that is why crops are not needed there. It is not (docs/studies.md).
 """
@@ -24,7 +24,7 @@ ACROSS, SIDE = 2, 32
 
 
 def render_groups(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 pictures [count, ACROSS * SIDE, ACROSS * SIDE, 3], classes in turn, and labels [count]."""
+    """uint8 images [count, ACROSS * SIDE, ACROSS * SIDE, 3], classes in turn, and labels [count]."""
     tiles, labels = render_shapes(0, split, 0, count * ACROSS**2, side=SIDE)
     # Blocks of ten hold each class once: sorted by class, every class has as many tiles.
     by_class = tiles[np.argsort(labels, kind="stable")].reshape(len(SHAPES), -1, ACROSS, ACROSS, SIDE, SIDE, 3)
@@ -33,7 +33,7 @@ def render_groups(split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Writes both splits, as large as those of the built-in pictures."""
+    """Writes both splits, as large as those of the built-in images."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=pathlib.Path, required=True, help="a folder that is not there yet")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def main() -> None:
             folder = options.out / split / list(SHAPES)[label]
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(group).save(folder / f"{number}.png")
-        print(f"{split}: {len(groups)} pictures")
+        print(f"{split}: {len(groups)} images")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What of the colours of a picture is left in h and in g(h)? The mechanism behind the paper's nonlinear head.
+"""What of the colours of an image is left in h and in g(h)? The mechanism behind the paper's nonlinear head.
 
     PYTHONPATH=. python benchmarks/what_h_keeps.py DIR/runs/nonlinear_128-seed0 DIR/runs/linear_128-seed0
 
-reads runs, as a study leaves them with --keep_runs, and prints for every one how much of the variance of a picture's
-mean colour a linear regression explains from its features (R^2 on the test pictures, the mean of the three channels;
-ridge, its strength by cross-validation on the training pictures). Colour distortion teaches g(h) to forget colours;
+reads runs, as a study leaves them with --keep_runs, and prints for every one how much of the variance of an image's
+mean colour a linear regression explains from its features (R^2 on the test images, the mean of the three channels;
+ridge, its strength by cross-validation on the training images). Colour distortion teaches g(h) to forget colours;
 SimCLR, Section 4.2 and Table 3, has h keep what a nonlinear head can forget behind it.
 """
 
@@ -20,8 +20,8 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
-from tf_simclr.evaluate.standardise import Standardiser
-from tf_simclr.evaluate.trained import Trained, load_trained
+from tf_simclr.evaluate.load import Trained, load_trained
+from tf_simclr.evaluate.measures.standardise import Standardiser
 
 ENDPOINTS = {"h": "final_avg_pool", "g(h)": "proj_head_output"}
 STRENGTHS = np.logspace(-2, 4, 7)
@@ -29,8 +29,8 @@ STRENGTHS = np.logspace(-2, 4, 7)
 
 def mean_colours(source: ImageSource) -> np.ndarray:
     """Float64 [n, 3] in [0, 1], in the canonical order."""
-    pictures = source.records(None).map(lambda record: tf.reduce_mean(source.decode(record["data"]), axis=[0, 1]))
-    return np.stack([*pictures.as_numpy_iterator()]).astype(np.float64)
+    images = source.records(None).map(lambda record: tf.reduce_mean(source.decode(record["data"]), axis=[0, 1]))
+    return np.stack([*images.as_numpy_iterator()]).astype(np.float64)
 
 
 def features(trained: Trained, source: ImageSource) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ LONG_FILES = (
     "notebooks/test_notebooks.py",
     "docs/test_docs.py",
     "cli/test_multi_worker.py",
-    "evaluate/test_runner.py",
+    "evaluate/protocols/test_runner.py",
     "stacks/test_exchange.py",
     "data/test_subset.py",
     "train/test_step.py",
@@ -107,5 +107,5 @@ TINY_FLAGS = (
 
 @pytest.fixture(scope="session")
 def tiny_flags() -> tuple[str, ...]:
-    """Flags of a run on 48 small pictures that takes seconds: four steps of 16 pictures."""
+    """Flags of a run on 48 small images that takes seconds: four steps of 16 images."""
     return TINY_FLAGS

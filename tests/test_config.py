@@ -138,7 +138,7 @@ def test_online_evaluations_are_due_at_multiples_and_at_the_end():
 
 
 def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(InputError, match="at most the 99 pictures"):
+    with pytest.raises(InputError, match="at most the 99 images"):
         durations(99, train_epochs=20)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from tf_simclr.config import LabelledTraining, ProtocolConfig, read_labelled_training
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.strengths import L2_STRENGTHS
+from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS
 
 
 @pytest.mark.parametrize(

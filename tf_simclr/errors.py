@@ -1,4 +1,4 @@
-"""The one error class for what a person can mend."""
+"""The one error class for what a person can fix."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_simclr.cli import evaluate, study
+from tf_simclr.cli import evaluate_flags, study_flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 
@@ -98,16 +98,16 @@ def reference() -> str:
     lines = [INTRODUCTION.rstrip()]
     for group in ALL_FLAG_GROUPS:
         lines += section(group)
-    lines += section(evaluate.PROTOCOLS)
+    lines += section(evaluate_flags.PROTOCOLS)
     lines.append(
         "\nBeside these, `python -m tf_simclr evaluate` takes the flags above of data, and of devices, directory and "
-        f"precision, but not {_without(evaluate.DATA, evaluate.RUNTIME)}. What is not given of the pictures comes "
-        "from the checkpoint's run."
+        f"precision, but not {_without(evaluate_flags.DATA, evaluate_flags.RUNTIME)}. What is not given of the images "
+        "comes from the checkpoint's run."
     )
-    lines += section(study.STUDY)
+    lines += section(study_flags.STUDY)
     lines.append(
         "\nBeside these, `python -m tf_simclr study` takes the flags of `run.py`, for all cells of the study, but not "
-        f"{_without(*study.TRAINING)}, nor those that the study varies."
+        f"{_without(*study_flags.TRAINING)}, nor those that the study varies."
     )
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
     return "\n".join(lines) + "\n"

@@ -167,13 +167,13 @@ def work(path: str) -> None:
     """Decodes the files of a batch in every way; a line for each of them, as soon as it is done."""
     import tensorflow as tf
 
-    from tf_simclr.data.decoding import decode_named, decode_picture
+    from tf_simclr.data.decoding import decode_image, decode_named
 
     def compiled(decode: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
     ways = {
-        "picture": compiled(decode_picture),
+        "image": compiled(decode_image),
         **{
             name: compiled(lambda content, name=name: decode_named(content, tf.constant("file"), name))  # type: ignore[misc]
             for name in ("auto", "pillow")
@@ -220,7 +220,7 @@ def decode_batch(files: list[bytes]) -> tuple[list[str], str]:
             lines = out.read().decode().splitlines()
             err.seek(0)
             said = err.read().decode(errors="replace").strip().splitlines()[-1:]
-    return [line for line in lines if "picture=" in line], f"{end} {' '.join(said)}" if end.startswith("crash") else end
+    return [line for line in lines if "image=" in line], f"{end} {' '.join(said)}" if end.startswith("crash") else end
 
 
 def _watch(process: subprocess.Popen[bytes], output: str) -> str:
@@ -269,7 +269,7 @@ def run(count: int, number: int, keep: pathlib.Path | None) -> collections.Count
     slowest = 0.0
     for start in range(0, len(files), _BATCH):
         for line, bad in findings(files[start : start + _BATCH]):
-            crashed = "picture=" not in line
+            crashed = "image=" not in line
             counts.update(["crash or hang"] if crashed else line.split()[1:])
             slowest = slowest if crashed else max(slowest, float(line.split()[0]))
             if bad is not None:

@@ -1,4 +1,4 @@
-"""Draws the curves of some runs into one small picture: loss, contrastive and linear accuracy against the step.
+"""Draws the curves of some runs into one small image: loss, contrastive and linear accuracy against the step.
 
 python -m tools.plot_curves --out=docs/curves.png NAME=MODEL_DIR ...
 """
@@ -46,7 +46,7 @@ def read_curves(model_dir: str) -> dict[str, Curve]:
 
 
 def draw(runs: dict[str, dict[str, Curve]], out: str) -> None:
-    """Writes the picture: one panel a tag, one line a run."""
+    """Writes the image: one panel a tag, one line a run."""
     figure, axes = plt.subplots(1, len(PANELS), figsize=(10, 2.8), layout="constrained")
     for axis, (tag, title) in zip(axes, PANELS.items(), strict=True):
         for name, curves in runs.items():
@@ -63,8 +63,8 @@ def draw(runs: dict[str, dict[str, Curve]], out: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Draws; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", required=True, help="picture to write; its ending decides the format")
-    parser.add_argument("runs", nargs="+", metavar="NAME=MODEL_DIR", help="a line of the picture")
+    parser.add_argument("--out", required=True, help="image to write; its ending decides the format")
+    parser.add_argument("runs", nargs="+", metavar="NAME=MODEL_DIR", help="a line of the image")
     options = parser.parse_args(argv)
     try:
         for run in options.runs:

@@ -39,8 +39,8 @@ def publish(results: pathlib.Path, destination: pathlib.Path) -> int:
     page = (destination / "README.md").read_text()
     (destination / "README.md").write_text(page.replace(", [numbers.json](numbers.json)", ""))
     for figure in sorted((results / "pictures").glob("*.png")):
-        with Image.open(figure) as picture:
-            few = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        with Image.open(figure) as image:
+            few = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         few.save(destination / "pictures" / figure.name, optimize=True)
     return sum(path.stat().st_size for path in destination.rglob("*") if path.is_file())
 

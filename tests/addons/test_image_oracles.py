@@ -38,10 +38,10 @@ def test_cutout_at_the_pixel_that_we_drew_also_over_the_edge():
     u = draws.uniforms(draws.example_key(0, 0, tf.range(64), 0), 2)
     boxes = draws.cutout_box(u, 12, 16)
     pixels = tf.stack([tf.floor(u[:, 0] * 12), tf.floor(u[:, 1] * 16)], axis=-1)
-    # Their mask has one shape for the batch, so one picture at a time.
+    # Their mask has one shape for the batch, so one photo at a time.
     theirs = [
-        compat.addons().image.cutout(picture[tf.newaxis], (6, 8), tf.cast(pixel, tf.int32), 0.5)[0]
-        for picture, pixel in zip(images, pixels, strict=True)
+        compat.addons().image.cutout(photo[tf.newaxis], (6, 8), tf.cast(pixel, tf.int32), 0.5)[0]
+        for photo, pixel in zip(images, pixels, strict=True)
     ]
     np.testing.assert_array_equal(image.cutout(images, boxes, fill=0.5), tf.stack(theirs))
 

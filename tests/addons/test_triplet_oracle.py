@@ -1,6 +1,6 @@
 """TensorFlow Addons' semi-hard triplet loss as a second, independent opinion on ours.
 
-Labels: the two views of a picture are a class. Theirs is then a mean over the same 2N pairs of anchor and positive.
+Labels: the two views of an image are a class. Theirs is then a mean over the same 2N pairs of anchor and positive.
 Squared distances of unit vectors are 2 - 2 u.v, so that theirs with twice the margin is twice ours, where both take the
 same negative. Two rules differ: their negatives are those of both views, and where no negative is farther than the
 positive they take the farthest of all, while we take none. What is farther than the margin counts 0 in both.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.networks import write_run
 from tf_simclr import __version__
-from tf_simclr.cli.evaluate import default_directory
+from tf_simclr.cli.evaluate_flags import default_directory
 from tf_simclr.cli.main import main
 from tf_simclr.config import DataConfig
 
@@ -34,12 +34,12 @@ def run_directory(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("run"), FLAGS, 7)
 
 
-def judge(run_directory, *flags):
+def evaluate(run_directory, *flags):
     return main(["evaluate", f"--checkpoint={run_directory}", "--eval_batch_size=40", *flags])
 
 
-def write_pictures(directory, names):
-    """A grey picture for each path."""
+def write_images(directory, names):
+    """A grey image for each path."""
     for number, name in enumerate(names):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,12 +47,12 @@ def write_pictures(directory, names):
     return directory
 
 
-def test_the_report_and_the_run_s_own_pictures(run_directory, capsys):
+def test_the_report_and_the_run_s_own_images(run_directory, capsys):
     flags = ("--protocols=knn,logreg,untrained", "--knn_k=3,9", "--logreg_strengths=100", "--eval_seeds=1,2")
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     printed = capsys.readouterr().out
-    assert "the pictures are those of the checkpoint's run, shapes" in printed
-    assert "80 pictures of train[:80], 40 pictures of test[:40]" in printed
+    assert "the images are those of the checkpoint's run, shapes" in printed
+    assert "80 images of train[:80], 40 images of test[:40]" in printed
     (directory,) = run_directory.glob("evaluation-*")
     assert directory.name.startswith("evaluation-shapes-test_40-")
     report = json.loads((directory / "report.json").read_text())
@@ -65,11 +65,11 @@ def test_the_report_and_the_run_s_own_pictures(run_directory, capsys):
     for row in report["rows"]:
         assert row["protocol"] in printed
         assert row["protocol"] in markdown
-    pictures = sorted(directory.glob("confusion_*.png"))
-    assert len(pictures) == 6
-    assert all(Image.open(path).size[0] > 300 for path in pictures)
+    images = sorted(directory.glob("confusion_*.png"))
+    assert len(images) == 6
+    assert all(Image.open(path).size[0] > 300 for path in images)
     # The same command again has nothing to do, and says the same.
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     again = capsys.readouterr().out
     assert again.count("kept from an earlier run") == 7
     after = json.loads((directory / "report.json").read_text())
@@ -78,18 +78,18 @@ def test_the_report_and_the_run_s_own_pictures(run_directory, capsys):
     assert after == report
 
 
-def test_other_pictures(run_directory, tmp_path, capsys):
+def test_other_images(run_directory, tmp_path, capsys):
     names = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in ("cat", "dög") for i in range(4)]
-    data = write_pictures(tmp_path / "pets", names)
+    data = write_images(tmp_path / "pets", names)
     flags = ("--dataset=folder", f"--data_dir={data}", "--eval_split=test", "--protocols=knn", "--knn_k=3")
-    assert judge(run_directory, *flags, f"--model_dir={tmp_path / 'evaluated'}") == 0
-    assert "2 classes, 8 pictures of train, 8 pictures of test" in capsys.readouterr().out
+    assert evaluate(run_directory, *flags, f"--model_dir={tmp_path / 'evaluated'}") == 0
+    assert "2 classes, 8 images of train, 8 images of test" in capsys.readouterr().out
     assert json.loads((tmp_path / "evaluated" / "report.json").read_text())["subject"]["class_names"] == ["cat", "dög"]
 
 
 def test_one_protocol_fails(run_directory, tmp_path, capsys):
     flags = ("--protocols=linear_cached,knn", "--knn_k=3", "--linear_learning_rate=1e38", f"--model_dir={tmp_path}")
-    assert judge(run_directory, *flags) == 1
+    assert evaluate(run_directory, *flags) == 1
     assert "not in the report: linear_cached" in capsys.readouterr().out
     assert [row["protocol"] for row in json.loads((tmp_path / "report.json").read_text())["rows"]] == ["knn"]
 
@@ -121,22 +121,22 @@ def top_1(report):
 def test_images_that_moved_to_another_class_are_evaluated_anew(run_directory, tmp_path):
     data = write_coloured(tmp_path / "pics", TRAIN_COLOURS | {"test/red": "rb", "test/blue": "rb"})
     flags = (*BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}")
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     assert top_1(tmp_path / "report") == 50
     (data / "test/red/b1.png").rename(data / "test/blue/b2.png")
     (data / "test/blue/r0.png").rename(data / "test/red/r2.png")
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     assert top_1(tmp_path / "report") == 100
 
 
 def test_classes_that_were_exchanged_are_evaluated_anew(run_directory, tmp_path):
     data = write_coloured(tmp_path / "pics", TRAIN_COLOURS | {"test/red": "rrrrb", "test/blue": "bbbbr"})
     flags = (*BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}")
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     assert top_1(tmp_path / "report") == pytest.approx(80)
     for old, new in (("red", "other"), ("blue", "red"), ("other", "blue")):
         (data / "test" / old).rename(data / "test" / new)
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     assert top_1(tmp_path / "report") == pytest.approx(20)
 
 
@@ -144,7 +144,7 @@ def test_one_relative_path_in_two_directories_is_two_folders(run_directory, tmp_
     for place, test in (("a", {"test/red": "rrr", "test/blue": "bbb"}), ("b", {"test/red": "bbb", "test/blue": "rrr"})):
         write_coloured(tmp_path / place / "pics", TRAIN_COLOURS | test)
         monkeypatch.chdir(tmp_path / place)
-        assert judge(run_directory, *BY_COLOUR, "--data_dir=pics") == 0
+        assert evaluate(run_directory, *BY_COLOUR, "--data_dir=pics") == 0
     found = {}
     for report in run_directory.glob("evaluation-pics-test-*"):
         subject = json.loads((report / "report.json").read_text())["subject"]
@@ -157,7 +157,7 @@ def test_the_report_of_one_folder_is_not_written_over_that_of_another(run_direct
     flags = (*BY_COLOUR, f"--model_dir={tmp_path / 'report'}")
     for place, code in (("a", 0), ("a", 0), ("b", 2)):
         data = write_coloured(tmp_path / place, TRAIN_COLOURS | {"test/red": "r", "test/blue": "b"})
-        assert judge(run_directory, *flags, f"--data_dir={data}") == code
+        assert evaluate(run_directory, *flags, f"--data_dir={data}") == code
     error = capsys.readouterr().err
     assert "error: `model_dir` must be a new directory for other images. Received: " in error
     assert str(tmp_path / "a") in error and str(tmp_path / "b") in error
@@ -165,7 +165,7 @@ def test_the_report_of_one_folder_is_not_written_over_that_of_another(run_direct
 
 def test_the_head_says_what_was_evaluated_and_how_to_have_it_again(run_directory, tmp_path, capsys):
     data = write_coloured(tmp_path / "my pics", TRAIN_COLOURS | {"test/red": "rrr", "test/blue": "bb"})
-    assert judge(run_directory, *BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}") == 0
+    assert evaluate(run_directory, *BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}") == 0
     subject = json.loads((tmp_path / "report" / "report.json").read_text())["subject"]
     assert subject["version"] == __version__ and subject["date"].startswith("20")
     assert [(one["role"], one["name"], one["images"]) for one in subject["splits"]] == [
@@ -191,7 +191,7 @@ def test_floors_marks_and_predictions(run_directory, tmp_path):
     )
     flags = (*BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}", "--knn_k=1,200")
     for _ in range(2):  # the second time from what was kept
-        assert judge(run_directory, *flags) == 0
+        assert evaluate(run_directory, *flags) == 0
         values = json.loads((tmp_path / "report" / "report.json").read_text())
         assert values["subject"]["baselines"]["largest class"]["top_1"] == 5 / 8
         assert values["subject"]["largest_class"] == "red"
@@ -209,7 +209,7 @@ def test_floors_marks_and_predictions(run_directory, tmp_path):
         assert [row["label"] for row in rows] == [row["prediction"] for row in rows] == ["blue"] * 3 + ["red"] * 5
         assert {row["probability"] for row in rows} == {"1"} and {row["twin"] for row in rows} == {""}
     # A report without a protocol does not leave that protocol's files.
-    assert judge(run_directory, *flags, "--knn_k=1") == 0
+    assert evaluate(run_directory, *flags, "--knn_k=1") == 0
     names = [path.name for path in (tmp_path / "report" / "predictions").iterdir()]
     assert names == ["knn_pretrained_initial_conv.csv"]
 
@@ -220,7 +220,7 @@ def test_a_classifier_that_says_one_class_only_is_marked(run_directory, tmp_path
     )
     # A temperature at which every neighbour counts the same: the largest class wins every vote.
     flags = (*BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}", "--knn_k=200")
-    assert judge(run_directory, *flags, "--knn_temperature=1e6") == 0
+    assert evaluate(run_directory, *flags, "--knn_temperature=1e6") == 0
     (row,) = json.loads((tmp_path / "report" / "report.json").read_text())["rows"]
     assert row["mark"] == "one class only, = largest class"
     printed = capsys.readouterr().out
@@ -232,7 +232,7 @@ def test_copies_of_training_images_are_counted_and_taken_out(run_directory, tmp_
     data = write_coloured(tmp_path / "pics", TRAIN_COLOURS | {"test/red": "rrb", "test/blue": "bb"})
     flags = (*BY_COLOUR, f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}")
     shutil.copy(data / "train/red/r1.png", data / "test/red/copy.png")
-    assert judge(run_directory, *flags) == 0
+    assert evaluate(run_directory, *flags) == 0
     values = json.loads((tmp_path / "report" / "report.json").read_text())
     twins = values["subject"]["twins"]
     assert (twins["count"], twins["exact"], len(twins["pairs"])) == (1, 1, 1)
@@ -246,7 +246,7 @@ def test_copies_of_training_images_are_counted_and_taken_out(run_directory, tmp_
         assert "without twins" in text and "80.0" in text
     with open(tmp_path / "report" / "predictions" / "knn_pretrained_initial_conv.csv", newline="") as file:
         assert sum(bool(row["twin"]) for row in csv.DictReader(file)) == 1
-    assert judge(run_directory, *flags, "--find_twins=False") == 0
+    assert evaluate(run_directory, *flags, "--find_twins=False") == 0
     values = json.loads((tmp_path / "report" / "report.json").read_text())
     assert values["subject"]["twins"] is None and values["rows"][0]["without_twins"] == {}
 
@@ -256,7 +256,7 @@ def test_an_evaluation_of_an_earlier_version_is_computed_again_with_a_line(run_d
     (directory / "cells").mkdir(parents=True)
     (directory / "cells" / "knn-0a1b.json").write_text(json.dumps({"identity": {"format": 1}, "cells": []}))
     (directory / "report.json").write_text(json.dumps({"format": 1, "subject": {"dataset": "folder"}}))
-    assert judge(run_directory, "--protocols=knn", "--knn_k=3", f"--model_dir={directory}") == 0
+    assert evaluate(run_directory, "--protocols=knn", "--knn_k=3", f"--model_dir={directory}") == 0
     printed = capsys.readouterr().out
     assert "note: 1 results in" in printed and "are of an earlier version" in printed
     assert json.loads((directory / "report.json").read_text())["subject"]["splits"]
@@ -266,7 +266,7 @@ def test_the_crop_is_that_of_the_run_unless_another_is_asked_for(tmp_path):
     run = write_run(tmp_path, FLAGS | {"eval_crop": 0.75}, 7)
     for flags, crop in (((), 0.75), (("--eval_crop=1",), 1.0)):
         report = tmp_path / f"report{crop}"
-        assert judge(run, "--protocols=knn", "--knn_k=3", f"--model_dir={report}", *flags) == 0
+        assert evaluate(run, "--protocols=knn", "--knn_k=3", f"--model_dir={report}", *flags) == 0
         manifests = [json.loads(path.read_text()) for path in report.glob("features/*/manifest.json")]
         assert {manifest["key"]["eval_crop"] for manifest in manifests} == {crop}
         assert json.loads((report / "report.json").read_text())["subject"]["eval_crop"] == crop
@@ -291,7 +291,7 @@ FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab"
 @pytest.mark.parametrize(
     ("pictures", "flags", "words"),
     [
-        (UNLABELLED, [], "A representation is judged by labels"),
+        (UNLABELLED, [], "An evaluation needs labels"),
         (OTHER_CLASSES, [], "only in 'train': b; only in 'test': c"),
         (FEW, ["--protocols=finetune_10pct"], "`fraction` must leave at least one example of every class"),
         (FEW, ["--protocols=supervised_9per_class"], "`per_class` must not be larger than a class"),
@@ -301,7 +301,7 @@ FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab"
         (FEW, ["--protocols=untrained"], "repeats the protocols"),
         (FEW, ["--protocols=knn", "--knn_k=many"], "`knn_k` must be a list of numbers"),
         (FEW, ["--protocols=knn", "--knn_temperature=0"], "`knn_temperature` must be > 0"),
-        (FEW, ["--protocols=logreg", "--metric=map_11_point"], "top_1 or mean_per_class for pictures with one class"),
+        (FEW, ["--protocols=logreg", "--metric=map_11_point"], "top_1 or mean_per_class for images with one class"),
         (FEW, ["--protocols=knn", "--endpoints=block_group7"], "`endpoints` must be one of: initial_conv"),
         (FEW, ["--protocols=linear", "--endpoints=block_group1"], "Use linear_cached"),
         (FEW, ["--eval_batch_size=0"], "`eval_batch_size` must be >= 1"),
@@ -309,10 +309,10 @@ FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and value and value[0].startswith("--") else None,
 )
-def test_bad_input_is_one_line(run_directory, tmp_path, capsys, pictures, flags, words):
-    data = write_pictures(tmp_path / "data", pictures)
+def test_bad_input_is_one_line(run_directory, tmp_path, capsys, images, flags, words):
+    data = write_images(tmp_path / "data", images)
     chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
-    assert judge(run_directory, *chosen, *flags) == 2
+    assert evaluate(run_directory, *chosen, *flags) == 2
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, error
@@ -324,19 +324,19 @@ def test_bad_input_is_one_line(run_directory, tmp_path, capsys, pictures, flags,
     ("split", "name"), [("--train_split=train[:5]", "train[:5]"), ("--eval_split=test[:3]", "test")]
 )
 def test_a_class_that_is_missing_is_named(run_directory, capsys, split, name):
-    assert judge(run_directory, "--protocols=knn", "--knn_k=2", split) == 2
+    assert evaluate(run_directory, "--protocols=knn", "--knn_k=2", split) == 2
     error = capsys.readouterr().err
     assert "Every class must have an example in the split" in error
     assert name in error
     assert "'star'" in error
 
 
-def test_a_damaged_picture_is_named(run_directory, tmp_path, capsys):
-    data = write_pictures(tmp_path / "data", FEW)
+def test_a_damaged_image_is_named(run_directory, tmp_path, capsys):
+    data = write_images(tmp_path / "data", FEW)
     damaged = data / "test" / "b" / "1.png"
     damaged.write_bytes(damaged.read_bytes()[:50])
     chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
-    assert judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2") == 2
+    assert evaluate(run_directory, *chosen, "--protocols=knn", "--knn_k=2") == 2
     error = capsys.readouterr().err
     assert str(damaged) in error
     assert "Traceback" not in error
@@ -344,35 +344,33 @@ def test_a_damaged_picture_is_named(run_directory, tmp_path, capsys):
 
 @pytest.mark.parametrize("flag", ["--decoder=tensorflow", "--decoder=auto"])
 def test_what_tensorflow_cannot_decode(run_directory, tmp_path, capsys, flag):
-    data = write_pictures(tmp_path / "data", FEW)
+    data = write_images(tmp_path / "data", FEW)
     animated = data / "test" / "b" / "1.png"
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue")]
     frames[0].save(animated, "WEBP", save_all=True, append_images=frames[1:])
     chosen = ["--dataset=folder", f"--data_dir={data}", "--eval_split=test", f"--model_dir={tmp_path / 'evaluated'}"]
-    code = judge(run_directory, *chosen, "--protocols=knn", "--knn_k=2", flag)
+    code = evaluate(run_directory, *chosen, "--protocols=knn", "--knn_k=2", flag)
     error = capsys.readouterr().err
     assert (code, str(animated) in error) == ((2, True) if flag == "--decoder=tensorflow" else (0, False))
 
 
 def test_nothing_to_judge(tmp_path, capsys):
     assert main(["evaluate"]) == 2
-    assert "`checkpoint` must name what is judged" in capsys.readouterr().err
+    assert "`checkpoint` must name what is evaluated" in capsys.readouterr().err
     assert main(["evaluate", f"--checkpoint={tmp_path}"]) == 2
     assert "where none was found" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--endpoints=nowhere"], ["--dataset=folder", "--data_dir=/no/such/place"]])
 def test_a_refused_evaluation_leaves_no_directory(run_directory, tmp_path, capsys, flags):
-    assert (
-        judge(run_directory, *flags, f"--model_dir={tmp_path / 'out'}", f"--feature_dir={tmp_path / 'features'}") == 2
-    )
+    assert evaluate(run_directory, *flags, f"--model_dir={tmp_path / 'out'}", f"--feature_dir={tmp_path / 'f'}") == 2
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().err.startswith("error: ")
 
 
 def test_other_images_need_no_dataset_flag(run_directory, tmp_path, capsys):
     """The folder of the run itself stays the run's own data set."""
     names = [f"{split}/{name}/{i}.png" for split in ("train", "validation") for name in "ab" for i in range(4)]
-    folder = write_pictures(tmp_path / "images", names)
+    folder = write_images(tmp_path / "images", names)
     flags = (f"--data_dir={folder}", f"--model_dir={tmp_path / 'out'}", "--protocols=knn", "--knn_k=3")
-    assert judge(run_directory, *flags, "--eval_batch_size=4") == 0
+    assert evaluate(run_directory, *flags, "--eval_batch_size=4") == 0
     assert "--data_dir without --dataset: the images of that folder" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.folders import class_folders, make_images
-from tf_simclr.cli import launch
+from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 
@@ -88,11 +88,11 @@ def test_a_run_from_before_keeps_its_draw(folder, tmp_path, capsys):
         report = tmp_path / f"report{len(own)}"
         command = [f"--checkpoint={tmp_path / 'run'}", "--protocols=knn", "--knn_k=1", f"--model_dir={report}"]
         assert main(["evaluate", *command, *own]) == 0
-        assert f"{len(by_count)} of its 60 pictures" in capsys.readouterr().out
+        assert f"{len(by_count)} of its 60 images" in capsys.readouterr().out
 
 
 def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, capsys, monkeypatch):
-    begin_run = launch.begin_run
+    begin_run = train_task.begin_run
 
     def then_lose_an_image(config, **options):
         begin_run(config, **options)
@@ -100,7 +100,7 @@ def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, caps
             for path in (folder / name).iterdir():
                 path.rename(tmp_path / f"{name}{path.name}")
 
-    monkeypatch.setattr(launch, "begin_run", then_lose_an_image)
+    monkeypatch.setattr(train_task, "begin_run", then_lose_an_image)
     assert train(tmp_path, "--dataset=folder", f"--data_dir={folder}") == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -20,7 +20,7 @@ from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import run_task
 from tf_simclr.config import build_config, own_images
 from tf_simclr.data.class_order import with_class_order
-from tf_simclr.evaluate import trained
+from tf_simclr.evaluate import load as trained
 from tf_simclr.train import build
 from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
 from tf_simclr.train.manifest import read_manifest

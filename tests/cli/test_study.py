@@ -1,4 +1,4 @@
-"""`python -m tf_simclr study`, in this process: every study on tiny pictures, stops, shards, reports, and refusals."""
+"""`python -m tf_simclr study`, in this process: every study on tiny images, stops, shards, reports, and refusals."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.networks import small_networks
-from tf_simclr.cli import conduct
+from tf_simclr.cli import study as study_task
 from tf_simclr.cli.main import main
 from tf_simclr.config import STUDY_NAMES
 from tf_simclr.errors import InputError
-from tf_simclr.studies import cells as study_cells
+from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.train import build
 from tf_simclr.train.checkpoints import CheckpointStore
@@ -50,7 +50,7 @@ def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
             {"projection_top_1"} if cell["name"] == "none" else set()
         )
     assert all(f"{finding.statement} (" in printed for finding in STUDIES[name].findings)
-    assert not any(judged["outcome"] == "not measured" for judged in found["findings"])
+    assert not any(evaluated["outcome"] == "not measured" for evaluated in found["findings"])
     rows = list(csv.DictReader((tmp_path / "numbers.csv").open()))
     assert len(rows) == len(cells) * len(STUDIES[name].measures)
     assert (tmp_path / "index.html").stat().st_size > 10_000
@@ -71,8 +71,8 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, capsys, monkeypat
     assert study("figure5", whole, *flags) == 0
     # Somebody asks to stop in the middle of the second cell: after the first of the two checkpoints of its training.
     save, saves = CheckpointStore.save, []
-    request = conduct.StopRequest()
-    monkeypatch.setattr(conduct, "StopRequest", lambda: request)
+    request = study_task.StopRequest()
+    monkeypatch.setattr(study_task, "StopRequest", lambda: request)
 
     def save_then_stop(self, step):
         saves.append(step)
@@ -113,10 +113,10 @@ def test_shards_share_the_work_and_a_report_merges_it(small, tmp_path, capsys):
 def test_a_cell_that_fails_leaves_the_others(small, tmp_path, capsys, monkeypatch):
     run_cell = study_cells.run_cell
 
-    def fails_once(bench, cell, seed, directory):
+    def fails_once(context, cell, seed, directory):
         if cell.name == "color":
             raise InputError("training diverged by step 1")
-        return run_cell(bench, cell, seed, directory)
+        return run_cell(context, cell, seed, directory)
 
     monkeypatch.setattr("tf_simclr.studies.runner.run_cell", fails_once)
     assert study("figure5", tmp_path, "--cells=color,crop") == 1
@@ -124,24 +124,24 @@ def test_a_cell_that_fails_leaves_the_others(small, tmp_path, capsys, monkeypatc
     assert list(measures(tmp_path)) == ["crop-seed0.json"]
 
 
-def test_cached_pictures_are_read_once_for_all_cells(small, tmp_path, monkeypatch):
+def test_cached_images_are_read_once_for_all_cells(small, tmp_path, monkeypatch):
     """They are gone when the first cell is done, and the second does not notice."""
-    pictures, generator = tmp_path / "pictures", np.random.default_rng(0)
+    images, generator = tmp_path / "pictures", np.random.default_rng(0)
     for split, label, number in itertools.product(("train", "test"), "ab", range(16)):
-        path = pictures / split / label / f"{number}.png"
+        path = images / split / label / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(generator.integers(0, 256, (16, 16, 3), np.uint8)).save(path)
     run_cell = study_cells.run_cell
 
-    def then_lose_the_pictures(*arguments):
+    def then_lose_the_images(*arguments):
         result = run_cell(*arguments)
-        shutil.rmtree(pictures, ignore_errors=True)
+        shutil.rmtree(images, ignore_errors=True)
         return result
 
-    monkeypatch.setattr("tf_simclr.studies.runner.run_cell", then_lose_the_pictures)
+    monkeypatch.setattr("tf_simclr.studies.runner.run_cell", then_lose_the_images)
     flags = (
         "--dataset=folder",
-        f"--data_dir={pictures}",
+        f"--data_dir={images}",
         "--train_split=train",
         "--eval_split=test",
         "--cache_dataset",
@@ -151,7 +151,7 @@ def test_cached_pictures_are_read_once_for_all_cells(small, tmp_path, monkeypatc
     assert len(measures(tmp_path / "study")) == 2
 
 
-def write_pictures(folder, splits=("train/", "test/"), count=16):
+def write_images(folder, splits=("train/", "test/"), count=16):
     generator = np.random.default_rng(0)
     for split, label, number in itertools.product(splits, "ab", range(count)):
         path = folder / f"{split}{label}" / f"{number:02d}.png"
@@ -162,7 +162,7 @@ def write_pictures(folder, splits=("train/", "test/"), count=16):
 
 def test_results_belong_to_their_images(small, tmp_path, capsys):
     """Moved, they are the same; with another label, or changed, they are others."""
-    write_pictures(tmp_path / "data")
+    write_images(tmp_path / "data")
     options = ("--dataset=folder", "--train_split=train", "--eval_split=test", "--cells=crop")
 
     def again(name):
@@ -175,14 +175,14 @@ def test_results_belong_to_their_images(small, tmp_path, capsys):
     image = tmp_path / "moved" / "test" / "a" / "00.png"
     image.rename(tmp_path / "moved" / "test" / "b" / "x.png")
     assert again("moved") == 2
-    assert "pictures test_fingerprint is" in capsys.readouterr().err
+    assert "images test_fingerprint is" in capsys.readouterr().err
     (tmp_path / "moved" / "test" / "b" / "x.png").rename(image)
     assert again("moved") == 0
 
 
 def test_a_study_from_before_goes_on(small, tmp_path, capsys):
     """It says nothing of its images, and its hold-out was drawn by count."""
-    data, directory = write_pictures(tmp_path / "data", splits=[""], count=30), tmp_path / "study"
+    data, directory = write_images(tmp_path / "data", splits=[""], count=30), tmp_path / "study"
     flags = ("--dataset=folder", f"--data_dir={data}", "--train_split=train", "--eval_split=test", "--cells=crop")
     assert study("figure5", directory, *flags, "--hold_out_by=count") == 0
     values = json.loads((directory / "study.json").read_text())
@@ -208,11 +208,11 @@ def test_the_seed_decides(small, tmp_path):
 
 
 def test_the_smallest_crop_reaches_the_histograms(tmp_path):
-    """Where every crop is the whole picture, all of one picture have the same histogram, up to rounding at an edge."""
+    """Where every crop is the whole image, all of one image have the same histogram, up to rounding at an edge."""
 
     def apart(directory):
         curves = json.loads((directory / "cells" / "crop-seed0.json").read_text())["curves"]
-        of_first = [curve["y"] for name, curve in curves.items() if name.startswith("picture 1,")]
+        of_first = [curve["y"] for name, curve in curves.items() if name.startswith("image 1,")]
         return np.ptp(of_first, axis=0).sum()
 
     for name, flags in (("whole", ["--min_crop_area=1"]), ("default", [])):
@@ -226,11 +226,11 @@ def test_the_real_network_and_its_run_that_is_kept(tmp_path):
     found = measures(tmp_path / "study")["l2_norm_tau_0.5-seed0.json"]
     assert 0 <= found["top_1"] <= 1
     assert found["contrast_loss"] > 0
-    # What was kept is judged as any run, to the same figure.
+    # What was kept is evaluated as any run, to the same figure.
     run, report = tmp_path / "study" / "runs" / "l2_norm_tau_0.5-seed0", tmp_path / "report"
     assert main(["evaluate", f"--checkpoint={run}", "--protocols=knn", "--knn_k=120", f"--model_dir={report}"]) == 0
-    judged = json.loads((report / "report.json").read_text())["cells"][0]
-    assert judged["metrics"]["top_1"] == pytest.approx(found["knn_top_1"])
+    evaluated = json.loads((report / "report.json").read_text())["cells"][0]
+    assert evaluated["metrics"]["top_1"] == pytest.approx(found["knn_top_1"])
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_the_real_network_and_its_run_that_is_kept(tmp_path):
         (
             "figure5",
             ("--train_batch_size=128",),
-            "cell crop, seed 0: `train_batch_size` must be at most the 120 pictures",
+            "cell crop, seed 0: `train_batch_size` must be at most the 120 images",
         ),
         ("figure8", ("--scale=paper",), "`dataset` must be given at --scale=paper"),
         ("table4", ("--loss=hinge",), "hinge"),
@@ -274,7 +274,7 @@ def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys
     assert "study is 'table5' there and 'table4' here" in capsys.readouterr().err
     assert study("table5", tmp_path, "--learning_rate=0.7") == 2
     assert "flags learning_rate is 1.0 there and 0.7 here" in capsys.readouterr().err
-    assert study("table5", tmp_path, "--cache_dataset", "--report") == 0, "how pictures are read changes no result"
+    assert study("table5", tmp_path, "--cache_dataset", "--report") == 0, "how images are read changes no result"
     assert "nothing is run" in capsys.readouterr().out
     recorded = json.loads((tmp_path / "study.json").read_text())
     (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.0.1"}))

@@ -1,4 +1,4 @@
-"""Every mode of the training program, for real, on a few small pictures."""
+"""Every mode of the training program, for real, on a few small images."""
 
 from __future__ import annotations
 
@@ -332,17 +332,17 @@ def test_finetuning_from_a_hidden_layer_of_the_head(pretrained, tmp_path, tiny_f
 
 
 def test_a_head_for_other_classes_starts_afresh_and_says_so(pretrained, tmp_path, tiny_flags, without_export, capsys):
-    pictures = tmp_path / "pictures"
+    images = tmp_path / "pictures"
     for split in ("train", "test"):
         for label in ("cat", "dog"):
-            write_pictures(pictures / split / label, 8)
+            write_images(images / split / label, 8)
     finetune(
         pretrained,
         tmp_path / "run",
         tiny_flags,
         "--mode=train_then_eval",
         "--dataset=folder",
-        f"--data_dir={pictures}",
+        f"--data_dir={images}",
         "--train_split=train",
         "--eval_split=test",
     )
@@ -356,7 +356,7 @@ def test_a_checkpoint_of_another_architecture_lists_the_variables(pretrained, tm
     assert "encoder/" in error and "there and" in error and error.count("\n") == 1
 
 
-def write_pictures(directory, count, size=20):
+def write_images(directory, count, size=20):
     directory.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -364,12 +364,12 @@ def write_pictures(directory, count, size=20):
         tf.io.write_file(str(directory / f"{i}.png"), tf.io.encode_png(image))
 
 
-def test_unlabelled_pictures_pretrain(tmp_path, tiny_flags, capsys):
-    write_pictures(tmp_path / "pictures", 20)
+def test_unlabelled_images_pretrain(tmp_path, tiny_flags, capsys):
+    write_images(tmp_path / "pictures", 20)
     run(
         tiny_flags,
         "--dataset=folder",
-        f"--data_dir={tmp_path / 'pictures'}",
+        f"--data_dir={tmp_path / 'images'}",
         f"--model_dir={tmp_path / 'run'}",
         "--mode=train_then_eval",
     )
@@ -378,8 +378,8 @@ def test_unlabelled_pictures_pretrain(tmp_path, tiny_flags, capsys):
     assert not any("supervised" in name for name in shapes_in(str(tmp_path / "run" / "ckpt-4")))
 
 
-def test_a_picture_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):
-    write_pictures(tmp_path / "pictures", 18)
+def test_a_image_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):
+    write_images(tmp_path / "pictures", 18)
     damaged = tmp_path / "pictures" / "7.png"
     damaged.write_bytes(damaged.read_bytes()[:300])
     flags = [*tiny_flags, "--dataset=folder", f"--data_dir={damaged.parent}", f"--model_dir={tmp_path / 'run'}"]
@@ -388,15 +388,15 @@ def test_a_picture_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):
     assert str(damaged) in error and error.count("\n") == 1
 
 
-def test_damaged_pictures_are_left_out_where_that_is_asked_for(tmp_path, tiny_flags, capsys):
-    write_pictures(tmp_path / "pictures", 120, size=9)
+def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path, tiny_flags, capsys):
+    write_images(tmp_path / "pictures", 120, size=9)
     damaged = tmp_path / "pictures" / "7.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     flags = [*tiny_flags, "--dataset=folder", f"--data_dir={damaged.parent}", f"--model_dir={tmp_path / 'run'}"]
     assert run_task("train", [*flags, "--train_split=train", "--on_bad_image=skip"]) == 0
     printed = capsys.readouterr().out
     assert "note: left out 1 of 120 images" in printed and str(damaged) in printed
-    assert "119 training pictures" in printed
+    assert "119 training images" in printed
 
 
 def subprocess_run(flags):
@@ -443,7 +443,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
     "more,message",
     [
         (["--dataset=no_such_dataset"], "no_such_dataset"),
-        (["--train_batch_size=49"], "at most the 48 pictures"),
+        (["--train_batch_size=49"], "at most the 48 images"),
         (["--use_tpu"], "`use_tpu` asks for a TPU"),
         (["--temperature=0"], "`temperature` must be > 0"),
         (["--resnet_depth=19"], "18, 34, 50, 101, 152, 200"),

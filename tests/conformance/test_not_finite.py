@@ -17,8 +17,8 @@ import tensorflow as tf
 from tests.losses.pairs import views
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import health, knn, linear, logistic_regression, metrics, multi_label
-from tf_simclr.evaluate.standardise import Standardiser
+from tf_simclr.evaluate.measures import health, knn, linear, logistic_regression, metrics, multi_label
+from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.losses.anchors import identify_positive
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.negatives import negative_weights
@@ -261,7 +261,7 @@ def test_every_json_text_is_strict():
         if not any(word.arg == "allow_nan" and ast.unparse(word.value) == "False" for word in call.keywords)
     ]
     # A message of an error, which quotes what was read.
-    assert [place for place in lax if not place.startswith("tf_simclr/train/choice.py")] == []
+    assert [place for place in lax if not place.startswith("tf_simclr/train/device_choice.py")] == []
 
 
 def test_no_tensor_comparison_of_order_is_negated():

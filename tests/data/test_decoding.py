@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tf_simclr.data.decoding import CAN_READ_WEBP, NAMED_IMAGE, decode_named, decode_picture
+from tf_simclr.data.decoding import CAN_READ_WEBP, NAMED_IMAGE, decode_image, decode_named
 from tf_simclr.data.image_formats import MOST_DECODED
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tools.fuzz_decoder import encoded, png
@@ -35,7 +35,7 @@ def in_pipeline(content: bytes, decoder: str) -> np.ndarray:
 
 def everywhere(content: bytes) -> list[np.ndarray]:
     """By the decoders that must take the file, in a pipeline and without Python."""
-    alone = tf.function(decode_picture, autograph=False)(tf.constant(content)).numpy()
+    alone = tf.function(decode_image, autograph=False)(tf.constant(content)).numpy()
     return [alone, *(in_pipeline(content, decoder) for decoder in DECODERS)]
 
 
@@ -60,7 +60,7 @@ def test_ordinary_files_are_to_the_last_bit_what_they_were(format_name, mode):
     content = encoded(SMOOTH.convert(mode), format_name)
     before = tf.io.decode_image(content, dtype=tf.float32, expand_animations=False) * tf.ones([1, 1, 3])
     np.testing.assert_array_equal(in_pipeline(content, "auto"), before)
-    np.testing.assert_array_equal(decode_picture(content), before)
+    np.testing.assert_array_equal(decode_image(content), before)
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "BMP", "TIFF", "WEBP", "JPEG2000"])
@@ -95,7 +95,7 @@ def test_heic_without_its_package_is_named(monkeypatch):
 def test_sixteen_bits_are_kept(channels):
     pixels = RNG.integers(0, 65536, (20, 30, channels), np.uint16)
     content = tf.io.encode_png(pixels).numpy()
-    for image in (decode_picture(content).numpy(), in_pipeline(content, "auto")):
+    for image in (decode_image(content).numpy(), in_pipeline(content, "auto")):
         np.testing.assert_array_equal(np.rint(image.astype(np.float64) * 65535), pixels.repeat(3 // channels, -1))
     if channels == 1:  # Pillow has no colour of 16 bits
         np.testing.assert_array_equal(in_pipeline(content, "pillow"), image)
@@ -128,7 +128,7 @@ def test_sixteen_bits_with_a_transparent_colour():
     rows = b"\0" + struct.pack(">6H", 1, 2, 3, 40000, 5, 6)
     content = png(2, 1, 2, 16, rows, (b"tRNS", struct.pack(">HHH", 1, 2, 3)))
     wanted = np.array([[[1.0] * 3, [40000 / 65535, 5 / 65535, 6 / 65535]]])
-    for image in (decode_picture(content).numpy(), in_pipeline(content, "auto")):
+    for image in (decode_image(content).numpy(), in_pipeline(content, "auto")):
         assert_is(image, wanted)
 
 
@@ -144,7 +144,7 @@ def test_transparent_gif_becomes_white(decoder):
 def test_transparent_gif_is_refused_without_python():
     content = encoded(RGB.quantize(4), "GIF", transparency=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="transparency of a gif"):
-        decode_picture(content)
+        decode_image(content)
     assert "a file" in refusal_of(content, "tensorflow")
 
 
@@ -186,7 +186,7 @@ def test_orientation_is_applied(format_name, orientation):
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     images = [in_pipeline(content, decoder) for decoder in ("auto", "pillow")]
     if format_name in ("JPEG", "PNG") or (format_name == "WEBP" and CAN_READ_WEBP):
-        images.append(tf.function(decode_picture, autograph=False)(tf.constant(content)).numpy())
+        images.append(tf.function(decode_image, autograph=False)(tf.constant(content)).numpy())
     for image in images:
         assert_is(image, wanted, 5 / 255)
 
@@ -215,10 +215,10 @@ def test_an_animated_webp_does_not_end_the_process():
     optimiser may want to fold into the decoder whatever stands around it."""
     program = """
 import sys, tensorflow as tf
-from tf_simclr.data.decoding import decode_picture
+from tf_simclr.data.decoding import decode_image
 content = sys.stdin.buffer.read()
-constant = tf.function(lambda _: decode_picture(tf.constant(content)))
-for function in (decode_picture, tf.function(decode_picture), constant):
+constant = tf.function(lambda _: decode_image(tf.constant(content)))
+for function in (decode_image, tf.function(decode_image), constant):
     for _ in range(3):
         try:
             function(tf.constant(content))

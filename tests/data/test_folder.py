@@ -1,4 +1,4 @@
-"""Folders of pictures: layouts, formats, hold-out, and what is said about files that cannot be used."""
+"""Folders of images: layouts, formats, hold-out, and what is said about files that cannot be used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_classes(root: pathlib.Path, counts: dict[str, int]) -> None:
 
 
 def open_one(root: pathlib.Path) -> np.ndarray:
-    """Loads a folder of one unlabelled picture and decodes it, uncached and cached."""
+    """Loads a folder of one unlabelled image and decodes it, uncached and cached."""
     source, evaluation = load_sources("folder", data_dir=str(root))
     assert evaluation is None
     (record,) = source.records(None)
@@ -146,7 +146,7 @@ def test_any_name_will_do(tmp_path, name):
     np.testing.assert_allclose(open_one(tmp_path), smooth / 255.0, atol=0.03)
 
 
-def test_large_pictures_are_counted(tmp_path):
+def test_large_images_are_counted(tmp_path):
     Image.new("L", (4200, 4100)).save(tmp_path / "large.png")
     save(tmp_path / "small.png")
     source, _ = load_sources("folder", data_dir=str(tmp_path))
@@ -160,7 +160,7 @@ def test_a_header_that_asks_for_too_much_is_named(tmp_path):
         load_sources("folder", data_dir=str(tmp_path))
 
 
-def test_a_damaged_picture_is_named_when_it_is_decoded(tmp_path):
+def test_a_damaged_image_is_named_when_it_is_decoded(tmp_path):
     save(tmp_path / "good.png")
     content = (tmp_path / "good.png").read_bytes()
     (tmp_path / "truncated.png").write_bytes(content[:60])
@@ -222,7 +222,7 @@ def test_hold_out_is_stratified_disjoint_and_seeded(tmp_path):
 
     first, train = held(0)
     assert held(0)[0] == first != held(1)[0]
-    assert any(f"{len(first)} of its 502 pictures" in note for note in train.notes)
+    assert any(f"{len(first)} of its 502 images" in note for note in train.notes)
 
 
 def test_flat_folder_is_unlabelled(tmp_path):
@@ -273,11 +273,11 @@ def test_what_is_left_out_is_said(tmp_path):
     save(tmp_path / "stray.png")
     source, _ = load_sources("folder", data_dir=str(tmp_path))
     notes = "\n".join(source.notes)
-    assert "ignored 1 file that is not a picture: .txt" in notes
+    assert "ignored 1 file that is not an image: .txt" in notes
     assert "ignored 1 hidden file" in notes
-    assert "ignored 2 pictures that cannot be read" in notes
+    assert "ignored 2 images that cannot be read" in notes
     assert "broken.jpg" in notes and "empty.png" in notes
-    assert "ignored 1 picture outside the class folders" in notes
+    assert "ignored 1 image outside the class folders" in notes
 
 
 def test_one_class_is_allowed_with_a_warning(tmp_path):
@@ -310,17 +310,17 @@ def test_bad_folders_teach(tmp_path):
     missing = message(data_dir=str(tmp_path / "nowhere"))
     assert "no such folder" in missing and "nowhere" in missing
     (tmp_path / "empty").mkdir()
-    assert "no readable picture" in message(data_dir=str(tmp_path / "empty"))
+    assert "no readable image" in message(data_dir=str(tmp_path / "empty"))
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "a.txt").write_text("x")
-    assert "ignored 1 file that is not a picture: .txt" in message(data_dir=str(tmp_path / "text"))
+    assert "ignored 1 file that is not an image: .txt" in message(data_dir=str(tmp_path / "text"))
 
 
-def test_class_without_a_readable_picture(tmp_path):
+def test_class_without_a_readable_image(tmp_path):
     make_classes(tmp_path, {"a": 2})
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.jpg").write_text("nothing")
-    with pytest.raises(InputError, match=r"class 'b' has no readable picture.*x\.jpg"):
+    with pytest.raises(InputError, match=r"class 'b' has no readable image.*x\.jpg"):
         load_sources("folder", data_dir=str(tmp_path))
 
 
@@ -343,5 +343,5 @@ def test_different_classes_in_the_splits(tmp_path):
 
 def test_nothing_left_to_hold_out(tmp_path):
     make_classes(tmp_path, {"a": 1, "b": 1})
-    with pytest.raises(InputError, match="one picture only"):
+    with pytest.raises(InputError, match="one image only"):
         load_sources("folder", data_dir=str(tmp_path))

@@ -118,7 +118,7 @@ def test_what_the_table_does_not_name_is_counted(folder):
 def test_what_is_no_image_is_counted(folder):
     (folder / "pics" / "3.png").write_text("damaged")
     train, test, _ = opened(folder, written(ROWS))
-    assert "ignored 1 picture that cannot be read" in "\n".join(train.notes)
+    assert "ignored 1 image that cannot be read" in "\n".join(train.notes)
     assert train.num_examples + test.num_examples == 11
 
 
@@ -139,7 +139,7 @@ def test_columns_that_are_left_out_are_said(folder):
     ("text", "message"),
     [
         (written([*ROWS, ("pics/nowhere.png", "cat")]), r"1 row of 13 name none: 'pics/nowhere.png' in line 13"),
-        (written(ROWS, header="picture,kind"), r"'picture' in line 1. A header must name its columns path and label"),
+        (written(ROWS, header="image,kind"), r"'image' in line 1. A header must name its columns path and label"),
         (written([*ROWS[:5], ("pics/5.png", ""), *ROWS[6:]]), "line 6 has no label"),
         (written([*ROWS, ("", "cat")]), "line 13 has no path"),
         (written([*ROWS, ("pics/5.png", "dog")]), r"'pics/5.png' is 'cat' in line 6 and 'dog' in line 13"),

@@ -23,7 +23,7 @@ def test_splits_below_the_classes(tmp_path):
     assert (train.num_examples, test.num_examples) == (10, 5)
     notes = "\n".join(train.notes)
     assert "has its splits below the class folders: test, train" in notes
-    assert "ignored 1 picture outside the class folders" in notes
+    assert "ignored 1 image outside the class folders" in notes
     assert "ignored 1 folder beside these splits: dog/notes" in notes
     # The default, validation, means test here, too.
     assert opened(tmp_path).evaluation.names() == test.names()
@@ -115,5 +115,5 @@ def test_an_empty_class_is_an_error_and_an_empty_folder_below_it_is_not(tmp_path
     (tmp_path / "a" / "empty" / "still").mkdir(parents=True)
     assert opened(tmp_path).train.class_names == ("a", "b")
     (tmp_path / "c").mkdir()
-    with pytest.raises(InputError, match="class 'c' has no readable picture"):
+    with pytest.raises(InputError, match="class 'c' has no readable image"):
         opened(tmp_path)

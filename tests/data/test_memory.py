@@ -22,7 +22,7 @@ COUNT = 11
 
 
 def folder(root, sizes):
-    """A folder of pictures of these (height, width), half of them partly transparent: no whole 255ths of a level."""
+    """A folder of images of these (height, width), half of them partly transparent: no whole 255ths of a level."""
     generator = np.random.default_rng(1)
     for number, (height, width) in enumerate(sizes):
         pixels = generator.integers(0, 256, (height, width, 3 + number % 2), np.uint8)
@@ -46,14 +46,14 @@ def examples(source, seed):
 
 def assert_same_examples(first, second):
     for seed in (None, 3, 4):
-        for (index, label, picture), (other_index, other_label, other) in zip(
+        for (index, label, image), (other_index, other_label, other) in zip(
             examples(first, seed), examples(second, seed), strict=True
         ):
             assert (index, label) == (other_index, other_label)
-            np.testing.assert_array_equal(picture, other)
+            np.testing.assert_array_equal(image, other)
 
 
-def test_small_pictures_of_one_size_are_decoded(alike):
+def test_small_images_of_one_size_are_decoded(alike):
     inside = held(alike)
     assert inside.image_shape == (12, 10, 3) and inside.load is None and inside.read is None
     (record,) = inside.records(None).take(1)
@@ -62,7 +62,7 @@ def test_small_pictures_of_one_size_are_decoded(alike):
 
 
 @pytest.mark.parametrize("sizes", [[(12, 10)] * 10 + [(10, 12)], [(70, 12)] * 3], ids=["many sizes", "large"])
-def test_other_pictures_stay_encoded(tmp_path, sizes):
+def test_other_images_stay_encoded(tmp_path, sizes):
     source = folder(tmp_path, sizes)
     inside = held(source)
     assert inside.image_shape is None and inside.load is None

@@ -1,4 +1,4 @@
-"""Pictures that may show several classes: their targets, and that the rest takes them as unlabelled."""
+"""Images that may show several classes: their targets, and that the rest takes them as unlabelled."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ NAMES = ["a", "b", "c"]
 
 
 def every_class(number):
-    """The classes of the picture of this grey level: none, one, two or three, by the bits of the number."""
+    """The classes of the image of this grey level: none, one, two or three, by the bits of the number."""
     return [c for c in range(3) if number >> c & 1]
 
 
 def clear_classes(number):
-    """Those that it shows clearly: in pictures from 32 on, class 1 is difficult."""
+    """Those that it shows clearly: in images from 32 on, class 1 is difficult."""
     return [c for c in every_class(number) if number < 32 or c != 1]
 
 
 class SimclrSeveralBits(tfds.core.GeneratorBasedBuilder):
-    """Grey pictures; the config "difficult" tells the clear classes apart as PASCAL VOC does."""
+    """Grey images; the config "difficult" tells the clear classes apart as PASCAL VOC does."""
 
     __module__ = OUTSIDE_PACKAGES
     VERSION = tfds.core.Version("1.0.0")
@@ -75,7 +75,7 @@ def numbers(source):
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 @pytest.mark.parametrize("config", ["difficult", "plain"])
-def test_targets_are_those_of_the_pictures_in_canonical_order(data_dir, config, budget):
+def test_targets_are_those_of_the_images_in_canonical_order(data_dir, config, budget):
     for source in opened(data_dir, config, memory_budget=budget):
         targets, seen = source.targets(), numbers(source)
         assert targets.positives.shape == targets.ignored.shape == (len(seen), 3) == (source.num_examples, 3)
@@ -87,7 +87,7 @@ def test_targets_are_those_of_the_pictures_in_canonical_order(data_dir, config, 
             np.testing.assert_array_equal(source.load().targets().positives, targets.positives)
 
 
-def test_a_slice_has_the_targets_of_its_own_pictures(data_dir):
+def test_a_slice_has_the_targets_of_its_own_images(data_dir):
     source, _ = opened(data_dir, "plain", train_split="train[10:15]+test[:3]", eval_split=None)
     found = [np.flatnonzero(row).tolist() for row in source.targets().positives]
     assert found == [every_class(number) for number in numbers(source)] and len(found) == 8
@@ -100,14 +100,14 @@ def test_the_classes_are_named_and_no_record_has_a_label(data_dir):
     assert "several classes" in source.notes[0]
 
 
-def test_the_rest_refuses_what_needs_one_class_a_picture(data_dir):
+def test_the_rest_refuses_what_needs_one_class_a_image(data_dir):
     source, _ = opened(data_dir, "plain")
     with pytest.raises(InputError, match=r"one class each. Received: simclr_several_bits/plain"):
         class_balanced(source, per_class=1)
     flags = {"dataset": "simclr_several_bits/plain", "data_dir": data_dir, "image_size": 32}
-    with pytest.raises(InputError, match="`train_mode` must be pretrain for pictures with several classes each"):
+    with pytest.raises(InputError, match="`train_mode` must be pretrain for images with several classes each"):
         build_data(build_config(flags | {"train_mode": "finetune"}))
-    with pytest.raises(InputError, match=r"`untrained_baseline` needs one label a picture.*several classes"):
+    with pytest.raises(InputError, match=r"`untrained_baseline` needs one label an image.*several classes"):
         build_data(build_config(flags | {"untrained_baseline": True}))
     assert build_data(build_config(flags)).train.num_examples == 50
 

@@ -26,7 +26,7 @@ def composed(text, size=16, **options):
     return ViewPolicy.composed(size, read_augmentation(text), **options)
 
 
-def pictures(*shape):
+def photos(*shape):
     return tf.constant(np.random.default_rng(0).random(shape, dtype=np.float32))
 
 
@@ -54,7 +54,7 @@ def test_no_number_of_a_key_serves_two_operators():
 @pytest.mark.parametrize("strength", [1.0, 0.0])
 def test_the_default_views_are_those_of_14_numbers_bit_for_bit(blurred, strength):
     """What runs from before operators had names saw: the numbers at their old places, the old calls in order."""
-    images, policy = pictures(12, 20, 14, 3), ViewPolicy(16, color_jitter_strength=strength, blur=blurred)
+    images, policy = photos(12, 20, 14, 3), ViewPolicy(16, color_jitter_strength=strength, blur=blurred)
     u = tf.stack([tf.random.stateless_uniform([14], key, alg="philox") for key in keys(12)])
     expected = image.crop_and_resize(images, draws.crop_box(u[:, 0:4], 20, 14), (16, 16))
     expected = image.flip_left_right(expected, u[:, 4] < 0.5)
@@ -68,7 +68,7 @@ def test_the_default_views_are_those_of_14_numbers_bit_for_bit(blurred, strength
 
 
 def test_the_default_composition_by_its_names_is_the_default():
-    images = pictures(12, 18, 18, 3)
+    images = photos(12, 18, 18, 3)
     policy = composed("crop,flip,color_jitter,color_drop,blur", color_jitter_strength=0.5)
     assert policy.operators == ViewPolicy(16, color_jitter_strength=0.5).operators
     expected = views.make_view(ViewPolicy(16, color_jitter_strength=0.5), images, keys(12))
@@ -89,13 +89,13 @@ def test_numbers_of_the_text_reach_the_operators():
 @pytest.mark.parametrize("one_branch", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_operator_in_range_and_one_image_is_a_batch(name, one_branch):
-    images, policy = pictures(6, 18, 18, 3), composed(name, one_branch=one_branch)
+    images, policy = photos(6, 18, 18, 3), composed(name, one_branch=one_branch)
     batch = views.make_view(policy, images, keys(6))
     assert batch.shape == [6, 16, 16, 3] and batch.numpy().min() >= 0 and batch.numpy().max() <= 1
-    for picture, key, ours in zip(images, keys(6), batch, strict=True):
+    for photo, key, ours in zip(images, keys(6), batch, strict=True):
         # AutoAugment rounds to 8 bits, where the rounding of two ways to crop may show.
         atol = 0.02 if name == "autoaugment" else 2e-5
-        alone = views.make_view(policy, picture, key)
+        alone = views.make_view(policy, photo, key)
         assert (np.abs(ours - alone) > atol).mean() < (0.05 if name == "autoaugment" else 1e-9)
 
 
@@ -114,11 +114,11 @@ def test_what_is_drawn():
     for event in ("flip", "gray", "jitter", "rotate", "cutout", "noise", "blur", "sobel", "autoaugment"):
         assert abs(half[event].numpy().mean() - 0.5) < 4 * np.sqrt(0.25 / n), event
     whole = (half["box"].numpy() == [0, 0, 32, 32]).all(axis=1)
-    assert 0.49 < whole.mean() < 0.53  # a random crop is now and then the whole picture
+    assert 0.49 < whole.mean() < 0.53  # a random crop is now and then the whole photo
 
 
-def test_without_crop_the_picture_is_resized():
-    images = pictures(4, 18, 18, 3)
+def test_without_crop_the_photo_is_resized():
+    images = photos(4, 18, 18, 3)
     np.testing.assert_allclose(
         views.make_view(composed("flip@1"), images, keys(4)), image.resize(images, (16, 16))[:, :, ::-1], atol=2e-6
     )
@@ -135,7 +135,7 @@ def test_order_and_company_leave_the_draws_alone():
 
 
 def test_operators_act_in_the_order_of_the_text():
-    images = pictures(4, 16, 16, 3)
+    images = photos(4, 16, 16, 3)
     for order in itertools.permutations(["cutout", "noise", "sobel"]):
         policy = composed(",".join(order))
         draw = views.draw_view(policy, keys(4), (16, 16))
@@ -151,7 +151,7 @@ def test_operators_act_in_the_order_of_the_text():
 @pytest.mark.parametrize("name", NAMES)
 def test_one_branch_leaves_the_other_view_alone(name):
     """Both views show one crop, and the operators act on the first (SimCLR, Figure 5)."""
-    images = tf.repeat(pictures(8, 1, 18, 18, 3), 2, axis=1)
+    images = tf.repeat(photos(8, 1, 18, 18, 3), 2, axis=1)
     both_keys = example_key(1, 0, tf.range(8)[:, tf.newaxis], tf.range(2))
     policy = composed(f"{name}@1", one_branch=True)
     draw = views.draw_view(policy, both_keys, (18, 18))
@@ -166,7 +166,7 @@ def test_one_branch_leaves_the_other_view_alone(name):
 
 
 def test_the_crop_of_one_branch_is_a_crop_of_the_shared_one():
-    images = pictures(6, 18, 18, 3)
+    images = photos(6, 18, 18, 3)
     policy = composed("crop", one_branch=True)
     draw = views.draw_view(policy, keys(6), (18, 18))
     shared = image.crop_and_resize(images, draw["box"], (16, 16))

@@ -19,7 +19,7 @@ from tf_simclr.ops.draws import example_key
 from tf_simclr.ops.image import center_crop, resize
 
 SIZE = 8
-# Colour and blur take seconds to trace, and matter only where views are compared with those of one picture.
+# Colour and blur take seconds to trace, and matter only where views are compared with those of one image.
 POLICY = ViewPolicy.crop_and_flip(SIZE)
 FULL = ViewPolicy(image_size=SIZE)
 ONE_BRANCH = ViewPolicy.composed(SIZE, read_augmentation("crop,flip,color_drop@1"), one_branch=True)
@@ -28,19 +28,19 @@ EPOCHS_IN_BATCHES = 23  # 23 batches of 4 are 4 epochs of 23
 
 @pytest.fixture(scope="module")
 def small():
-    """Pictures of one size, cropped as batches."""
+    """Images of one size, cropped as batches."""
     return shapes_source("train[:23]")
 
 
 @pytest.fixture(scope="module")
 def large():
-    """Pictures of one size, but too large for cropping as batches."""
+    """Images of one size, but too large for cropping as batches."""
     return shapes_source("train[:23]", side=72)
 
 
 @pytest.fixture(scope="module")
 def varied(tmp_path_factory):
-    """A class-sorted folder of pictures of many sizes."""
+    """A class-sorted folder of images of many sizes."""
     root = tmp_path_factory.mktemp("varied")
     generator = np.random.default_rng(0)
     for number in range(23):
@@ -79,7 +79,7 @@ def stream():
 
 
 def decoded(source):
-    """The records in canonical order, each with its picture."""
+    """The records in canonical order, each with its image."""
     records = source.records(None).map(lambda r: r | {"image": source.decode(r["data"])})
     return list(records.as_numpy_iterator())
 
@@ -125,7 +125,7 @@ def test_views_are_a_function_of_seed_epoch_example_and_view(name, policy, reque
             assert batch["label"][row] == records[index]["label"]
             for view in range(2):
                 wanted = make_view(policy, records[index]["image"], example_key(9, epoch, index, view))
-                # The crop of a batch and that of one picture differ by rounding.
+                # The crop of a batch and that of one image differ by rounding.
                 np.testing.assert_allclose(batch["views"][view][row], wanted, atol=1e-4)
 
 
@@ -194,7 +194,7 @@ def test_one_view(small):
 def test_a_batch_may_be_as_large_as_the_data_but_not_larger(small):
     train(small, 1, batch_size=23)
     for arguments in ({"batch_size": 24}, {"batch_size": 8, "shard": (3, 0)}):
-        with pytest.raises(InputError, match=r"23 pictures.*global batch of 24.*--train_batch_size"):
+        with pytest.raises(InputError, match=r"23 images.*global batch of 24.*--train_batch_size"):
             train(small, 1, **arguments)
 
 
@@ -241,7 +241,7 @@ def test_evaluation_shards_have_equally_many_batches(small, workers, batch_size)
     assert sorted(itertools.chain(*map(seen, shards))) == sorted(seen(whole))
 
 
-def test_evaluation_at_the_pictures_own_size_leaves_them_alone(small):
+def test_evaluation_at_the_images_own_size_leaves_them_alone(small):
     (batch,) = collect(eval_batches(small, image_size=48, batch_size=23, eval_crop=1.0), 99)
     for image, record in zip(batch["image"], decoded(small), strict=True):
         np.testing.assert_array_equal(image, record["image"])

@@ -16,7 +16,7 @@ from tf_simclr.ops import blur, color
 SEED = tf.constant([1, 2], tf.int32)
 
 
-def picture(*shape):
+def photo(*shape):
     return tf.constant(np.random.default_rng(0).random(shape, dtype=np.float32))
 
 
@@ -40,7 +40,7 @@ RANDOM = {  # with their smallest calls
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_eager_equals_tf_data_and_seeds_decide(name):
-    image = picture(10, 14, 3)
+    image = photo(10, 14, 3)
     eager = [RANDOM[name](image, seed).numpy() for seed in seeds(6)]
     dataset = tf.data.Dataset.from_tensor_slices(seeds(6)).map(lambda s: RANDOM[name](image, s))
     for ours, theirs in zip(dataset, eager, strict=True):
@@ -50,7 +50,7 @@ def test_eager_equals_tf_data_and_seeds_decide(name):
 
 
 def test_without_a_seed_every_call_differs():
-    image = picture(16, 16, 3)
+    image = photo(16, 16, 3)
     # A brightness is drawn from a continuum: a crop is not, and two of four would be equal once in forty times.
     dataset = tf.data.Dataset.range(3).map(lambda _: data_util.random_brightness(image, 0.8))
     results = [*dataset.as_numpy_iterator(), data_util.random_brightness(image, 0.8).numpy()]
@@ -82,7 +82,7 @@ def test_preprocess_any_image(training, dtype, channels):
     )
     assert function.get_concrete_function().output_shapes == [8, 12, 3]
     for height, width in [(1, 1), (4, 5), (40, 30), (3, 200), (200, 3)]:
-        image = tf.image.convert_image_dtype(picture(height, width, channels), dtype)
+        image = tf.image.convert_image_dtype(photo(height, width, channels), dtype)
         result = function(image)
         assert result.dtype == tf.float32
         assert result.numpy().min() >= 0 and result.numpy().max() <= 1
@@ -90,11 +90,11 @@ def test_preprocess_any_image(training, dtype, channels):
 
 def test_preprocess_rejects_other_channels():
     with pytest.raises(InputError, match="channels"):
-        data_util.preprocess_image(picture(4, 4, 4), 8, 8)
+        data_util.preprocess_image(photo(4, 4, 4), 8, 8)
 
 
 def test_evaluation_crop():
-    image = picture(16, 16, 3)
+    image = photo(16, 16, 3)
     cropped = np.clip(tf.image.resize(image[1:15, 1:15], [8, 8], method="bicubic"), 0, 1)
     np.testing.assert_allclose(data_util.preprocess_for_eval(image, 8, 8), cropped, atol=1e-6)
     whole = np.clip(tf.image.resize(image, [8, 8], method="bicubic"), 0, 1)
@@ -105,7 +105,7 @@ def test_evaluation_crop():
 
 
 def test_training_with_everything_off_is_a_resize():
-    image = picture(16, 20, 3)
+    image = photo(16, 20, 3)
     ours = data_util.preprocess_for_train(image, 8, 8, 0.0, crop=False, flip=False)
     np.testing.assert_allclose(ours, np.clip(tf.image.resize(image, [8, 8], method="bicubic"), 0, 1), atol=1e-6)
 
@@ -123,14 +123,14 @@ def test_training_with_everything_off_is_a_resize():
     ],
 )
 def test_probabilities(function, share, tolerance):
-    image = picture(4, 4, 3)
+    image = photo(4, 4, 3)
     dataset = tf.data.Dataset.from_tensor_slices(seeds(400))
     changed = dataset.map(lambda s: tf.reduce_any(function(image, s) != image))
     assert abs(np.mean(list(changed.as_numpy_iterator())) - share) <= tolerance
 
 
 def test_fixed_order_of_color_jitter():
-    image = picture(5, 5, 3)
+    image = photo(5, 5, 3)
     ours = data_util.color_jitter(image, 1.0, random_order=False, impl="simclrv1", seed=SEED)
     u = tf.random.stateless_uniform([5], SEED, alg="philox").numpy()
     expected = color.brightness(image, 1.6 * u[0] - 0.8)
@@ -142,13 +142,13 @@ def test_fixed_order_of_color_jitter():
 
 def test_strengths_above_1_25_are_legal():
     for seed in seeds(5):
-        result = data_util.color_jitter(picture(4, 4, 3), 5.0, seed=seed).numpy()
+        result = data_util.color_jitter(photo(4, 4, 3), 5.0, seed=seed).numpy()
         assert np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
 
 
 def test_batch_blur_has_a_sigma_for_each_image():
-    # The same picture everywhere: equal sigmas would give equal results.
-    images = tf.tile(picture(1, 20, 20, 3), [8, 1, 1, 1])
+    # The same photo everywhere: equal sigmas would give equal results.
+    images = tf.tile(photo(1, 20, 20, 3), [8, 1, 1, 1])
     first, second = data_util.batch_random_blur([images, images], 20, 20, 1.0, seed=SEED)
     results = [*first.numpy(), *second.numpy()]
     assert len({result.tobytes() for result in results}) == 16
@@ -157,7 +157,7 @@ def test_batch_blur_has_a_sigma_for_each_image():
 
 
 def test_to_grayscale_and_blur_and_brightness():
-    image = picture(6, 6, 3)
+    image = photo(6, 6, 3)
     gray = tf.image.rgb_to_grayscale(image)
     np.testing.assert_allclose(data_util.to_grayscale(image, keep_channels=False), gray, atol=1e-6)
     assert data_util.to_grayscale(image).shape == [6, 6, 3]

@@ -34,7 +34,7 @@ def test_a_damaged_image(one_image):
     source, _ = load_sources("folder", data_dir=os.path.dirname(os.fsdecode(one_image)))
     for variant in (source, source.load()):
         message = str(first_error(variant))
-        assert message.startswith("This picture is damaged, remove or replace it: ")
+        assert message.startswith("This image is damaged, remove or replace it: ")
         assert f"{as_text(os.fsdecode(one_image))}. The same" in message and "\n" not in message
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from tests.data.folders import class_folders, make_images
 from tf_simclr.data.datasets import load_sources
-from tf_simclr.data.picture_files import NO_IMAGE, read_all, recognise
-from tf_simclr.data.scan import Files, as_text, find_pictures, list_files
+from tf_simclr.data.image_files import NO_IMAGE, read_all, recognise
+from tf_simclr.data.scan import Files, as_text, find_images, list_files
 from tf_simclr.errors import InputError
 
 CODE = Path(__file__).parents[2]
@@ -70,9 +70,9 @@ def test_names_in_any_locale(folder, locale):
     (folder / "labels.csv").write_text("path,label,split\na/dög.png,ü,train\na/000.png,ü,test\n", encoding="utf-8")
     code = """
 import sys
-from tf_simclr.cli import main, train
+from tf_simclr.cli import main, train_flags
 from tf_simclr.data.datasets import load_sources
-train.main = lambda parsed: [main.say(text) for s in load_sources("folder", data_dir=sys.argv[1])
+train_flags.main = lambda parsed: [main.say(text) for s in load_sources("folder", data_dir=sys.argv[1])
                              for text in (s.fingerprint, *s.names(), *s.notes)] and tables() and 0
 def tables():
     options = {"data_dir": sys.argv[1], "labels": "labels.csv", "eval_split": "test"}
@@ -123,9 +123,9 @@ def test_empty_and_damaged_files_are_named(folder):
     (folder / "a" / "notes").write_text("no image either")
     (folder / "a" / "list.txt").write_text("BMW, a car and no bitmap")
     notes = notes_of(folder)
-    assert "ignored 2 pictures that cannot be read" in notes
+    assert "ignored 2 images that cannot be read" in notes
     assert "empty.jpg (empty)" in notes and "text.png (no image)" in notes
-    assert "ignored 2 files that are not pictures: .txt, no extension" in notes
+    assert "ignored 2 files that are not images: .txt, no extension" in notes
 
 
 # ---- Links ----
@@ -210,7 +210,7 @@ def test_what_may_not_be_read():
         os.chmod(closed_root, 0o311)
         first, second, third = scanned_as_nobody([inner, closed_class, closed_root])
     assert first.startswith("found: 19 ")
-    assert "ignored 1 picture that cannot be read" in first and "003.png (Permission denied)" in first
+    assert "ignored 1 image that cannot be read" in first and "003.png (Permission denied)" in first
     assert "ignored 1 folder that cannot be listed" in first and "b/inner (Permission denied)" in first
     for line in (second, third):
         assert line.startswith("error:") and "cannot be listed: Permission denied" in line
@@ -223,14 +223,14 @@ def test_what_may_not_be_read():
 def test_images_are_recognised_by_content(tmp_path, name):
     make_images(tmp_path, class_folders({"a": 1, "b": 1}))
     make_images(tmp_path, [f"a/{name}"])
-    assert [Path(f.path).name for f in find_pictures(str(tmp_path / "a"), recursive=True).pictures] == ["000.png", name]
+    assert [Path(f.path).name for f in find_images(str(tmp_path / "a"), recursive=True).images] == ["000.png", name]
 
 
 def test_the_order_is_that_of_the_paths(tmp_path):
     """The files of a folder, then its folders: positions, and with them augmentations, stay those of earlier runs."""
     names = ["b.png", "a/z.png", "a/b/c.png", "c/a.png", "a.png", "a.d/x.png", "A.png"]
     make_images(tmp_path, names)
-    found = [os.path.relpath(file.path, tmp_path) for file in find_pictures(str(tmp_path), recursive=True).pictures]
+    found = [os.path.relpath(file.path, tmp_path) for file in find_images(str(tmp_path), recursive=True).images]
     walked = [
         os.path.relpath(os.path.join(parent, name), tmp_path)
         for parent, folders, files in os.walk(tmp_path)

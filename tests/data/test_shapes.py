@@ -1,4 +1,4 @@
-"""The built-in pictures: deterministic, balanced, and with colours that say nothing about the class."""
+"""The built-in photos: deterministic, balanced, and with colours that say nothing about the class."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ NUM_CLASSES = len(SHAPES)
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def photos():
     return render_shapes(0, "train", 0, 2000)
 
 
-def test_a_picture_depends_on_seed_split_and_number_only():
+def test_a_photo_depends_on_seed_split_and_number_only():
     images, labels = render_shapes(3, "train", 0, 260)
     again, labels_again = render_shapes(3, "train", 0, 260)
     np.testing.assert_array_equal(images, again)
     np.testing.assert_array_equal(labels, labels_again)
-    # Another start, and so other chunks, gives the same pictures under the same numbers.
+    # Another start, and so other chunks, gives the same photos under the same numbers.
     part, part_labels = render_shapes(3, "train", 137, 260)
     np.testing.assert_array_equal(images[137:], part)
     np.testing.assert_array_equal(labels[137:], part_labels)
     assert images.shape == (260, 48, 48, 3) and images.dtype == np.uint8
 
 
-def test_seeds_and_splits_never_share_a_picture():
+def test_seeds_and_splits_never_share_a_photo():
     everything = [render_shapes(s, split, 0, 200)[0] for s in (0, 1) for split in SPLIT_SIZES]
     flat = np.concatenate(everything).reshape(len(everything) * 200, -1)
     assert len(np.unique(flat, axis=0)) == len(flat)
 
 
-def test_every_block_of_ten_holds_every_class_in_an_order_of_its_own(pictures):
-    _, labels = pictures
+def test_every_block_of_ten_holds_every_class_in_an_order_of_its_own(photos):
+    _, labels = photos
     blocks = labels.reshape(-1, NUM_CLASSES)
     np.testing.assert_array_equal(np.sort(blocks, axis=1), np.tile(np.arange(NUM_CLASSES), (200, 1)))
     assert len(np.unique(blocks, axis=0)) > 190
@@ -56,29 +56,29 @@ def _centroid_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
     return float((distances.argmin(1) == labels[half:]).mean())
 
 
-def test_colours_do_not_tell_the_class(pictures):
-    images, labels = pictures
+def test_colours_do_not_tell_the_class(photos):
+    images, labels = photos
     means = images.reshape(len(images), -1, 3).mean(1)
-    # Chance is 0.1, with a standard deviation of 0.0095 over 1000 test pictures: four of them and a bit.
+    # Chance is 0.1, with a standard deviation of 0.0095 over 1000 test photos: four of them and a bit.
     assert _centroid_accuracy(means, labels) < 0.14
     assert _centroid_accuracy(_histograms(images), labels) < 0.16
 
 
-def test_colours_do_tell_the_picture(pictures):
-    """The shortcut: of 200 pictures, the histogram of one half finds the other half of the same picture."""
-    images = pictures[0][:200]
+def test_colours_do_tell_the_photo(photos):
+    """The shortcut: of 200 photos, the histogram of one half finds the other half of the same photo."""
+    images = photos[0][:200]
     left, right = _histograms(images[:, :, :24]), _histograms(images[:, :, 24:])
     found = (left @ right.T).argmax(1)
     assert (found == np.arange(200)).mean() > 0.6  # chance is 0.005
 
 
-def test_the_shape_can_be_seen_in_grey(pictures):
+def test_the_shape_can_be_seen_in_grey(photos):
     """Foreground and background differ in lightness, so that the class survives the loss of colour."""
-    grey = pictures[0].mean(-1) / 255.0
+    grey = photos[0].mean(-1) / 255.0
     assert np.percentile(grey.std(axis=(1, 2)), 1) > 0.05
 
 
-def test_source_decodes_to_the_rendered_pictures():
+def test_source_decodes_to_the_rendered_photos():
     source = shapes_source("validation[10:30]", seed=5)
     images, labels = render_shapes(5, "validation", 10, 30)
     assert (source.num_examples, source.num_classes, source.labelled) == (20, 10, True)
@@ -110,8 +110,8 @@ def test_a_shuffled_pass_is_a_permutation_that_the_seed_decides():
     ("split", "message"),
     [
         ("dev", "train, validation, test"),
-        ("train[:0]", "no picture"),
-        ("train[9:3]", "no picture"),
+        ("train[:0]", "no photo"),
+        ("train[9:3]", "no photo"),
         ("train[a:]", "NAME"),
     ],
 )

@@ -17,7 +17,7 @@ from tf_simclr.data.source import Span
 from tf_simclr.data.splits import require_disjoint, shared, spans_of_part
 from tf_simclr.data.subset import class_balanced, hold_out
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.judging import open_splits
+from tf_simclr.evaluate.protocols.context import open_splits
 
 SHARED = "Two splits must not share images"
 

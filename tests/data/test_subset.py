@@ -27,7 +27,7 @@ NAMES = ("ant", "bee", "cat")
 
 
 def source_of(labels, index=None, names=NAMES) -> ImageSource:
-    """Pictures of one pixel whose grey level is their index."""
+    """Images of one pixel whose grey level is their index."""
     index = np.arange(len(labels)) if index is None else np.asarray(index)
     return ImageSource(
         name="dots",
@@ -145,7 +145,7 @@ def test_examples_without_a_label_or_an_identity_are_never_chosen():
 
 
 class SimclrSubsetBits(tfds.core.GeneratorBasedBuilder):
-    """Pictures whose grey level is their number and whose class is its remainder."""
+    """Images whose grey level is their number and whose class is its remainder."""
 
     __module__ = "simclr_test_builders"  # TFDS looks for code in the package of a builder, and tests are in none
     VERSION = tfds.core.Version("1.0.0")
@@ -199,7 +199,7 @@ def case(request, tmp_path, tfds_dir):
     return streamed, 1 if "kept so" in kind else 1 << 20
 
 
-def pictures(source, seed=None):
+def images(source, seed=None):
     return {int(r["index"]): source.decode(r["data"]).numpy() for r in source.records(seed)}
 
 
@@ -219,9 +219,9 @@ def test_records_of_every_kind_of_source(case):
         whole.num_classes,
         whole.image_shape,
     )
-    all_pictures = pictures(whole)
-    for index, picture in pictures(few, 1).items():
-        np.testing.assert_array_equal(picture, all_pictures[index])
+    all_images = images(whole)
+    for index, image in images(few, 1).items():
+        np.testing.assert_array_equal(image, all_images[index])
 
 
 def test_it_can_be_held_in_memory(case):
@@ -230,9 +230,9 @@ def test_it_can_be_held_in_memory(case):
     held = few if few.load is None else few.load()
     assert held.load is None
     assert identities(held) == identities(few)
-    wanted = pictures(few)
-    for index, picture in pictures(held, 2).items():
-        np.testing.assert_array_equal(picture, wanted[index])
+    wanted = images(few)
+    for index, image in images(held, 2).items():
+        np.testing.assert_array_equal(image, wanted[index])
     # In batches, too, where shapes are static.
     (batch,) = eval_batches(held, image_size=4, batch_size=few.num_examples, eval_crop=1.0)
     assert batch["label"].numpy().tolist() == [label for _, label in identities(few)]
@@ -248,12 +248,12 @@ def test_what_is_streamed_and_what_is_held(case):
 def test_a_folder_that_is_held_needs_its_files_no_more(tmp_path):
     whole, _ = load_sources("folder", data_dir=make_folder(tmp_path), eval_split=None)
     few = class_balanced(whole, per_class=2).source
-    wanted, held = pictures(few), few.load()
+    wanted, held = images(few), few.load()
     for file in (tmp_path / "train").rglob("*.png"):
         file.unlink()
-    np.testing.assert_equal(pictures(held), wanted)
+    np.testing.assert_equal(images(held), wanted)
     with pytest.raises(tf.errors.NotFoundError):
-        pictures(few)
+        images(few)
 
 
 def test_training_batches_of_a_subset():

@@ -15,12 +15,12 @@ from tf_simclr.errors import InputError
 OUTSIDE_PACKAGES = "simclr_test_builders"
 
 
-def picture(number: int, side: int = 6) -> np.ndarray:
+def image(number: int, side: int = 6) -> np.ndarray:
     return np.full((side, side, 3), number, np.uint8)
 
 
 class SimclrLabelledBits(tfds.core.GeneratorBasedBuilder):
-    """Pictures whose grey level is their number and whose class is its remainder."""
+    """Images whose grey level is their number and whose class is its remainder."""
 
     __module__ = OUTSIDE_PACKAGES
     VERSION = tfds.core.Version("1.0.0")
@@ -50,11 +50,11 @@ class SimclrLabelledBits(tfds.core.GeneratorBasedBuilder):
         for number in range(start, stop):
             side = 6 if self.builder_config.name == "fixed" else 5 + number % 3
             label = number % 3
-            yield number, {"image": picture(number, side), "label": label, "weight": 0.5}
+            yield number, {"image": image(number, side), "label": label, "weight": 0.5}
 
 
 class SimclrUnlabelledBits(tfds.core.GeneratorBasedBuilder):
-    """Grey pictures without labels, under another key."""
+    """Grey images without labels, under another key."""
 
     __module__ = OUTSIDE_PACKAGES
     VERSION = tfds.core.Version("1.0.0")
@@ -71,7 +71,7 @@ class SimclrUnlabelledBits(tfds.core.GeneratorBasedBuilder):
             yield number, {"photo": np.full((4, 5, 1), number * 20, np.uint8)}
 
 
-class SimclrNoPictures(tfds.core.GeneratorBasedBuilder):
+class SimclrNoImages(tfds.core.GeneratorBasedBuilder):
     """Numbers only."""
 
     __module__ = OUTSIDE_PACKAGES
@@ -93,7 +93,7 @@ def data_dir(tmp_path_factory):
 
 
 def numbers(source, seed=None):
-    """The numbers of the pictures in the order of one pass; checks every record on the way."""
+    """The numbers of the images in the order of one pass; checks every record on the way."""
     found, indices = [], set()
     records = source.records(seed).map(lambda r: r | {"image": source.decode(r["data"])})
     for record in records.as_numpy_iterator():
@@ -145,7 +145,7 @@ def test_a_split_above_the_memory_budget_is_streamed(data_dir):
         memory_budget=0,
         shuffle_buffer=20,
     )
-    assert "buffer of 20 pictures" in source.notes[0]
+    assert "buffer of 20 images" in source.notes[0]
     assert sorted(numbers(source, 3)) == list(range(60))
     assert numbers(source, 3) == numbers(source, 3) != numbers(source, 4)
     in_memory, _ = load_sources(name, data_dir=data_dir, eval_split=None)
@@ -159,7 +159,7 @@ def test_a_split_above_the_memory_budget_is_streamed(data_dir):
         assert [int(r["index"]) for r in tf.data.Dataset.range(3, 5).flat_map(source.records)] == passes
 
 
-def test_unlabelled_grey_pictures_under_another_key(data_dir):
+def test_unlabelled_grey_images_under_another_key(data_dir):
     source, _ = load_sources("simclr_unlabelled_bits", data_dir=data_dir, eval_split=None)
     assert (source.num_classes, source.image_shape) == (0, (4, 5, 3))
     assert sorted(numbers(source)) == [20 * n for n in range(12)]
@@ -176,7 +176,7 @@ def test_unlabelled_grey_pictures_under_another_key(data_dir):
         ("simclr_labelled_bits/none", {}, "none"),
         ("simclr_labelled_bits/fixed", {"eval_split": "dev"}, "has the splits: .*test"),
         ("simclr_labelled_bits/fixed", {"train_split": "train[:x]"}, "has the splits"),
-        ("simclr_no_pictures", {"eval_split": None}, "no pictures"),
+        ("simclr_no_images", {"eval_split": None}, "no images"),
         ("", {}, "shapes, folder"),
     ],
 )

@@ -24,7 +24,7 @@ POLICIES = [
 ]
 
 
-def pictures(*shape):
+def photos(*shape):
     return tf.constant(np.random.default_rng(0).random(shape, dtype=np.float32))
 
 
@@ -34,17 +34,17 @@ def keys(n, view=0, epoch=0, seed=1):
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_single_equals_batch(policy):
-    images = pictures(12, 20, 14, 3)
+    images = photos(12, 20, 14, 3)
     batch = views.make_view(policy, images, keys(12))
     assert batch.shape == [12, policy.image_size, policy.image_size, 3]
     assert batch.numpy().min() >= 0 and batch.numpy().max() <= 1
-    for picture, key, ours in zip(images, keys(12), batch, strict=True):
-        np.testing.assert_allclose(ours, views.make_view(policy, picture, key), atol=2e-5)
+    for photo, key, ours in zip(images, keys(12), batch, strict=True):
+        np.testing.assert_allclose(ours, views.make_view(policy, photo, key), atol=2e-5)
 
 
 @pytest.mark.parametrize("parallel", [1, 4])
 def test_pipeline_gives_the_eager_views_whatever_the_parallelism(parallel):
-    images = pictures(24, 18, 18, 3)
+    images = photos(24, 18, 18, 3)
     expected = views.make_view(FULL, images, keys(24))
 
     def crop(index):
@@ -63,7 +63,7 @@ def test_pipeline_gives_the_eager_views_whatever_the_parallelism(parallel):
 
 
 def test_every_part_of_the_key_changes_the_view():
-    images = pictures(4, 18, 18, 3)
+    images = photos(4, 18, 18, 3)
     base = views.make_view(FULL, images, keys(4)).numpy()
     np.testing.assert_array_equal(base, views.make_view(FULL, images, keys(4)))
     for other in (keys(4, view=1), keys(4, epoch=1), keys(4, seed=2), keys(5)[1:]):
@@ -108,7 +108,7 @@ def test_switches_leave_the_other_draws_alone():
 
 
 def test_strength_zero_is_crop_and_flip():
-    images = pictures(8, 16, 16, 3)
+    images = photos(8, 16, 16, 3)
     policy = ViewPolicy.crop_and_flip(16)
     draw = views.draw_view(policy, keys(8), (16, 16))
     assert set(draw) == {"box", "flip"}
@@ -118,24 +118,24 @@ def test_strength_zero_is_crop_and_flip():
 
 
 def test_view_is_the_operators_in_the_papers_order():
-    picture, key = pictures(30, 30, 3), keys(40)[7]
+    photo, key = photos(30, 30, 3), keys(40)[7]
     draw = views.draw_view(FULL, key, (30, 30))
     draw |= {"flip": tf.constant(True), "jitter": tf.constant(True), "blur": tf.constant(True)}
     for gray in (False, True):
         draw["gray"] = tf.constant(gray)
-        expected = image.crop_and_resize(picture, draw["box"], (16, 16))[:, ::-1]
+        expected = image.crop_and_resize(photo, draw["box"], (16, 16))[:, ::-1]
         for k in draw["order"].numpy():
             op = color.JITTER_OPS[k]
             expected = getattr(color, op)(expected, draw[op])
         expected = color.to_grayscale(expected) if gray else expected
         expected = blur.gaussian_blur(expected, draw["sigma"], 3)
-        ours = views.apply_batch(FULL, views.apply_crop(FULL, picture, draw), draw)
+        ours = views.apply_batch(FULL, views.apply_crop(FULL, photo, draw), draw)
         np.testing.assert_allclose(ours, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 7), (2, 300), (300, 2), (16, 16)])
 def test_any_image_size(shape):
-    batch = views.make_view(FULL, pictures(6, *shape, 3), keys(6))
+    batch = views.make_view(FULL, photos(6, *shape, 3), keys(6))
     assert batch.shape == [6, 16, 16, 3]
     assert np.isfinite(batch).all() and batch.numpy().min() >= 0 and batch.numpy().max() <= 1
 

@@ -221,7 +221,7 @@ def anchors_of(page):
 
 
 def links_of(page):
-    """Targets of links and pictures that are not addresses of other sites."""
+    """Targets of links and images that are not addresses of other sites."""
     targets = re.findall(r"\]\(([^)\s]+)\)", prose_of(page)) + re.findall(r'(?:src|href)="([^"]+)"', prose_of(page))
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
@@ -231,7 +231,7 @@ def test_there_are_links_to_check():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_and_pictures_lead_somewhere(page):
+def test_links_and_images_lead_somewhere(page):
     for link in links_of(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page

@@ -40,7 +40,7 @@ def test_a_directory_without_curves_is_an_error(tool, tmp_path):
         tool.read_curves(str(tmp_path))
 
 
-def test_the_picture_is_written(tool, run, tmp_path):
+def test_the_image_is_written(tool, run, tmp_path):
     assert tool.main([f"--out={tmp_path / 'curves.png'}", f"some run={run}"]) == 0
     height, width, _ = tf.io.decode_png((tmp_path / "curves.png").read_bytes()).shape
     assert width > height > 100

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_simclr.cli import conduct, flags, study
+from tf_simclr.cli import flags, study, study_flags
 from tf_simclr.config import build_config
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.scales import SCALES
@@ -33,13 +33,13 @@ def program_flags(path):
 
 @pytest.mark.parametrize("path", [SLURM, KUBERNETES], ids=lambda path: path.name)
 def test_their_flags_are_those_of_the_task(path):
-    parsed = flags.parse(program_flags(path), study.FLAG_GROUPS)
+    parsed = flags.parse(program_flags(path), study_flags.FLAG_GROUPS)
     assert {"study", "scale", "dataset", "data_dir", "seeds", "model_dir", "shard"} <= parsed.given
-    config = study.STUDY.build(parsed.values)
+    config = study_flags.STUDY.build(parsed.values)
     config.validate()
     assert config.part == (3, 8)
     given = {name: parsed.values[name] for name in parsed.given - {"study", "scale", "seeds", "shard", "model_dir"}}
-    shared = conduct.shared_flags(SCALES[config.scale].flags, given, find_study(config.study).varied(config.scale))
+    shared = study.shared_flags(SCALES[config.scale].flags, given, find_study(config.study).varied(config.scale))
     assert build_config(shared).data.dataset == "imagenet2012"
 
 

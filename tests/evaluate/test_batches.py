@@ -28,7 +28,7 @@ def batches_of_worker(count, batch_size, *, replicas, workers, worker):
     ("count", "batch_size", "replicas", "workers"),
     [(7, 4, 1, 1), (8, 4, 2, 1), (7, 6, 3, 1), (7, 4, 2, 2), (9, 8, 4, 2), (5, 12, 4, 2), (10, 3, 3, 3)],
 )
-def test_every_row_once_with_its_picture(count, batch_size, replicas, workers):
+def test_every_row_once_with_its_image(count, batch_size, replicas, workers):
     images, labels = render_shapes(0, "train", 0, count, 4)
     seen, lengths = [], set()
     for worker in range(workers):
@@ -48,7 +48,7 @@ def test_every_row_once_with_its_picture(count, batch_size, replicas, workers):
 
 
 def test_by_hand():
-    """Five pictures on the second of two workers, which takes every other one: rows 1 and 3, then filling."""
+    """Five images on the second of two workers, which takes every other one: rows 1 and 3, then filling."""
     (batch,) = batches_of_worker(5, 6, replicas=2, workers=2, worker=1)
     assert batch["row"].tolist() == [1, 3, 5] and batch["mask"].tolist() == [1, 1, 0]
 

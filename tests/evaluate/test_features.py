@@ -88,7 +88,7 @@ class Lines(list):
 # ---- The right numbers ----
 
 
-def test_every_endpoint_equals_the_model_on_the_pictures(model, source, tmp_path):
+def test_every_endpoint_equals_the_model_on_the_images(model, source, tmp_path):
     images, labels = render_shapes(0, "train", 0, COUNT, SIDE)
     wanted = model.endpoints(tf.constant(images / np.float32(255)), training=False)
     found = cached(model, source, tmp_path, endpoints=ALL)
@@ -105,7 +105,7 @@ def test_every_endpoint_equals_the_model_on_the_pictures(model, source, tmp_path
 
 
 def test_a_feature_by_hand(tmp_path):
-    """The encoder is the mean of a picture's channels: pictures of one grey level have it as their feature."""
+    """The encoder is the mean of an image's channels: images of one grey level have it as their feature."""
     inputs = tf.keras.Input((None, None, 3), name="images")
     maps = tf.keras.layers.Activation("linear", name="same")(inputs)
     mean = tf.keras.layers.GlobalAveragePooling2D(name="pool")(maps)
@@ -173,7 +173,7 @@ def test_the_central_crop(model, tmp_path):
         wanted = model.endpoints(views, training=False)["final_avg_pool"]
         found = cached(model, source, tmp_path, eval_crop=crop)["final_avg_pool"]
         np.testing.assert_allclose(found.features, wanted, atol=1e-5)
-    # Without being told: small pictures are not cropped.
+    # Without being told: small images are not cropped.
     again = cached(model, source, tmp_path)["final_avg_pool"]
     assert again.path == cached(model, source, tmp_path, eval_crop=1.0)["final_avg_pool"].path
 
@@ -240,7 +240,7 @@ def test_each_endpoint_is_computed_once(model, source, tmp_path, passes):
     first = cached(model, source, tmp_path, endpoints=ALL[:2], say=say)
     again = cached(model, source, tmp_path, endpoints=ALL[:2], say=say)
     assert passes == [list(ALL[:2])] and say == [
-        "computing block_group1, final_avg_pool of 22 pictures of shapes, train[:22]"
+        "computing block_group1, final_avg_pool of 22 images of shapes, train[:22]"
     ]
     more = cached(model, source, tmp_path, endpoints=ALL[:3], say=say)
     assert passes == [list(ALL[:2]), [ALL[2]]] and tuple(more) == ALL[:3]
@@ -504,12 +504,12 @@ def test_an_unknown_endpoint_in_memory(model, source):
 
 
 @pytest.mark.parametrize("said", [COUNT - 2, COUNT + 2])
-def test_a_split_with_another_number_of_pictures_than_it_says(model, source, tmp_path, said):
+def test_a_split_with_another_number_of_images_than_it_says(model, source, tmp_path, said):
     wrong = dataclasses.replace(source, num_examples=said)
-    with pytest.raises(InputError, match="as many pictures as it says"):
+    with pytest.raises(InputError, match="as many images as it says"):
         cached(model, wrong, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(InputError, match="as many pictures as it says"):
+    with pytest.raises(InputError, match="as many images as it says"):
         extracted(model, wrong, ONE_DEVICE, batch_size=BATCH, image_size=SIDE)
 
 

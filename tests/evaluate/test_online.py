@@ -16,8 +16,8 @@ from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import online as online_module
 from tf_simclr.evaluate.features import cached_features
-from tf_simclr.evaluate.knn import knn_accuracies
-from tf_simclr.evaluate.linear import train_linear
+from tf_simclr.evaluate.measures.knn import knn_accuracies
+from tf_simclr.evaluate.measures.linear import train_linear
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online
 from tf_simclr.train.build import Data
 from tf_simclr.train.loop import Observers
@@ -112,12 +112,12 @@ def test_the_number_of_replicas_does_not_matter(mirrored):
 
 
 def test_the_gallery_is_a_fixed_choice():
-    def pictures(plan):
+    def images(plan):
         return [record["index"].item() for record in plan.gallery.records(None).as_numpy_iterator()]
 
-    assert pictures(plan_of()) == pictures(plan_of(seed=5)) != pictures(plan_of(data_seed=5))
-    assert set(pictures(plan_of(online_eval_examples=20))) < set(pictures(plan_of()))
-    assert pictures(plan_of(online_eval_examples=1000)) == list(range(90))
+    assert images(plan_of()) == images(plan_of(seed=5)) != images(plan_of(data_seed=5))
+    assert set(images(plan_of(online_eval_examples=20))) < set(images(plan_of()))
+    assert images(plan_of(online_eval_examples=1000)) == list(range(90))
 
 
 def test_k_is_the_gallery_s_size_where_that_is_smaller():
@@ -134,7 +134,7 @@ def unlabelled(source, classes):
 @pytest.mark.parametrize(
     ("train", "evaluation", "message"),
     [
-        (unlabelled(TRAIN, 0), None, r"needs labels of two.*dataset=shapes with no labels\. Sort the pictures"),
+        (unlabelled(TRAIN, 0), None, r"needs labels of two.*dataset=shapes with no labels\. Sort the images"),
         (unlabelled(TRAIN, 1), TEST, "with one class only"),
         (TRAIN, None, "needs labels in an evaluation split"),
         (TRAIN, unlabelled(TEST, 0), "needs labels in an evaluation split"),

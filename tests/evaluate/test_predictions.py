@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.source import MultiLabel
-from tf_simclr.evaluate.cell_store import CellStore, short_digest
-from tf_simclr.evaluate.cells import PRETRAINED, Cell, Verdict, measured, measured_multi_label
+from tf_simclr.evaluate.measures.twins import Twins
 from tf_simclr.evaluate.predictions import (
     EvaluatedImages,
     Predicted,
@@ -24,7 +23,8 @@ from tf_simclr.evaluate.predictions import (
     softmax_of,
     unpack,
 )
-from tf_simclr.evaluate.twins import Twins
+from tf_simclr.evaluate.record_store import RecordStore, short_digest
+from tf_simclr.evaluate.records import PRETRAINED, Predictions, Record, measured, measured_multi_label
 
 NAMES = ("cat", 'a,"b"\nc', "=cmd")
 LABELS = np.array([0, 1, 2, 1])
@@ -36,9 +36,9 @@ def read(content):
     return list(csv.DictReader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")))
 
 
-def cell(seed=0, scores=None):
+def record(seed=0, scores=None):
     scores = np.random.default_rng(seed).normal(size=(4, 3)) if scores is None else scores
-    return Cell("knn", PRETRAINED, "h", "", seed, **measured(Verdict(scores.argmax(1), scores), LABELS, 3))
+    return Record("knn", PRETRAINED, "h", "", seed, **measured(Predictions(scores.argmax(1), scores), LABELS, 3))
 
 
 def test_a_table_by_hand():
@@ -59,7 +59,7 @@ def test_the_bytes_of_a_name_are_those_of_the_file():
 
 
 def test_every_seed_has_its_lines():
-    both = [(seed, cell(seed).predicted) for seed in (3, 4)]
+    both = [(seed, record(seed).predicted) for seed in (3, 4)]
     rows = read(predictions_table(both, IMAGES))
     assert [row["seed"] for row in rows] == ["3"] * 4 + ["4"] * 4
     for (_, one), part in zip(both, (rows[:4], rows[4:]), strict=True):
@@ -90,7 +90,7 @@ def test_the_probability_is_a_softmax():
 
 def test_without_the_twins_by_hand():
     """Right are images 0, 1 and 3; image 1 is a copy. Classes 0, 1 and 2 have 1, 1 and 0 of 1 right without it."""
-    one = cell(scores=np.eye(3)[[0, 1, 1, 1]])
+    one = record(scores=np.eye(3)[[0, 1, 1, 1]])
     assert one.metrics["top_1"] == 0.75
     assert one.with_twins(IMAGES).without_twins is None
     assert one.with_twins(IMAGES.with_twins(TWINS)).without_twins == {
@@ -123,12 +123,12 @@ def test_what_is_packed_comes_back():
 
 def test_a_kept_result_still_has_its_predictions(tmp_path):
     said = []
-    store, cells = CellStore(str(tmp_path / "new"), said.append), [cell(0), cell(1)]
+    store, records = RecordStore(str(tmp_path / "new"), said.append), [record(0), record(1)]
     assert store.read("knn-1") is None and not (tmp_path / "new").exists()
-    store.write("knn-1", {"format": 2}, cells)
+    store.write("knn-1", {"format": 2}, records)
     again = store.read("knn-1")
-    assert again == cells and store.has("knn-1")
-    for one, other in zip(cells, again, strict=True):
+    assert again == records and store.has("knn-1")
+    for one, other in zip(records, again, strict=True):
         np.testing.assert_array_equal(one.predicted.classes, other.predicted.classes)
         np.testing.assert_array_equal(one.predicted.probabilities, other.predicted.probabilities)
     assert said == []
@@ -137,31 +137,31 @@ def test_a_kept_result_still_has_its_predictions(tmp_path):
 @pytest.mark.parametrize("spoil", ["json", "npz"])
 def test_a_damaged_result_is_computed_again_with_a_line(tmp_path, spoil):
     said = []
-    store = CellStore(str(tmp_path), said.append)
-    store.write("knn-1", {"format": 2}, [cell()])
+    store = RecordStore(str(tmp_path), said.append)
+    store.write("knn-1", {"format": 2}, [record()])
     path = tmp_path / "cells" / f"knn-1.{spoil}"
     path.write_bytes(path.read_bytes()[:40])
     assert store.read("knn-1") is None
     assert len(said) == 1 and "computing it again" in said[0]
     (tmp_path / "cells" / "knn-1.npz").unlink()
-    store = CellStore(str(tmp_path), said.append)
+    store = RecordStore(str(tmp_path), said.append)
     assert store.read("knn-1") is None
 
 
 def test_results_of_an_earlier_version_are_named(tmp_path):
     said = []
-    store = CellStore(str(tmp_path), said.append)
+    store = RecordStore(str(tmp_path), said.append)
     store.note_older_results(2)
-    store.write("knn-1", {"format": 2}, [cell()])
+    store.write("knn-1", {"format": 2}, [record()])
     store.note_older_results(2)
     assert said == []
-    store.write("knn-0", {"format": 1}, [cell()])
+    store.write("knn-0", {"format": 1}, [record()])
     store.note_older_results(2)
     assert len(said) == 1 and "1 results in" in said[0] and "computed again" in said[0]
 
 
 def test_arrays_come_back(tmp_path):
-    store = CellStore(str(tmp_path), print)
+    store = RecordStore(str(tmp_path), print)
     assert store.read_arrays("twins-1") is None
     store.write_arrays("twins-1", TWINS.to_arrays())
     for name, value in store.read_arrays("twins-1").items():

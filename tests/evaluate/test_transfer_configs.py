@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from tf_simclr.cli import evaluate
+from tf_simclr.cli import evaluate_flags
 from tf_simclr.cli.flags import parse
 from tf_simclr.data.datasets import load_sources
 
@@ -35,14 +35,14 @@ METRICS = dict.fromkeys(("fgvc_aircraft", "oxford_iiit_pet", "caltech101", "oxfo
 METRICS |= {"voc2007": "map_11_point"}
 WITH_VALIDATION = {"fgvc_aircraft", "voc2007", "dtd", "oxford_flowers102"}
 IN_FOLDERS = {"birdsnap", "fgvc_aircraft"}
-PICTURES, GREY_STEP = 6, 12
+IMAGES, GREY_STEP = 6, 12
 
 
 def settings(name):
     """The two configs that a flag file makes."""
-    values = parse([f"--flagfile={CONFIGS / name}.cfg"], evaluate.FLAG_GROUPS).values
+    values = parse([f"--flagfile={CONFIGS / name}.cfg"], evaluate_flags.FLAG_GROUPS).values
     values |= {"checkpoint": "PRETRAINED", "data_dir": "TFDS"}
-    return evaluate.PROTOCOLS.build(values), evaluate.DATA.build(values)
+    return evaluate_flags.PROTOCOLS.build(values), evaluate_flags.DATA.build(values)
 
 
 def splits_of(name):
@@ -76,7 +76,7 @@ def test_the_flags_are_the_papers(name):
 @pytest.mark.parametrize("name", TABLE_8)
 def test_the_comment_has_the_command_and_the_papers_numbers(name):
     text = comment(name)
-    where = "PICTURES" if name in IN_FOLDERS else "TFDS"
+    where = "IMAGES" if name in IN_FOLDERS else "TFDS"
     command = f"python -m tf_simclr evaluate --flagfile=configs/transfer/{name}.cfg --checkpoint=PRETRAINED"
     assert f"{command} --data_dir={where}" in text
     assert tuple(map(float, re.findall(r"(\d+\.\d)%", text))) == TABLE_8[name]
@@ -92,7 +92,7 @@ def label_of(number, classes):
 
 
 def shown_in(number):
-    """VOC: the classes of a picture, and those that more than difficult objects show; some pictures have none."""
+    """VOC: the classes of an image, and those that more than difficult objects show; some images have none."""
     every = {label_of(number, 20), label_of(number + 1, 20)} if number % 4 else set()
     return sorted(every), sorted(label for label in every if (label + number) % 3)
 
@@ -102,7 +102,7 @@ def grey(number, shape=(None, None, 3)):
 
 
 def value_of(key, feature, number):
-    """What the feature of this name holds for one picture."""
+    """What the feature of this name holds for one image."""
     kinds = tfds.features
     if key in ("labels", "labels_no_difficult"):
         return shown_in(number)[key == "labels_no_difficult"]
@@ -148,18 +148,18 @@ class NoDownloads:
 
 
 def prepare(dataset, folder):
-    """Writes a few pictures as TFDS's own code for this data set would: its features, its splits."""
+    """Writes a few images as TFDS's own code for this data set would: its features, its splits."""
     builder = tfds.builder(dataset, data_dir=folder)
     own_splits = builder._split_generators
 
     def examples(first):
-        for number in range(first, first + PICTURES):
+        for number in range(first, first + IMAGES):
             yield number, {key: value_of(key, feature, number) for key, feature in builder.info.features.items()}
 
     def small_splits(dl_manager):
         found = own_splits(NoDownloads(Path(folder)))
         names = sorted(map(str, found if isinstance(found, dict) else (split.name for split in found)))
-        return {name: examples(PICTURES * place) for place, name in enumerate(names)}
+        return {name: examples(IMAGES * place) for place, name in enumerate(names)}
 
     builder._split_generators = small_splits
     builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
@@ -176,13 +176,13 @@ def opened(name, folder):
 
 
 def numbers(source):
-    pictures = [source.decode(record["data"]).numpy() for record in source.records(None)]
-    return [round(float(picture.mean()) * 255 / GREY_STEP) for picture in pictures]
+    images = [source.decode(record["data"]).numpy() for record in source.records(None)]
+    return [round(float(image.mean()) * 255 / GREY_STEP) for image in images]
 
 
 def require_disjoint(sources):
     seen = [number for source in sources.values() for number in numbers(source)]
-    assert len(seen) == len(set(seen)) == PICTURES * len(sources)
+    assert len(seen) == len(set(seen)) == IMAGES * len(sources)
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE_8 if name not in (*IN_FOLDERS, "voc2007")])
@@ -208,7 +208,7 @@ def test_splits_and_targets_of_voc2007(tmp_path):
     for source in sources.values():
         targets = source.targets()
         assert not source.labelled and source.class_names == tuple(builder.info.features["labels"].feature.names)
-        assert targets.positives.shape == (PICTURES, 20) and "20 classes" in comment("voc2007")
+        assert targets.positives.shape == (IMAGES, 20) and "20 classes" in comment("voc2007")
         for number, positives, ignored in zip(numbers(source), targets.positives, targets.ignored, strict=True):
             every, clear = shown_in(number)
             assert np.flatnonzero(positives).tolist() == clear
@@ -221,8 +221,8 @@ def test_splits_and_targets_of_voc2007(tmp_path):
 def test_splits_and_labels_of_a_set_in_folders(name, tmp_path):
     assert not [known for known in tfds.list_builders() if "birdsnap" in known or "aircraft" in known]
     for place, split in enumerate(splits_of(name)):
-        assert f"PICTURES/{split}/CLASS/*.jpg" in comment(name)
-        for number in range(PICTURES * place, PICTURES * (place + 1)):
+        assert f"IMAGES/{split}/CLASS/*.jpg" in comment(name)
+        for number in range(IMAGES * place, IMAGES * (place + 1)):
             path = tmp_path / split / f"class {number % 2}" / f"{number}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(grey(number)).save(path)

@@ -14,7 +14,7 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_simclr import compat
-from tf_simclr.data.decoding import decode_picture
+from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model, export_step
@@ -115,10 +115,10 @@ def test_serving_bytes_sees_as_much_of_an_image_as_its_run(model, tmp_path, crop
 
 def test_serving_bytes_decodes_and_crops_as_evaluation_does(export, model):
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, shape, np.uint8) for shape in ((50, 70, 3), (41, 40, 3), (90, 33, 1), (40, 40, 4))]
-    encoded = [tf.io.encode_png(p).numpy() for p in pictures] + [tf.io.encode_jpeg(pictures[0]).numpy()]
+    images = [rng.integers(0, 256, shape, np.uint8) for shape in ((50, 70, 3), (41, 40, 3), (90, 33, 1), (40, 40, 4))]
+    encoded = [tf.io.encode_png(p).numpy() for p in images] + [tf.io.encode_jpeg(images[0]).numpy()]
     served = hub.load(export).signatures["serving_bytes"](encoded=tf.constant(encoded))
-    views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, 0.875) for content in encoded])
+    views = tf.stack([evaluation_view(decode_image(content), IMAGE_SIZE, 0.875) for content in encoded])
     assert_same(served, model.endpoints(views, training=False))
 
 
@@ -129,10 +129,10 @@ def test_serving_bytes_applies_orientation_and_transparency(export, model):
     tags[274] = 6
     encoded = [encode(smooth, "JPEG", quality=100, exif=tags), encode(smooth.quantize(9), "PNG", transparency=0)]
     served = hub.load(export).signatures["serving_bytes"](encoded=tf.constant(encoded))
-    views = tf.stack([evaluation_view(decode_picture(content), IMAGE_SIZE, 0.875) for content in encoded])
+    views = tf.stack([evaluation_view(decode_image(content), IMAGE_SIZE, 0.875) for content in encoded])
     assert_same(served, model.endpoints(views, training=False))
-    upright = decode_picture(encode(smooth.transpose(Image.Transpose.ROTATE_270), "JPEG", quality=100))
-    np.testing.assert_allclose(decode_picture(encoded[0]), upright, atol=0.1)
+    upright = decode_image(encode(smooth.transpose(Image.Transpose.ROTATE_270), "JPEG", quality=100))
+    np.testing.assert_allclose(decode_image(encoded[0]), upright, atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def labels_of(n):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_unmined_negatives_are_the_other_pictures_in_the_other_view(n):
+def test_unmined_negatives_are_the_other_images_in_the_other_view(n):
     weights = negative_weights(tf.zeros([2 * n, 2 * n]), labels_of(n), within=None).numpy()
     for i in range(2 * n):
         for j in range(2 * n):
@@ -56,7 +56,7 @@ def test_mining_picks_what_a_loop_picks(within):
 
 
 @EACH_LOSS
-def test_the_order_of_pictures_does_not_matter(loss):
+def test_the_order_of_images_does_not_matter(loss):
     z, order = np.round(views(8, d=2)), np.random.default_rng(0).permutation(8)
     loss = functools.partial(loss, hidden_norm=False)  # whole numbers: similarities are exact, and many are equal
     out, gradient = value_and_gradient(loss, z)

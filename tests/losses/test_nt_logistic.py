@@ -40,7 +40,7 @@ def test_equals_the_paper_pair_by_pair(n, tau, norm, margin):
 
 
 def test_by_hand():
-    """Two pictures on orthogonal axes, both views alike, tau = 1: every anchor sees cosines 1 and 0."""
+    """Two images on orthogonal axes, both views alike, tau = 1: every anchor sees cosines 1 and 0."""
     z = tf.constant([[2.0, 0.0], [0.0, 3.0]])
     assert float(nt_logistic(z, z, temperature=1.0).loss) == pytest.approx(math.log(1 + math.exp(-1)) + math.log(2))
 

@@ -42,7 +42,7 @@ def test_equals_the_paper_pair_by_pair(n, tau, norm):
 
 
 def test_by_hand():
-    """Two pictures on orthogonal axes, both views alike, tau = 1: every anchor sees cosines 1, 0, 0."""
+    """Two images on orthogonal axes, both views alike, tau = 1: every anchor sees cosines 1, 0, 0."""
     z = tf.constant([[2.0, 0.0], [0.0, 3.0]])
     loss, accuracy, entropy = nt_xent(z, z, temperature=1.0)
     e = math.e

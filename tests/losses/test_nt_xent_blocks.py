@@ -67,7 +67,7 @@ def test_blocks_of_any_size_equal_the_paper(block_rows, norm, compiled):
 
 @pytest.mark.parametrize("block_rows", [5, 10])
 def test_by_hand(block_rows):
-    """Five equal pictures: nothing to tell apart, ln 9 nats, and nowhere to go."""
+    """Five equal images: nothing to tell apart, ln 9 nats, and nowhere to go."""
     out, gradient = value_and_gradient(tf.ones([2, 5, 3]), block_rows=block_rows)
     assert float(out.loss) == pytest.approx(np.log(9), rel=1e-6) == float(out.entropy)
     np.testing.assert_allclose(gradient, tf.zeros([2, 5, 3]), atol=1e-6)

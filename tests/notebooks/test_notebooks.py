@@ -17,7 +17,7 @@ pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 KERNEL = "the_interpreter_of_the_tests"
-PICTURES = ("image/png", "image/jpeg")
+IMAGES = ("image/png", "image/jpeg")
 MAX_BYTES = 400_000
 SECONDS_PER_CELL = 900  # far more than a healthy cell takes, also on a busy machine
 # Directories of one machine, which mean nothing on another.
@@ -83,9 +83,9 @@ def printed(notebook):
     return "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
 
 
-def count_pictures(notebook):
+def count_images(notebook):
     data = [output.get("data", {}) for cell in code_of(notebook) for output in cell.outputs]
-    return sum(any(kind in PICTURES for kind in kinds) for kinds in data)
+    return sum(any(kind in IMAGES for kind in kinds) for kinds in data)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def pretraining(execute, tmp_path_factory):
 def test_pretraining_goes_on_where_it_was_stopped(pretraining, execute):
     first, directory = pretraining
     assert "training from step 0 to 3" in printed(first)
-    assert count_pictures(first) == 3
+    assert count_images(first) == 3
     assert (directory / "runs" / "pretrain" / "ckpt-3.index").is_file()
     second = execute("pretrain_tpu", directory, TRAIN_STEPS=6)
     assert "resuming from step 3 in runs/pretrain" in printed(second)
@@ -136,10 +136,10 @@ def test_fine_tuning_compares_every_start(execute, tmp_path):
     assert {(row["start"], row["trained"]) for row in rows} == {
         (start, trained) for start in starts for trained in ("linear head", "whole network")
     }
-    # 22 pictures are held out, each counted once: black ones that fill up the last batch count nothing.
+    # 22 images are held out, each counted once: black ones that fill up the last batch count nothing.
     assert all(0 <= row["top_1"] <= 1 and (row["top_1"] * 22) % 1 == pytest.approx(0, abs=1e-4) for row in rows)
     assert len(re.findall(r"^loaded encoder.* from runs/pretrain/ckpt-3", printed(notebook), re.M)) == 2
-    assert count_pictures(notebook) == 1
+    assert count_images(notebook) == 1
 
 
 def test_inference_loads_draws_and_searches(pretraining, execute):
@@ -148,7 +148,7 @@ def test_inference_loads_draws_and_searches(pretraining, execute):
     text = printed(notebook)
     assert re.search(r"final_avg_pool +\[1, 32\]", text)
     assert "h of the gallery: (40, 32)  h of the queries: (20, 32)" in text
-    assert count_pictures(notebook) == 3
+    assert count_images(notebook) == 3
     assert len(re.findall(r"^a file of \d+ bytes: \w+$", text, re.M)) == 5
     # Files, feature vector and Keras model give the same features as the arrays did: up to rounding.
     differences = re.findall(r"^h by \S+: differs by (\S+) at most", text, re.M)
@@ -197,12 +197,12 @@ def test_what_is_committed_shows_its_results(path):
     assert path.stat().st_size < MAX_BYTES
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
-    assert count_pictures(notebook) >= 1
+    assert count_images(notebook) >= 1
     counts = [cell.execution_count for cell in code_of(notebook)]
     assert counts == list(range(1, len(counts) + 1)), "run from top to bottom, in a new kernel"
     assert sum(is_parameters(cell) for cell in notebook.cells) == 1
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            data = {kind: value for kind, value in output.get("data", {}).items() if kind not in PICTURES}
+            data = {kind: value for kind, value in output.get("data", {}).items() if kind not in IMAGES}
             found = LOCAL_PATH.search(output.get("text", "") + json.dumps(data))
             assert found is None, f"a path of one machine in the output: {found and found[0]}"

@@ -11,7 +11,7 @@ from tf_simclr.ops import affine
 
 RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(1, 256, [17, 14, 3], dtype=np.uint8)
-PICTURE = tf.constant(LEVELS / np.float32(255))
+IMAGE = tf.constant(LEVELS / np.float32(255))
 # None of these amounts, nor the angles below, puts the middle of a pixel on the edge of another one to within the 16
 # bits behind the point that Pillow computes with, where rounding would decide.
 MAPS = {
@@ -31,13 +31,13 @@ def levels_of(images):
 def test_against_pillow(name):
     ours, data = MAPS[name]
     theirs = Image.fromarray(LEVELS).transform((14, 17), Image.Transform.AFFINE, data, Image.Resampling.NEAREST)
-    np.testing.assert_array_equal(levels_of(affine.transform(PICTURE, ours)), np.asarray(theirs))
+    np.testing.assert_array_equal(levels_of(affine.transform(IMAGE, ours)), np.asarray(theirs))
 
 
 @pytest.mark.parametrize("degrees", [30.0, -30.0, 7.3, -103.7, 0.0])
 def test_rotation_against_pillow(degrees):
     theirs = Image.fromarray(LEVELS).rotate(degrees, Image.Resampling.NEAREST, fillcolor=(128, 128, 128))
-    ours = affine.transform(PICTURE, affine.rotate(degrees, 17, 14), fill=128 / 255)
+    ours = affine.transform(IMAGE, affine.rotate(degrees, 17, 14), fill=128 / 255)
     np.testing.assert_array_equal(levels_of(ours), np.asarray(theirs))
 
 
@@ -47,8 +47,8 @@ def test_against_loops():
     for y, x in np.ndindex(17, 14):
         column, row = np.floor(matrix @ [x + 0.5, y + 0.5, 1.0]).astype(int)
         if 0 <= column < 14 and 0 <= row < 17:
-            expected[y, x] = PICTURE[row, column]
-    np.testing.assert_allclose(affine.transform(PICTURE, matrix.astype(np.float32), 0.25), expected, atol=1e-7)
+            expected[y, x] = IMAGE[row, column]
+    np.testing.assert_allclose(affine.transform(IMAGE, matrix.astype(np.float32), 0.25), expected, atol=1e-7)
 
 
 def test_by_hand():

@@ -12,18 +12,18 @@ from tf_simclr.ops import blur
 RNG = np.random.default_rng(0)
 
 
-def naive_blur(picture, sigma, radius):
-    """The two-dimensional sum, with zeros outside the picture."""
+def naive_blur(image, sigma, radius):
+    """The two-dimensional sum, with zeros outside the image."""
     offsets = range(-radius, radius + 1)
     g = np.array([np.exp(-(d**2) / (2 * sigma**2)) for d in offsets])
     g /= g.sum()
-    h, w, _ = picture.shape
-    result = np.zeros(picture.shape)
+    h, w, _ = image.shape
+    result = np.zeros(image.shape)
     for y, x in np.ndindex(h, w):
         for i, dy in enumerate(offsets):
             for j, dx in enumerate(offsets):
                 if 0 <= y + dy < h and 0 <= x + dx < w:
-                    result[y, x] += g[i] * g[j] * picture[y + dy, x + dx]
+                    result[y, x] += g[i] * g[j] * image[y + dy, x + dx]
     return result
 
 
@@ -44,9 +44,9 @@ def test_each_image_has_its_own_sigma(kernel_size):
     sigmas = [0.1, 1.0, 2.0]
     batched = blur.gaussian_blur(tf.constant(images), tf.constant(sigmas), kernel_size)
     assert batched.shape == images.shape
-    for picture, sigma, ours in zip(images, sigmas, batched, strict=True):
-        np.testing.assert_allclose(ours, naive_blur(picture, sigma, kernel_size // 2), atol=1e-6)
-        alone = blur.gaussian_blur(tf.constant(picture), sigma, kernel_size)
+    for image, sigma, ours in zip(images, sigmas, batched, strict=True):
+        np.testing.assert_allclose(ours, naive_blur(image, sigma, kernel_size // 2), atol=1e-6)
+        alone = blur.gaussian_blur(tf.constant(image), sigma, kernel_size)
         np.testing.assert_allclose(ours, alone, atol=1e-6)
 
 
@@ -67,8 +67,8 @@ def test_zero_padding_darkens_the_border_of_white():
 
 
 def test_even_kernel_grows_by_one():
-    picture = tf.constant(RNG.random([7, 7, 3], dtype=np.float32))
-    np.testing.assert_array_equal(blur.gaussian_blur(picture, 1.0, 4), blur.gaussian_blur(picture, 1.0, 5))
+    image = tf.constant(RNG.random([7, 7, 3], dtype=np.float32))
+    np.testing.assert_array_equal(blur.gaussian_blur(image, 1.0, 4), blur.gaussian_blur(image, 1.0, 5))
 
 
 @pytest.mark.parametrize("chosen", [[True, False, True], [False] * 3, [True] * 3])

@@ -15,7 +15,7 @@ from tf_simclr.ops import color
 RNG = np.random.default_rng(0)
 
 
-def pictures(b=6):
+def photos(b=6):
     """Random colours and the corners of the cube, where saturation and hue are undefined or change sector."""
     images = RNG.random([b, 5, 8, 3], dtype=np.float32)
     images[:, 0] = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
@@ -65,17 +65,17 @@ ORACLES = {  # operator: amounts, tf.image, NumPy
 @pytest.mark.parametrize("op", color.JITTER_OPS)
 def test_against_two_oracles(op):
     amounts, theirs, numpy = ORACLES[op]
-    images = pictures(len(amounts))
+    images = photos(len(amounts))
     batched = getattr(color, op)(tf.constant(images), tf.constant(amounts, tf.float32)).numpy()
-    for picture, amount, ours in zip(images, amounts, batched, strict=True):
-        np.testing.assert_allclose(ours, theirs(picture, amount), atol=3e-6)
-        np.testing.assert_allclose(ours, numpy(picture, amount), atol=3e-6)
-        np.testing.assert_allclose(ours, getattr(color, op)(tf.constant(picture), amount), atol=1e-6)
+    for photo, amount, ours in zip(images, amounts, batched, strict=True):
+        np.testing.assert_allclose(ours, theirs(photo, amount), atol=3e-6)
+        np.testing.assert_allclose(ours, numpy(photo, amount), atol=3e-6)
+        np.testing.assert_allclose(ours, getattr(color, op)(tf.constant(photo), amount), atol=1e-6)
     assert batched.min() >= 0 and batched.max() <= 1
 
 
 def test_multiplicative_brightness():
-    images = pictures(3)
+    images = photos(3)
     ours = color.brightness(tf.constant(images), tf.constant([0.0, 0.5, 1.8]), "simclrv2")
     np.testing.assert_allclose(ours, clip(images * np.array([0, 0.5, 1.8])[:, None, None, None]), atol=1e-6)
 
@@ -90,13 +90,13 @@ def test_by_hand():
 
 
 def test_hue_turns_beyond_the_circle():
-    images = tf.constant(pictures())
+    images = tf.constant(photos())
     np.testing.assert_allclose(color.hue(images, 2.2), color.hue(images, 0.2), atol=1e-5)
     np.testing.assert_allclose(color.hue(images, -1.6), color.hue(images, 0.4), atol=1e-5)
 
 
 def test_grayscale_of_the_chosen_only():
-    images = pictures(3)
+    images = photos(3)
     ours = color.to_grayscale(tf.constant(images), tf.constant([False, True, False])).numpy()
     np.testing.assert_array_equal(ours[[0, 2]], images[[0, 2]])
     np.testing.assert_allclose(ours[1], np.repeat(tf.image.rgb_to_grayscale(images[1]), 3, -1), atol=1e-6)
@@ -106,7 +106,7 @@ def test_grayscale_of_the_chosen_only():
 @pytest.mark.parametrize("impl", color.BRIGHTNESS_IMPLS)
 def test_jitter_applies_each_image_in_its_own_order(impl):
     orders = list(itertools.permutations(range(4)))
-    images = pictures(len(orders))
+    images = photos(len(orders))
     amounts = {
         "brightness": RNG.uniform(0.3, 0.6, len(orders)),
         "contrast": RNG.uniform(0.2, 1.8, len(orders)),
@@ -129,7 +129,7 @@ def test_jitter_applies_each_image_in_its_own_order(impl):
 
 
 def test_order_matters_because_every_operator_clips():
-    images = tf.constant(pictures(1))
+    images = tf.constant(photos(1))
     amounts = {"brightness": 0.6, "contrast": 1.7, "saturation": 1.0, "hue": 0.0}
     first = color.jitter(images, amounts, tf.constant([0, 1, 2, 3]))
     second = color.jitter(images, amounts, tf.constant([1, 0, 2, 3]))
@@ -137,7 +137,7 @@ def test_order_matters_because_every_operator_clips():
 
 
 def test_identity_amounts_change_nothing():
-    images = pictures()
+    images = photos()
     amounts = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
     ours = color.jitter(tf.constant(images), amounts, tf.range(4))
     np.testing.assert_allclose(ours, images, atol=1e-6)

@@ -13,7 +13,7 @@ from tf_simclr.ops.resample import bicubic_weights
 RNG = np.random.default_rng(0)
 
 
-def pictures(*shape):
+def photos(*shape):
     return RNG.random(shape, dtype=np.float32)
 
 
@@ -53,27 +53,27 @@ def test_bicubic_by_hand():
 @pytest.mark.parametrize("size", [(8, 8), (32, 32), (13, 7), (1, 3)])
 @pytest.mark.parametrize("source", [(20, 20), (9, 31), (5, 4), (1, 1)])
 def test_batched_crop_equals_resizing_each_crop(source, size):
-    images = pictures(12, *source, 3)
+    images = photos(12, *source, 3)
     keys = draws.example_key(0, 0, tf.range(12), 0)
     boxes = draws.crop_box(draws.uniforms(keys, 4), *source)
     batched = image.crop_and_resize(tf.constant(images), boxes, size)
-    for picture, (y, x, h, w), ours in zip(images, boxes.numpy(), batched, strict=True):
-        piece = picture[y : y + h, x : x + w]
+    for photo, (y, x, h, w), ours in zip(images, boxes.numpy(), batched, strict=True):
+        piece = photo[y : y + h, x : x + w]
         theirs = np.clip(tf.image.resize(piece, size, method="bicubic"), 0, 1)
         np.testing.assert_allclose(ours, theirs, atol=2e-6)
         np.testing.assert_allclose(ours, naive_bicubic(piece, *size), atol=2e-6)
-        alone = image.crop_and_resize(tf.constant(picture), tf.constant([y, x, h, w]), size)
+        alone = image.crop_and_resize(tf.constant(photo), tf.constant([y, x, h, w]), size)
         np.testing.assert_allclose(ours, alone, atol=2e-6)
 
 
 def test_crop_of_the_whole_image_at_its_size_is_the_identity():
-    images = pictures(2, 9, 11, 3)
+    images = photos(2, 9, 11, 3)
     boxes = tf.constant([[0, 0, 9, 11]] * 2)
     np.testing.assert_array_equal(image.crop_and_resize(tf.constant(images), boxes, (9, 11)), images)
 
 
 def test_crop_with_more_leading_dimensions_and_unknown_sizes():
-    images = pictures(2, 3, 9, 11, 3)
+    images = photos(2, 3, 9, 11, 3)
     boxes = tf.constant(np.broadcast_to([1, 2, 5, 6], [2, 3, 4]), tf.int32)
     expected = image.crop_and_resize(tf.constant(images), boxes, (4, 4))
     assert expected.shape == [2, 3, 4, 4, 3]
@@ -88,7 +88,7 @@ def test_crop_with_more_leading_dimensions_and_unknown_sizes():
 
 
 def test_batched_crop_compiles_with_xla():
-    images, boxes = tf.constant(pictures(2, 9, 9, 3)), tf.constant([[0, 1, 4, 5], [3, 3, 6, 6]])
+    images, boxes = tf.constant(photos(2, 9, 9, 3)), tf.constant([[0, 1, 4, 5], [3, 3, 6, 6]])
     compiled = tf.function(lambda x, b: image.crop_and_resize(x, b, (8, 8)), jit_compile=True)
     np.testing.assert_allclose(compiled(images, boxes), image.crop_and_resize(images, boxes, (8, 8)), atol=2e-6)
 
@@ -115,11 +115,11 @@ def test_overshoot_is_clipped():
     ],
 )
 def test_center_crop(shape, size, proportion, box):
-    picture = pictures(*shape, 3)
+    photo = photos(*shape, 3)
     y, x, h, w = box
-    theirs = np.clip(tf.image.resize(picture[y : y + h, x : x + w], size, method="bicubic"), 0, 1)
-    np.testing.assert_allclose(image.center_crop(tf.constant(picture), size, proportion), theirs, atol=1e-6)
-    batch = image.center_crop(tf.constant(picture[None, None]), size, proportion)
+    theirs = np.clip(tf.image.resize(photo[y : y + h, x : x + w], size, method="bicubic"), 0, 1)
+    np.testing.assert_allclose(image.center_crop(tf.constant(photo), size, proportion), theirs, atol=1e-6)
+    batch = image.center_crop(tf.constant(photo[None, None]), size, proportion)
     assert batch.shape == [1, 1, *size, 3]
     np.testing.assert_allclose(batch[0, 0], theirs, atol=1e-6)
 
@@ -130,7 +130,7 @@ def test_center_crop_rejects_proportion():
 
 
 def test_flip_only_the_chosen():
-    images = pictures(4, 3, 5, 3)
+    images = photos(4, 3, 5, 3)
     flipped = image.flip_left_right(tf.constant(images), tf.constant([True, False, False, True])).numpy()
     np.testing.assert_array_equal(flipped[[0, 3]], images[[0, 3]][:, :, ::-1])
     np.testing.assert_array_equal(flipped[[1, 2]], images[[1, 2]])
@@ -142,23 +142,23 @@ def test_to_rgb():
     np.testing.assert_array_equal(image.to_rgb(grey), [[[0.0] * 3, [1.0] * 3]])
     deep = tf.constant([[[65535, 0, 0]]], tf.uint16)
     np.testing.assert_array_equal(image.to_rgb(deep), [[[1.0, 0.0, 0.0]]])
-    floats = pictures(2, 2, 3)
+    floats = photos(2, 2, 3)
     np.testing.assert_array_equal(image.to_rgb(tf.constant(floats)), floats)
     with pytest.raises(InputError, match="1 or 3 channels"):
         image.to_rgb(tf.zeros([2, 2, 4]))
 
 
-def naive_cutout(picture, box, fill):
-    covered = picture.copy()
+def naive_cutout(photo, box, fill):
+    covered = photo.copy()
     y, x, height, width = box
-    for row, column in np.ndindex(picture.shape[:2]):
+    for row, column in np.ndindex(photo.shape[:2]):
         if y <= row < y + height and x <= column < x + width:
             covered[row, column] = fill
     return covered
 
 
 def test_cutout_against_loops_also_over_the_edge():
-    images = pictures(2, 3, 6, 9, 3)
+    images = photos(2, 3, 6, 9, 3)
     boxes = RNG.integers([-3, -3, 1, 1], [6, 9, 8, 8], [2, 3, 4])
     ours = image.cutout(tf.constant(images), tf.constant(boxes, tf.int32), fill=0.25)
     for place in np.ndindex(2, 3):
@@ -173,14 +173,14 @@ def test_cutout_by_hand():
 
 
 def test_cutout_compiles_with_xla():
-    images, boxes = tf.constant(pictures(2, 6, 5, 3)), tf.constant([[0, 1, 2, 2], [4, 3, 4, 4]])
+    images, boxes = tf.constant(photos(2, 6, 5, 3)), tf.constant([[0, 1, 2, 2], [4, 3, 4, 4]])
     compiled = tf.function(image.cutout, jit_compile=True)
     np.testing.assert_array_equal(compiled(images, boxes), image.cutout(images, boxes))
 
 
 @pytest.mark.parametrize("shape", [(4, 5, 5, 3), (2, 2, 6, 6, 3)])
 def test_quarter_turns_are_numpys(shape):
-    images, turns = pictures(*shape), np.arange(4).reshape(shape[:-3])
+    images, turns = photos(*shape), np.arange(4).reshape(shape[:-3])
     ours = tf.function(image.rotate_quarters)(tf.constant(images), tf.constant(turns, tf.int32))
     for place in np.ndindex(shape[:-3]):
         np.testing.assert_array_equal(ours[place], np.rot90(images[place], turns[place]))

@@ -57,9 +57,9 @@ def test_one_image_is_a_batch_and_every_image_has_its_own_sigma():
     batch = noise.gaussian_noise(tf.constant(images), keys(4), tf.constant(sigmas)).numpy()
     np.testing.assert_array_equal(batch[0], images[0])
     assert batch.min() == 0.0 and batch.max() == 1.0
-    for picture, key, sigma, ours in zip(images, keys(4), sigmas, batch, strict=True):
-        np.testing.assert_array_equal(noise.gaussian_noise(tf.constant(picture), key, sigma), ours)
-        naive = np.clip(picture + sigma * naive_normals(key, picture.size).reshape(picture.shape), 0, 1)
+    for image, key, sigma, ours in zip(images, keys(4), sigmas, batch, strict=True):
+        np.testing.assert_array_equal(noise.gaussian_noise(tf.constant(image), key, sigma), ours)
+        naive = np.clip(image + sigma * naive_normals(key, image.size).reshape(image.shape), 0, 1)
         np.testing.assert_allclose(ours, naive, atol=1e-5)
 
 

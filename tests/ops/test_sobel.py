@@ -13,11 +13,11 @@ RNG = np.random.default_rng(0)
 ACROSS = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 
-def naive_sobel(picture):
+def naive_sobel(image):
     """The two sums over the neighbours, pixel by pixel; the border is mirrored."""
-    padded = np.pad(picture.astype(np.float64), [(1, 1), (1, 1), (0, 0)], mode="reflect")
-    result = np.zeros(picture.shape)
-    for y, x, c in np.ndindex(picture.shape):
+    padded = np.pad(image.astype(np.float64), [(1, 1), (1, 1), (0, 0)], mode="reflect")
+    result = np.zeros(image.shape)
+    for y, x, c in np.ndindex(image.shape):
         patch = padded[y : y + 3, x : x + 3, c]
         result[y, x, c] = np.hypot((patch * ACROSS).sum(), (patch * ACROSS.T).sum()) / np.sqrt(20)
     return result

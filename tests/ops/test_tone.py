@@ -1,4 +1,4 @@
-"""AutoAugment's operators on pixel values against Pillow, each on whole 8-bit pictures.
+"""AutoAugment's operators on pixel values against Pillow, each on whole 8-bit images.
 
 Where Pillow rounds and we do not, the results may differ by its rounding: one level, and for operators that multiply a
 rounded value by up to 1.9, two.
@@ -17,13 +17,13 @@ RNG = np.random.default_rng(0)
 
 
 def _smooth(h, w):
-    """A picture with many pixels of a level, as pictures have."""
+    """An image with many pixels of a level, as images have."""
     y, x = np.mgrid[:h, :w]
     waves = [40 * np.sin(x / 5 + c) + 30 * np.cos(y / 4 - c) + 90 + 20 * c for c in range(3)]
     return np.clip(np.stack(waves, -1), 0, 255).astype(np.uint8)
 
 
-PICTURES = {
+IMAGES = {
     "noise": RNG.integers(0, 256, [20, 31, 3], dtype=np.uint8),
     "narrow": RNG.integers(90, 140, [24, 24, 3], dtype=np.uint8),
     "smooth": _smooth(33, 40),
@@ -51,31 +51,31 @@ ENHANCERS = {
 }
 
 
-def both(ours, theirs, picture):
+def both(ours, theirs, image):
     """Ours in levels, not rounded, and Pillow's."""
-    mine = ours(tf.constant(picture / np.float32(255))).numpy() * 255
-    return mine, np.asarray(theirs(Image.fromarray(picture))).astype(np.float64)
+    mine = ours(tf.constant(image / np.float32(255))).numpy() * 255
+    return mine, np.asarray(theirs(Image.fromarray(image))).astype(np.float64)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("name", EXACT)
-def test_to_the_level(name, picture):
-    mine, pillow = both(*EXACT[name], PICTURES[picture])
+def test_to_the_level(name, image):
+    mine, pillow = both(*EXACT[name], IMAGES[image])
     np.testing.assert_allclose(mine, pillow, atol=1e-3)
 
 
-@pytest.mark.parametrize("picture", PICTURES)
-def test_autocontrast_to_a_level(picture):
-    mine, pillow = both(tone.autocontrast, ImageOps.autocontrast, PICTURES[picture])
+@pytest.mark.parametrize("image", IMAGES)
+def test_autocontrast_to_a_level(image):
+    mine, pillow = both(tone.autocontrast, ImageOps.autocontrast, IMAGES[image])
     np.testing.assert_allclose(mine, pillow, atol=1.0)  # it cuts fractions off
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("factor", [0.1, 0.9, 1.0, 1.9])
 @pytest.mark.parametrize("name", ENHANCERS)
-def test_enhancers_to_their_rounding(name, factor, picture):
+def test_enhancers_to_their_rounding(name, factor, image):
     ours = getattr(tone, name)
-    mine, pillow = both(lambda x: ours(x, factor), lambda p: ENHANCERS[name](p).enhance(factor), PICTURES[picture])
+    mine, pillow = both(lambda x: ours(x, factor), lambda p: ENHANCERS[name](p).enhance(factor), IMAGES[image])
     np.testing.assert_allclose(mine, pillow, atol=1.0 + 1.0 * abs(1 - factor))
 
 

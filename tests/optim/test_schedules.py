@@ -10,7 +10,7 @@ from tf_simclr.optim.schedules import WarmupCosine
 
 
 def test_the_reference_points():
-    """50,000 pictures, batch 512, 20 epochs, 5 of warm-up, base 0.3, linear scaling."""
+    """50,000 images, batch 512, 20 epochs, 5 of warm-up, base 0.3, linear scaling."""
     config = build_config(
         {"dataset": "cifar10", "train_batch_size": 512, "train_epochs": 20, "warmup_epochs": 5, "learning_rate": 0.3}
     )

@@ -25,7 +25,7 @@ from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.train import build
-from tf_simclr.train.build import Trainer
+from tf_simclr.train.build import TrainState
 from tf_simclr.train.checkpoints import CheckpointStore
 
 BATCH, SIZE, CLASSES, STEPS, MORE = 16, 8, 3, 20, 2
@@ -48,12 +48,12 @@ def initialise(variables: dict[str, Any], spread: float) -> None:
             raw.assign(noise * np.sqrt(3 / np.prod(raw.shape[:-1])))
 
 
-def small_trainer(optimizer: str) -> Trainer:
+def small_trainer(optimizer: str) -> TrainState:
     config = build_config(CONFIG | {"optimizer": optimizer, "learning_rate": RATES[optimizer]})
     build.build_networks = small_networks
-    trainer = build.build_trainer(config, DURATIONS, CLASSES)
-    initialise(trainer.model.named_variables(), spread=0.0)
-    return trainer
+    state = build.build_train_state(config, DURATIONS, CLASSES)
+    initialise(state.model.named_variables(), spread=0.0)
+    return state
 
 
 def resnet(spread: float) -> SimCLRModel:
@@ -62,9 +62,9 @@ def resnet(spread: float) -> SimCLRModel:
     return model
 
 
-def train(trainer: Trainer, first: int, count: int) -> None:
+def train(state: TrainState, first: int, count: int) -> None:
     """Steps on batches that depend on the step alone."""
-    step_function = tf.function(trainer.step)
+    step_function = tf.function(state.step)
     for step in range(first, first + count):
         rng = np.random.default_rng(step)
         views = rng.uniform(size=(2, BATCH, SIZE, SIZE, 3)).astype(np.float32)
@@ -72,11 +72,11 @@ def train(trainer: Trainer, first: int, count: int) -> None:
         step_function({"views": tuple(tf.constant(v) for v in views), "label": labels})
 
 
-def state(trainer: Trainer) -> dict[str, np.ndarray]:
-    return {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+def state(state: TrainState) -> dict[str, np.ndarray]:
+    return {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
-def pictures() -> tf.Tensor:
+def images() -> tf.Tensor:
     return tf.constant(np.random.default_rng(99).uniform(size=(5, SIZE, SIZE, 3)), tf.float32)
 
 
@@ -86,33 +86,33 @@ def as_arrays(endpoints: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 
 def write(directory: Path) -> None:
     for optimizer in OPTIMIZERS:
-        trainer = small_trainer(optimizer)
-        train(trainer, 0, STEPS)
-        np.savez(directory / f"{optimizer}_after.npz", **state(trainer))
-        CheckpointStore(str(directory / optimizer), trainer.named_state(), 1).save(STEPS)
-        train(trainer, STEPS, MORE)
-        np.savez(directory / f"{optimizer}_later.npz", **state(trainer))
+        state = small_trainer(optimizer)
+        train(state, 0, STEPS)
+        np.savez(directory / f"{optimizer}_after.npz", **state(state))
+        CheckpointStore(str(directory / optimizer), state.named_state(), 1).save(STEPS)
+        train(state, STEPS, MORE)
+        np.savez(directory / f"{optimizer}_later.npz", **state(state))
     model = resnet(spread=0.2)
-    np.savez(directory / "endpoints.npz", **as_arrays(model.endpoints(pictures(), training=False)))
+    np.savez(directory / "endpoints.npz", **as_arrays(model.endpoints(images(), training=False)))
     CheckpointStore(str(directory / "resnet"), model.named_variables(), 1).save(STEPS)
     export_saved_model(model, str(directory / "export"), ModelCard(SIZE))
 
 
 def read(directory: Path, out: Path) -> None:
     for optimizer in OPTIMIZERS:
-        trainer = small_trainer(optimizer)
-        store = CheckpointStore(str(directory / optimizer), trainer.named_state(), 1)
+        state = small_trainer(optimizer)
+        store = CheckpointStore(str(directory / optimizer), state.named_state(), 1)
         assert store.restore_latest(sys.exit) == STEPS
-        train(trainer, STEPS, MORE)
-        np.savez(out / f"{optimizer}_later.npz", **state(trainer))
+        train(state, STEPS, MORE)
+        np.savez(out / f"{optimizer}_later.npz", **state(state))
     model = resnet(spread=0.0)
     CheckpointStore(str(directory / "resnet"), model.named_variables(), 1).restore_latest(sys.exit)
-    np.savez(out / "restored.npz", **as_arrays(model.endpoints(pictures(), training=False)))
+    np.savez(out / "restored.npz", **as_arrays(model.endpoints(images(), training=False)))
     loaded = tf.saved_model.load(str(directory / "export"))
-    np.savez(out / "loaded.npz", **as_arrays(loaded(pictures(), trainable=False)))
+    np.savez(out / "loaded.npz", **as_arrays(loaded(images(), trainable=False)))
     vector = tf.saved_model.load(str(directory / "export" / "feature_vector"))
-    np.savez(out / "vector.npz", final_avg_pool=vector(pictures()).numpy())
-    np.savez(out / "trained.npz", **as_arrays(loaded(pictures(), trainable=True)))
+    np.savez(out / "vector.npz", final_avg_pool=vector(images()).numpy())
+    np.savez(out / "trained.npz", **as_arrays(loaded(images(), trainable=True)))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from tf_simclr.studies.results import CellResult, MissingCellsError, Results
-from tf_simclr.studies.study import Finding, HeatMap, Study, StudyCell, Verdict
+from tf_simclr.studies.study import Evidence, Finding, HeatMap, Study, StudyCell
 
 OPERATORS = ("crop", "colour", "<b> & | $x$ \"'")
 MISSING = "crop+colour"
@@ -35,7 +35,7 @@ FOUND = tuple(
 RESULTS = Results(FOUND)
 
 
-def _needs_the_missing(cells, results: Results) -> Verdict:
+def _needs_the_missing(cells, results: Results) -> Evidence:
     raise MissingCellsError(MISSING)
 
 
@@ -47,10 +47,10 @@ STUDY = Study(
     cells=lambda scale: CELLS,
     figures=(HEAT_MAP,),
     findings=(
-        Finding("The last is the best.", lambda cells, results: Verdict(True, "90.0 against 80.0")),
-        Finding("The first is the best.", lambda cells, results: Verdict(False, "10.0 against 90.0")),
+        Finding("The last is the best.", lambda cells, results: Evidence(True, "90.0 against 80.0")),
+        Finding("The first is the best.", lambda cells, results: Evidence(False, "10.0 against 90.0")),
         Finding("The missing one is there.", _needs_the_missing),
-        Finding("Nobody knows.", lambda cells, results: Verdict(None, "too few seeds")),
+        Finding("Nobody knows.", lambda cells, results: Evidence(None, "too few seeds")),
     ),
     measures=("top_1", "contrast_acc"),
 )

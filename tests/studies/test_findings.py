@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tf_simclr.studies import catalogue, findings, tables
-from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, judge
+from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, check_finding
 from tf_simclr.studies.results import CellResult, MissingCellsError, Results
 from tf_simclr.studies.study import StudyCell
 
@@ -125,9 +125,9 @@ def test_a_cell_that_diverged_decides_no_finding(name, bad):
             CellResult(cell.name, 0, {m: bad if cell == spoilt else 0.1 + number / 100 for m in measures})
             for number, cell in enumerate(cells)
         )
-        judged = [judge(finding, cells, results) for finding in study.findings]
-        about_it = [one for one in judged if spoilt.name in one.numbers]
-        assert all(one.outcome == NOT_MEASURED for one in judged if str(bad) in one.numbers)
+        checked = [check_finding(finding, cells, results) for finding in study.findings]
+        about_it = [one for one in checked if spoilt.name in one.numbers]
+        assert all(one.outcome == NOT_MEASURED for one in checked if str(bad) in one.numbers)
         assert any("needs finite numbers" in one.numbers for one in about_it)
 
 

@@ -28,7 +28,7 @@ def source():
 @functools.cache
 def measured(source, **changed):
     """Histograms of a few crops, made once for every set of arguments."""
-    arguments = {"pictures": 4, "crops": 3, "image_size": 12, "color_jitter_strength": None, "seed": SEED, "bins": 16}
+    arguments = {"images": 4, "crops": 3, "image_size": 12, "color_jitter_strength": None, "seed": SEED, "bins": 16}
     return crop_histograms(source, **(arguments | changed))
 
 
@@ -56,8 +56,8 @@ def test_they_are_of_the_very_views_of_the_first_epoch(source, strength, composi
     policy = ViewPolicy.composed(12, read_augmentation(composition), color_jitter_strength=strength or 1.0, **area)
     for i, index in enumerate(found.index):
         for j in range(3):
-            picture = tf.constant(images[index], tf.float32) / 255.0
-            view = make_view(policy, picture, example_key(SEED, 0, int(index), j)).numpy()
+            image = tf.constant(images[index], tf.float32) / 255.0
+            view = make_view(policy, image, example_key(SEED, 0, int(index), j)).numpy()
             # Cropped alone and in a batch, a pixel differs by rounding, and may fall on the other side of an edge.
             pixel = 16 / view.size
             pooled = np.histogram(view.ravel(), 16, (0, 1), density=True)[0]
@@ -68,7 +68,7 @@ def test_they_are_of_the_very_views_of_the_first_epoch(source, strength, composi
 
 
 def test_a_density_by_hand():
-    """Pictures of one colour: all pixels of a channel are in one bin of four, whose density is 4."""
+    """Images of one colour: all pixels of a channel are in one bin of four, whose density is 4."""
     colour = np.array([0, 51, 255], np.uint8)  # 0, 0.2 and 1, which is in the last bin
     images = np.broadcast_to(colour, (2, SIDE, SIDE, 3))
     source = dataclasses.replace(
@@ -77,7 +77,7 @@ def test_a_density_by_hand():
             {"index": np.arange(2), "label": np.zeros(2, np.int64), "data": images.copy()}
         ),
     )
-    found = measured(source, pictures=2, bins=4)
+    found = measured(source, images=2, bins=4)
     np.testing.assert_allclose(found.channels[1, 2], [[4, 0, 0, 0], [4, 0, 0, 0], [0, 0, 0, 4]])
     np.testing.assert_allclose(found.pooled[1, 2], [8 / 3, 0, 0, 4 / 3])
     np.testing.assert_allclose(found.centres, [0.125, 0.375, 0.625, 0.875])
@@ -91,8 +91,8 @@ def test_they_are_densities(source):
     assert (found.channels >= 0).all()
 
 
-def test_pictures_are_chosen_at_random_and_each_once(source):
-    every = measured(source, pictures=COUNT, crops=1).index
+def test_images_are_chosen_at_random_and_each_once(source):
+    every = measured(source, images=COUNT, crops=1).index
     assert sorted(every) == list(range(COUNT))
     assert list(every) != sorted(every)
     np.testing.assert_array_equal(measured(source).index, every[:4])
@@ -106,7 +106,7 @@ def test_the_seed_decides_all(source):
     assert list(first.index) != list(other.index)
 
 
-def test_distortion_changes_colours_of_the_same_pictures(source):
+def test_distortion_changes_colours_of_the_same_images(source):
     plain, distorted = measured(source), measured(source, color_jitter_strength=1.0)
     np.testing.assert_array_equal(plain.index, distorted.index)
     assert np.abs(plain.pooled - distorted.pooled).mean() > 0.1
@@ -118,11 +118,11 @@ def test_distortion_changes_colours_of_the_same_pictures(source):
 @pytest.fixture(scope="module")
 def plain_and_distorted():
     source = shapes_source("train[:40]", side=24)
-    arguments = {"pictures": 32, "crops": 6, "image_size": 24, "seed": 0}
+    arguments = {"images": 32, "crops": 6, "image_size": 24, "seed": 0}
     return [crop_histograms(source, color_jitter_strength=strength, **arguments) for strength in (None, 1.0)]
 
 
-def test_without_distortion_a_histogram_tells_the_picture_and_with_it_no_longer(plain_and_distorted):
+def test_without_distortion_a_histogram_tells_the_image_and_with_it_no_longer(plain_and_distorted):
     plain, distorted = map(nearest_is_own, plain_and_distorted)
     assert plain > 0.9
     assert distorted < 0.4
@@ -143,13 +143,13 @@ def test_nearest_by_hand():
 
 
 def test_equally_near_ones_share():
-    """All crops are alike: of the 5 others, 2 are of the same picture."""
+    """All crops are alike: of the 5 others, 2 are of the same image."""
     assert nearest_is_own(given(np.ones([2, 3, 4]))) == pytest.approx(2 / 5)
 
 
-def drawn(pictures, crops, bins, spread, seed=0):
+def drawn(images, crops, bins, spread, seed=0):
     rng = np.random.default_rng(seed)
-    return rng.random([pictures, 1, bins]) + spread * rng.random([pictures, crops, bins])
+    return rng.random([images, 1, bins]) + spread * rng.random([images, crops, bins])
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
@@ -169,9 +169,9 @@ def test_nearest_equals_a_loop(spread):
 @pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
 def test_nearest_equals_scikit_learn(spread):
     values = drawn(20, 5, 16, spread, seed=1)
-    rows, picture = values.reshape(100, 16), np.repeat(np.arange(20), 5)
+    rows, image = values.reshape(100, 16), np.repeat(np.arange(20), 5)
     nearest = NearestNeighbors(n_neighbors=1, metric="manhattan").fit(rows).kneighbors(return_distance=False)[:, 0]
-    share = np.mean(picture[nearest] == picture)
+    share = np.mean(image[nearest] == image)
     assert nearest_is_own(given(values)) == pytest.approx(share)
     assert 0 < share <= 1
 
@@ -179,14 +179,14 @@ def test_nearest_equals_scikit_learn(spread):
 # ---- Curves ----
 
 
-def test_curves_are_of_the_first_two_pictures(source):
+def test_curves_are_of_the_first_two_images(source):
     found = measured(source)
     curves = histogram_curves(found)
-    assert list(curves) == [f"picture {i}, crop {j}" for i in (1, 2) for j in (1, 2, 3)]
-    assert curves["picture 2, crop 3"] == {"x": found.centres.tolist(), "y": found.pooled[1, 2].tolist()}
-    assert all(type(y) is float for y in curves["picture 1, crop 1"]["y"])
-    assert list(histogram_curves(found, pictures=1, crops=2)) == ["picture 1, crop 1", "picture 1, crop 2"]
-    assert len(histogram_curves(found, pictures=9)) == 12
+    assert list(curves) == [f"image {i}, crop {j}" for i in (1, 2) for j in (1, 2, 3)]
+    assert curves["image 2, crop 3"] == {"x": found.centres.tolist(), "y": found.pooled[1, 2].tolist()}
+    assert all(type(y) is float for y in curves["image 1, crop 1"]["y"])
+    assert list(histogram_curves(found, images=1, crops=2)) == ["image 1, crop 1", "image 1, crop 2"]
+    assert len(histogram_curves(found, images=9)) == 12
 
 
 # ---- Bad input ----
@@ -195,8 +195,8 @@ def test_curves_are_of_the_first_two_pictures(source):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"pictures": 0}, "`pictures` must be >= 1 and <= 30"),
-        ({"pictures": 31}, "`pictures` must be >= 1 and <= 30. Received: pictures=31"),
+        ({"images": 0}, "`images` must be >= 1 and <= 30"),
+        ({"images": 31}, "`images` must be >= 1 and <= 30. Received: images=31"),
         ({"crops": 0}, "`crops` must be >= 1 and <= 128"),
         ({"crops": 129}, "`crops` must be >= 1 and <= 128"),
         ({"bins": 1}, "`bins` must be >= 2"),
@@ -210,13 +210,13 @@ def test_bad_input_teaches(source, changed, message):
 
 
 def test_a_nearest_other_crop_needs_others():
-    with pytest.raises(InputError, match="`pictures` must be >= 2"):
+    with pytest.raises(InputError, match="`images` must be >= 2"):
         nearest_is_own(given(np.ones([1, 3, 4])))
     with pytest.raises(InputError, match="`crops` must be >= 2"):
         nearest_is_own(given(np.ones([3, 1, 4])))
 
 
-@pytest.mark.parametrize("changed", [{"pictures": 0}, {"crops": 0}])
+@pytest.mark.parametrize("changed", [{"images": 0}, {"crops": 0}])
 def test_curves_of_nothing(changed):
     with pytest.raises(InputError, match="must be >= 1"):
         histogram_curves(given(np.ones([2, 2, 4])), **changed)

@@ -30,13 +30,13 @@ SETTING = page.Setting(
     seconds=3725.0,
     versions={"TensorFlow": "2.x"},
     machine="two cores",
-    differences=("Pictures of <16> pixels.", "No ImageNet."),
+    differences=("Images of <16> pixels.", "No ImageNet."),
 )
 TITLES = ('Ours, <first> & "only"', "The paper's")
 
 
 def png(width, height):
-    """A grey picture, made by hand: these tests need no matplotlib."""
+    """A grey image, made by hand: these tests need no matplotlib."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -46,12 +46,12 @@ def png(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def write(directory, study=STUDY, cells=CELLS, results=RESULTS, setting=SETTING, pictures=2):
-    """The page of the made-up study in directory/page, its pictures in directory/my pictures; the text of it."""
-    (directory / "my pictures").mkdir(exist_ok=True)
+def write(directory, study=STUDY, cells=CELLS, results=RESULTS, setting=SETTING, images=2):
+    """The page of the made-up study in directory/page, its images in directory/my images; the text of it."""
+    (directory / "my images").mkdir(exist_ok=True)
     shown = []
-    for number, title in enumerate(TITLES[:pictures]):
-        path = directory / "my pictures" / f"{number}.png"
+    for number, title in enumerate(TITLES[:images]):
+        path = directory / "my images" / f"{number}.png"
         path.write_bytes(png(700, 30 + number))
         shown.append((title, str(path)))
     path = page.write_page(study, cells, results, setting, shown, str(directory / "page"))
@@ -162,7 +162,7 @@ def test_fewer_seeds_of_one_measure_are_told(tmp_path):
 def test_a_study_without_anything(tmp_path):
     study = dataclasses.replace(STUDY, findings=(), compared=None)
     bare = dataclasses.replace(SETTING, differences=(), flags={}, machine="")
-    parsed = Parsed(write(tmp_path, study, results=Results([]), setting=bare, pictures=0))
+    parsed = Parsed(write(tmp_path, study, results=Results([]), setting=bare, images=0))
     assert "This study checks no finding." in parsed.text and "9 of 9 cells lack results" in parsed.text
     for heading in ("Rank agreement", "Figures", "What differs", "flags of all cells", "machine"):
         assert heading not in parsed.text
@@ -189,7 +189,7 @@ def test_the_page_needs_no_other_file(written):
     for attributes, number in zip(parsed.all("img"), (0, 1), strict=True):
         kind, data = attributes["src"].split(",")
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(data) == (directory / "my pictures" / f"{number}.png").read_bytes()
+        assert base64.b64decode(data) == (directory / "my images" / f"{number}.png").read_bytes()
     assert [a["href"] for a in parsed.all("a")] == ["numbers.csv", "numbers.json"]
 
 
@@ -207,8 +207,8 @@ def test_markdown_says_the_same(written):
         for table in tables
     ]
     assert unescaped == parsed.tables
-    pictures = re.findall(r"!\[Figure: .*\]\((.*)\)", text)
-    assert pictures == ["../my%20pictures/0.png", "../my%20pictures/1.png"]
+    images = re.findall(r"!\[Figure: .*\]\((.*)\)", text)
+    assert images == ["../my%20images/0.png", "../my%20images/1.png"]
     assert "\n    " + SETTING.command + "\n" in text
     assert "[numbers.csv](numbers.csv), [numbers.json](numbers.json)" in text
 
@@ -338,7 +338,7 @@ def problems(opened):
     """What is wrong with a page that was opened, in words."""
     found = [f"console: {error}" for error in opened.errors]
     found += [f"request: {address}" for address in opened.requests[1:]]  # the first is the page itself
-    found += [f"picture {n} does not show" for n, width in enumerate(opened.answers["pictures"]) if not width]
+    found += [f"image {n} does not show" for n, width in enumerate(opened.answers["pictures"]) if not width]
     return found
 
 
@@ -355,8 +355,8 @@ def test_the_page_opens_in_a_browser(browser, written, width):
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        (r"base64,\w+", "base64,AAAA", "picture 0 does not show"),
-        (r'src="data[^"]*"', 'src="missing.png"', "picture 0 does not show"),
+        (r"base64,\w+", "base64,AAAA", "image 0 does not show"),
+        (r'src="data[^"]*"', 'src="missing.png"', "image 0 does not show"),
         ("</main>", "<script>console.error('spoken')</script></main>", "console: spoken"),
         ("</main>", "<script>throw Error('thrown')</script></main>", "console: Uncaught"),
         ("</main>", '<link rel="stylesheet" href="missing.css"></main>', "console: Failed to load resource"),

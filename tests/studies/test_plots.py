@@ -24,7 +24,7 @@ HATCHED = 2  # the missing cell, and the average of its row
 
 @pytest.fixture
 def kept(monkeypatch):
-    """The pictures that were to be saved, as matplotlib's figures."""
+    """The images that were to be saved, as matplotlib's figures."""
     canvases = []
     for module in (plots, heat_map, curves):
         monkeypatch.setattr(module, "save", lambda canvas, directory, name: canvases.append(canvas) or name)
@@ -228,7 +228,7 @@ def test_curves_of_each_seed(kept):
 
 def test_curves_of_one_cell_have_a_colour_each(kept):
     found = [CellResult("a", 0, {}, {f"crop {n}": {"x": [0, 1], "y": [n, 1]} for n in range(6)})]
-    plots.draw(Curves("c", "t", "x", "y", "picture"), [StudyCell("a", {"picture": "1"})], Results(found), "")
+    plots.draw(Curves("c", "t", "x", "y", "image"), [StudyCell("a", {"image": "1"})], Results(found), "")
     assert len({line.get_color() for line in kept[0].axes[0].lines}) == 6
     assert [text.get_text() for text in kept[0].legends[0].get_texts()] == [f"crop {n}" for n in range(6)]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tf_simclr.cli.conduct import shared_flags
+from tf_simclr.cli.study import shared_flags
 from tf_simclr.config import SCALE_NAMES, STUDY_NAMES, ExperimentConfig
 from tf_simclr.errors import InputError
 from tf_simclr.studies import tables
 from tf_simclr.studies.catalogue import STUDIES, find_study
-from tf_simclr.studies.cells import cell_config
-from tf_simclr.studies.comparison import HOLDS, judge
+from tf_simclr.studies.comparison import HOLDS, check_finding
 from tf_simclr.studies.results import CellResult, Results, file_name
+from tf_simclr.studies.run_cell import cell_config
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import MEASURES, Curves, Lines, Views
 from tf_simclr.train.build import view_policy
@@ -88,11 +88,11 @@ def paper_results(study, change=lambda value: value):
 def test_the_findings_hold_on_the_paper_s_own_numbers(name):
     study = STUDIES[name]
     cells, results = study.cells("paper"), paper_results(study)
-    outcomes = {finding.statement: judge(finding, cells, results) for finding in study.findings}
+    outcomes = {finding.statement: check_finding(finding, cells, results) for finding in study.findings}
     # The paper's figure has no contrastive accuracies.
-    measured = [judged for judged in outcomes.values() if "which was not run" not in judged.numbers]
+    measured = [checked for checked in outcomes.values() if "which was not run" not in checked.numbers]
     assert len(measured) >= len(outcomes) - (name == "figure5")
-    assert all(judged.outcome == HOLDS for judged in measured), outcomes
+    assert all(checked.outcome == HOLDS for checked in measured), outcomes
 
 
 @pytest.mark.parametrize("name", ["figure5", "table1", "table3", "table4", "table5"])
@@ -100,7 +100,7 @@ def test_none_of_them_holds_upside_down(name):
     study = STUDIES[name]
     cells, results = study.cells("paper"), paper_results(study, lambda value: 1 - value)
     for finding in study.findings:
-        assert judge(finding, cells, results).outcome != HOLDS, finding.statement
+        assert check_finding(finding, cells, results).outcome != HOLDS, finding.statement
 
 
 def test_scalings_agree_at_the_scale_s_own_batch():

@@ -1,4 +1,4 @@
-"""Which transformation a picture underwent: the pictures, their answers, and what the MLPs make of features."""
+"""Which transformation an image underwent: the images, their answers, and what the MLPs make of features."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def shapes(split=f"train[:{COUNT}]"):
     return shapes_source(split, side=SIDE)
 
 
-def pictures_of(source, size=SIDE):
-    """All transformed pictures and their answers."""
+def images_of(source, size=SIDE):
+    """All transformed images and their answers."""
     (batch,) = eval_batches(source, image_size=size, batch_size=source.num_examples, eval_crop=1.0)
     return batch["image"].numpy(), batch["label"].numpy()
 
@@ -48,25 +48,23 @@ def predicted(task, model, train, test, **changed):
 
 @functools.cache
 def all_of(task):
-    """The pictures and answers of `transformed`, made once."""
-    return pictures_of(transformed(task))
+    """The images and answers of `transformed`, made once."""
+    return images_of(transformed(task))
 
 
 def records_of(source):
-    """(index, answer) of every picture, which needs no decoding."""
+    """(index, answer) of every image, which needs no decoding."""
     records = source.records(None).map(lambda record: (record["index"], record["label"]))
     return [(int(index), int(answer)) for index, answer in records.as_numpy_iterator()]
 
 
-# ---- The transformed pictures ----
+# ---- The transformed images ----
 
 BY_HAND = {
-    "color_or_grey": lambda picture, answer, key: color.to_grayscale(picture) if answer else picture,
-    "rotation": lambda picture, answer, key: np.rot90(picture, answer),
-    "noise": lambda picture, answer, key: (
-        noise.gaussian_noise(picture, draws.noise_key(key), 0.08) if answer else picture
-    ),
-    "sobel": lambda picture, answer, key: sobel.sobel(picture) if answer else picture,
+    "color_or_grey": lambda image, answer, key: color.to_grayscale(image) if answer else image,
+    "rotation": lambda image, answer, key: np.rot90(image, answer),
+    "noise": lambda image, answer, key: noise.gaussian_noise(image, draws.noise_key(key), 0.08) if answer else image,
+    "sobel": lambda image, answer, key: sobel.sobel(image) if answer else image,
 }
 
 
@@ -83,10 +81,10 @@ def test_the_answer_says_what_was_done(task):
     np.testing.assert_array_equal(changed, answers > 0)
 
 
-def test_large_pictures_are_the_centre_of_the_original():
+def test_large_images_are_the_centre_of_the_original():
     """Above the size of CIFAR evaluation keeps the central 87.5%: of 40 pixels 35, here without resizing."""
     source = shapes_source("train[:20]", side=40)
-    images, answers = pictures_of(transformed("rotation", source, size=35), size=35)
+    images, answers = images_of(transformed("rotation", source, size=35), size=35)
     originals = render_shapes(0, "train", 0, 20, 40)[0] / np.float32(255)
     for image, answer, original in zip(images, answers, originals, strict=True):
         np.testing.assert_allclose(np.rot90(image, -answer), original[3:38, 3:38], atol=1e-6)
@@ -108,13 +106,13 @@ def test_answers_are_as_frequent_as_in_the_paper(task, shares):
     assert source.num_classes == len(source.class_names) == len(shares)
 
 
-@pytest.mark.parametrize("options", [{"source": shapes("train[20:40]")}, {"most_pictures": 15}])
-def test_a_picture_gets_the_same_whatever_is_beside_it(options):
+@pytest.mark.parametrize("options", [{"source": shapes("train[20:40]")}, {"most_images": 15}])
+def test_a_image_gets_the_same_whatever_is_beside_it(options):
     """The noise of every pixel too."""
     images, answers = all_of("noise")
     part = transformed("noise", **options)
     index = [index for index, _ in records_of(part)]
-    some, some_answers = pictures_of(part)
+    some, some_answers = images_of(part)
     assert len(some) == len(set(index)) == part.num_examples < COUNT
     np.testing.assert_array_equal(some, images[index])
     np.testing.assert_array_equal(some_answers, answers[index])
@@ -127,33 +125,33 @@ def test_seed_and_role_decide():
     assert first != records_of(transformed("rotation", role="test"))
 
 
-def test_the_pictures_of_another_seed_are_others():
-    first, other = (records_of(transformed("noise", most_pictures=20, seed=seed)) for seed in (1, 2))
+def test_the_images_of_another_seed_are_others():
+    first, other = (records_of(transformed("noise", most_images=20, seed=seed)) for seed in (1, 2))
     assert {index for index, _ in first} != {index for index, _ in other}
     assert len(first) == len(other) == 20
-    assert transformed("noise", most_pictures=COUNT + 1).num_examples == COUNT
+    assert transformed("noise", most_images=COUNT + 1).num_examples == COUNT
 
 
-def test_pictures_need_no_labels_or_may_have_several():
+def test_images_need_no_labels_or_may_have_several():
     unlabelled = dataclasses.replace(shapes(), num_classes=0, class_names=())
     nothing = np.zeros([COUNT, 10], bool)
     several = dataclasses.replace(shapes(), targets=lambda: MultiLabel(nothing, nothing))
-    wanted = records_of(transformed("sobel", most_pictures=15))
+    wanted = records_of(transformed("sobel", most_images=15))
     for source in (unlabelled, several):
-        assert records_of(transformed("sobel", source, most_pictures=15)) == wanted
+        assert records_of(transformed("sobel", source, most_images=15)) == wanted
 
 
 # ---- The answers of the MLPs ----
 
 
 def corner_source(count, first=0):
-    """Pictures of 4 x 4 pixels with a lighter corner, up and to the left, on noise."""
+    """Images of 4 x 4 pixels with a lighter corner, up and to the left, on noise."""
     images = np.random.default_rng(first).random([count, 4, 4, 3], np.float32) / 2
     images[:, :2, :2] += 0.5
     return dataclasses.replace(
         shapes_source(f"train[:{count}]", side=4),
         records=records_from_table(np.arange(first, first + count), np.zeros(count, int), images),
-        decode=lambda picture: picture,
+        decode=lambda image: image,
     )
 
 
@@ -169,7 +167,7 @@ def corner_model(projected):
 
 
 def mean_of_all(h):
-    """The same for every rotation: where a picture's corner is cannot be told from it."""
+    """The same for every rotation: where an image's corner is cannot be recognised from it."""
     by_quadrant = tf.keras.layers.Reshape((4, 3), name="by_quadrant")(h)
     return tf.keras.layers.GlobalAveragePooling1D(name="mean")(by_quadrant)
 
@@ -197,7 +195,7 @@ def test_a_rotation_is_told_from_h_and_not_from_a_projection_without_it(of_corne
 
 
 def test_features_without_information_give_the_most_frequent_answer():
-    """Grey pictures: nothing tells the answers apart, and the frequent one is not lost by learning by heart."""
+    """Grey images: nothing tells the answers apart, and the frequent one is not lost by learning by heart."""
     grey = np.random.default_rng(0).random([700, 4, 4, 1], np.float32).repeat(3, axis=-1)
 
     def part(rows):
@@ -217,7 +215,7 @@ def small_model():
 
 
 def test_a_random_network_keeps_colours(small_model):
-    """They can be told from h better than by guessing, and no variable of the model changes."""
+    """They can be recognised from h better than by guessing, and no variable of the model changes."""
     before = [compat.raw_variable(v).numpy().tobytes() for v in small_model.named_variables().values()]
     found = predicted("color_or_grey", small_model, shapes("train[:300]"), shapes("test[:200]"))
     assert set(found) == {"from_h", "from_projection", "chance"}
@@ -235,7 +233,7 @@ def test_replicas_give_the_same_numbers(of_corners, mirrored):
     with strategy.scope():
         model = corner_model(mean_of_all)
     divided = corners(model, strategy=strategy)
-    # Features differ by rounding: a picture between two answers may get the other one.
+    # Features differ by rounding: an image between two answers may get the other one.
     assert divided["from_h"] == pytest.approx(of_corners["from_h"], abs=0.01)
     assert divided["from_projection"] == pytest.approx(of_corners["from_projection"], abs=0.05)
     assert divided["chance"] == of_corners["chance"]
@@ -246,7 +244,7 @@ def test_both_splits_are_bounded(monkeypatch):
     monkeypatch.setattr(module, "extracted", lambda model, source, *args, **options: asked.append(source) or ({}, []))
     monkeypatch.setattr(module, "_require_every_answer", lambda answers, source: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        corners(corner_model(unchanged), most_pictures=250)
+        corners(corner_model(unchanged), most_images=250)
     assert [source.num_examples for source in asked] == [250, 250]
 
 
@@ -261,12 +259,12 @@ def test_an_unknown_task_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"most_pictures": 0}, "`most_pictures` must be >= 1"),
+        ({"most_images": 0}, "`most_images` must be >= 1"),
         ({"image_size": 0}, "`image_size` must be >= 1"),
         ({"batch_size": 0}, "`batch_size` must be >= 1"),
         (
-            {"most_pictures": 30},
-            r"at least 10 pictures of every answer.*degrees' among 30 pictures",
+            {"most_images": 30},
+            r"at least 10 images of every answer.*degrees' among 30 images",
         ),
     ],
 )

@@ -11,8 +11,8 @@ from tf_simclr.studies import views
 from tf_simclr.studies.study import Views
 from tf_simclr.train.build import view_policy
 
-FIGURE = Views("views", "Views of one picture")
-PICTURES = 3
+FIGURE = Views("views", "Views of one image")
+IMAGES = 3
 ONE_BRANCH = {"augmentation": "cutout", "augmentation_branch": "one"}
 BOTH = {"augmentation": "crop,flip,color_jitter", "use_blur": False}
 
@@ -30,8 +30,8 @@ def source():
 def test_the_views_are_those_of_training(source, values):
     chosen = config(**values)
     policy, num_views = view_policy(chosen)
-    batches = train_batches(source, policy=policy, batch_size=PICTURES, num_views=num_views, seed=5)
-    index, original = views.picture_of(source, 1)
+    batches = train_batches(source, policy=policy, batch_size=IMAGES, num_views=num_views, seed=5)
+    index, original = views.image_of(source, 1)
     assert index == 5
     shown = views.augmented_views(chosen, original, index, 2)
     assert shown.dtype == np.uint8 and shown.shape == (2, 16, 16, 3)
@@ -42,7 +42,7 @@ def test_the_views_are_those_of_training(source, values):
 
 
 def test_of_one_branch_the_augmented_views_are_shown(source):
-    _, original = views.picture_of(source, 0)
+    _, original = views.image_of(source, 0)
     shown = views.augmented_views(config(**ONE_BRANCH), original, 4, 6)
     assert ((shown == 0).all(axis=-1).sum(axis=(1, 2)) >= 16).all(), "cutout leaves a black box in each"
 
@@ -52,17 +52,17 @@ def test_the_grid(source, monkeypatch):
     kept = []
     monkeypatch.setattr(views, "save", lambda canvas, directory, name: kept.append(canvas) or name)
     rows = [("both", config(**BOTH)), ("one, $x$", config(**ONE_BRANCH))]
-    assert views.draw_views(FIGURE, rows, source, "", picture=2, count=4) == ["views"]
+    assert views.draw_views(FIGURE, rows, source, "", image=2, count=4) == ["views"]
     (axes,) = kept[0].axes
     assert len(axes.images) == 2 * 5
-    index, original = views.picture_of(source, 2)
+    index, original = views.image_of(source, 2)
     for number, (_, chosen) in enumerate(rows):
         first, *others = axes.images[5 * number : 5 * number + 5]
         assert np.allclose(first.get_array(), original.numpy() * 255, atol=0.51)
         assert np.array_equal(
             [image.get_array() for image in others], views.augmented_views(chosen, original, index, 4)
         )
-        # Rows go down, columns to the right, and the picture itself stands apart.
+        # Rows go down, columns to the right, and the image itself stands apart.
         lefts = [image.get_extent()[0] for image in (first, *others)]
         assert lefts == pytest.approx([0, 1.15, 2.15, 3.15, 4.15])
         assert {image.get_extent()[3] for image in (first, *others)} == {float(number)}
@@ -77,12 +77,12 @@ def test_the_files(source, tmp_path):
     assert svg.count("<image") == 3 and "augmented views</text>" in svg and len(svg) < 60_000
 
 
-def test_no_rows_no_picture(source, tmp_path):
+def test_no_rows_no_image(source, tmp_path):
     assert views.draw_views(FIGURE, [], source, str(tmp_path)) == []
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("number", [-1, PICTURES])
-def test_a_picture_that_is_not_there(source, number):
-    with pytest.raises(InputError, match=rf"must be in \[0, 3\).*'train\[4:7\]' of shapes.*picture={number}"):
-        views.picture_of(source, number)
+@pytest.mark.parametrize("number", [-1, IMAGES])
+def test_a_image_that_is_not_there(source, number):
+    with pytest.raises(InputError, match=rf"must be in \[0, 3\).*'train\[4:7\]' of shapes.*image={number}"):
+        views.image_of(source, number)

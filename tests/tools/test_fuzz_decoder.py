@@ -31,7 +31,7 @@ def test_a_crash_is_traced_to_its_file(monkeypatch):
         "for content in pickle.loads(pathlib.Path(sys.argv[-1]).read_bytes()):\n"
         "    left = 3 if content == b'bad' else left - 1\n"
         "    if left <= 1: os.abort()\n"
-        "    print('0.00 picture=decoded', flush=True)\n"
+        "    print('0.00 image=decoded', flush=True)\n"
         "if left < 50: os.abort()\n"
     )
     monkeypatch.setattr(fuzz_decoder, "COMMAND", [sys.executable, "-c", program])

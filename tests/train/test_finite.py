@@ -16,10 +16,10 @@ from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.classifier import evaluate_classifier
 from tf_simclr.evaluate.features import cached_features, extracted
-from tf_simclr.evaluate.trained import load_trained
+from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
-from tf_simclr.train.build import Trainer, build_networks
+from tf_simclr.train.build import TrainState, build_networks
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.finite import require_finite_network, require_finite_values
 from tf_simclr.train.pretrained import load_pretrained
@@ -120,7 +120,7 @@ def test_weights_too_large_for_activations_are_named():
 
 
 def trainer_of(model):
-    return Trainer(model, None, None, None, [], [], None)
+    return TrainState(model, None, None, None, [], [], None)
 
 
 def test_evaluation_gives_no_accuracy():
@@ -155,7 +155,7 @@ def test_features_that_are_not_finite_are_refused_by_endpoint_and_image(tmp_path
             image_size=SIDE,
             say=said.append,
         )
-    assert said == ["computing final_avg_pool of 22 pictures of shapes, test[:22]"]
+    assert said == ["computing final_avg_pool of 22 images of shapes, test[:22]"]
     assert list(tmp_path.rglob("manifest.json")) == []
 
 

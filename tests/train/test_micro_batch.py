@@ -56,7 +56,7 @@ def make_batch():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, BATCH)
     label[[1, 2, 9]] = -1  # no label: the parts of the mean over the labelled ones are not equal
-    # Pictures of very different colours: between projections that are all alike no gradient is left but rounding.
+    # Images of very different colours: between projections that are all alike no gradient is left but rounding.
     colours = rng.uniform(-2, 2, size=(1, BATCH, 1, 1, 3))
     views = (colours + rng.normal(size=(2, BATCH, SIZE, SIZE, 3))).astype(np.float32)
     return {"views": tuple(views), "label": label}
@@ -74,34 +74,34 @@ def condition(model):
 
 @functools.cache
 def prepared(strategy, config, norm, contrastive):
-    """A trainer, its step as one function, and the state it starts from; what is traced once serves every batch."""
+    """A state, its step as one function, and the state it starts from; what is traced once serves every batch."""
     with pytest.MonkeyPatch.context() as patch, strategy.scope():
         patch.setattr(build, "build_networks", functools.partial(networks, norm=norm))
-        trainer = build.build_trainer(config, DURATIONS, num_classes=3, contrastive=contrastive)
-        condition(trainer.model)
+        state = build.build_train_state(config, DURATIONS, num_classes=3, contrastive=contrastive)
+        condition(state.model)
 
     @tf.function
     def one_step(batch):
-        return {k: strategy.reduce("MEAN", v, axis=None) for k, v in strategy.run(trainer.step, (batch,)).items()}
+        return {k: strategy.reduce("MEAN", v, axis=None) for k, v in strategy.run(state.step, (batch,)).items()}
 
-    return trainer, one_step, state_of(trainer)
+    return state, one_step, state_of(state)
 
 
-def state_of(trainer):
-    return {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+def state_of(state):
+    return {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
 def run_steps(strategy, config, norm, *, steps=1, batch=None, contrastive=True):
     """Metrics of the last step, and the state after it."""
-    trainer, one_step, start = prepared(strategy, config, norm, contrastive)
-    for path, variable in trainer.named_state().items():
+    state, one_step, start = prepared(strategy, config, norm, contrastive)
+    for path, variable in state.named_state().items():
         variable.assign(start[path])
     share = config.data.train_batch_size // strategy.num_replicas_in_sync
     data = tf.data.Dataset.from_tensor_slices(batch or make_batch()).batch(share, drop_remainder=True).repeat()
     iterator = iter(strategy.distribute_datasets_from_function(lambda context: data))
     for _ in range(steps):
         metrics = one_step(next(iterator))
-    return {k: float(v) for k, v in metrics.items()}, state_of(trainer)
+    return {k: float(v) for k, v in metrics.items()}, state_of(state)
 
 
 def worst(got, want):
@@ -147,8 +147,8 @@ def test_batch_norm_gradients_are_those_of_one_tape_over_all_micro_batches(monke
     config = config_of(micro_batch_size=5)
     got = run_steps(ONE_DEVICE, config, BatchNorm)
     monkeypatch.setattr(build, "build_networks", functools.partial(networks, norm=BatchNorm))
-    trainer = build.build_trainer(config, DURATIONS, num_classes=3)
-    model, batch = trainer.model, make_batch()
+    state = build.build_train_state(config, DURATIONS, num_classes=3)
+    model, batch = state.model, make_batch()
     condition(model)
     with tf.GradientTape() as tape:
         z, logits = [], []
@@ -161,12 +161,12 @@ def test_batch_norm_gradients_are_those_of_one_tape_over_all_micro_batches(monke
         both = tf.concat([tf.concat(part, axis=0) for part in zip(*logits, strict=True)], axis=0)
         contrast = nt_xent(z_a, z_b, temperature=0.5).loss
         supervised = cross_entropy(both, np.tile(batch["label"], 2))
-        decay = 0.5e-3 * tf.add_n([tf.reduce_sum(tf.square(tf.convert_to_tensor(v))) for v in trainer.penalized])
+        decay = 0.5e-3 * tf.add_n([tf.reduce_sum(tf.square(tf.convert_to_tensor(v))) for v in state.penalized])
         total = contrast + supervised + decay
     assert got[0]["train/contrast_loss"] == pytest.approx(float(contrast), rel=1e-5)
     assert got[0]["train/total_loss"] == pytest.approx(float(total), rel=1e-5)
     rate = BATCH / 256
-    for variable, gradient in zip(trainer.trained, tape.gradient(total, trainer.trained), strict=True):
+    for variable, gradient in zip(state.trained, tape.gradient(total, state.trained), strict=True):
         path = next(k for k, v in model.named_variables().items() if v is variable)
         slot = got[1][f"optimizer/momentum/{path}"]
         np.testing.assert_allclose(slot, -rate * gradient, rtol=1e-3, atol=1e-4 * np.abs(slot).max())
@@ -177,9 +177,9 @@ def test_batch_norm_gradients_are_those_of_one_tape_over_all_micro_batches(monke
 
 @pytest.mark.parametrize("m,updates", [(16, 1), (8, 2), (5, 4)])
 def test_moving_statistics_move_once_a_micro_batch(m, updates):
-    """All pictures are alike, so every micro-batch moves the mean a tenth of the rest of the way."""
-    picture = np.random.default_rng(1).uniform(size=(1, SIZE, SIZE, 3)).astype(np.float32)
-    batch = {"views": (np.repeat(picture, BATCH, axis=0),) * 2, "label": np.zeros(BATCH, np.int64)}
+    """All images are alike, so every micro-batch moves the mean a tenth of the rest of the way."""
+    image = np.random.default_rng(1).uniform(size=(1, SIZE, SIZE, 3)).astype(np.float32)
+    batch = {"views": (np.repeat(image, BATCH, axis=0),) * 2, "label": np.zeros(BATCH, np.int64)}
     run = functools.partial(run_steps, ONE_DEVICE, norm=BatchNorm, batch=batch)
     key = "encoder/stem_norm/moving_mean"
     start = np.random.default_rng(len(key)).uniform(0.4, 0.8, 6)
@@ -221,9 +221,9 @@ def test_the_graph_does_not_grow_with_the_number_of_micro_batches(monkeypatch):
     monkeypatch.setattr(build, "build_networks", functools.partial(networks, norm=BatchNorm))
 
     def operations(m):
-        trainer = build.build_trainer(config_of(micro_batch_size=m), DURATIONS, num_classes=3)
+        state = build.build_train_state(config_of(micro_batch_size=m), DURATIONS, num_classes=3)
         batch = tf.nest.map_structure(tf.constant, make_batch())
-        graph = tf.function(trainer.step).get_concrete_function(batch).graph
+        graph = tf.function(state.step).get_concrete_function(batch).graph
         return len(graph.as_graph_def(add_shapes=False).node) + sum(
             len(f.node_def) for f in graph.as_graph_def().library.function
         )
@@ -251,5 +251,5 @@ def test_a_micro_batch_larger_than_a_replicas_batch_is_refused(mirrored):
 
 
 def test_the_line_for_the_log():
-    assert describe_micro_batches(8, 16).startswith("2 micro-batches of 8 pictures a step")
-    assert describe_micro_batches(5, 16).startswith("3 micro-batches of 5 pictures and one of 1 a step")
+    assert describe_micro_batches(8, 16).startswith("2 micro-batches of 8 images a step")
+    assert describe_micro_batches(5, 16).startswith("3 micro-batches of 5 images and one of 1 a step")

@@ -30,7 +30,7 @@ def config_of(**values):
 
 
 def make_batch(share=BATCH):
-    """Pictures of very different colours: between projections that are all alike no gradient is left but rounding."""
+    """Images of very different colours: between projections that are all alike no gradient is left but rounding."""
     rng = np.random.default_rng(0)
     views = rng.uniform(-2, 2, size=(1, share, 1, 1, 3)) + rng.normal(size=(2, share, SIZE, SIZE, 3))
     views = views.astype(np.float32)
@@ -53,36 +53,36 @@ def small_networks(config, num_classes):
 def small_trainer(**values):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "build_networks", small_networks)
-        trainer = build.build_trainer(config_of(**values), DURATIONS, num_classes=3)
+        state = build.build_train_state(config_of(**values), DURATIONS, num_classes=3)
     # As after the first few steps of a run, which only lower it.
-    trainer.updater.named_state()["loss_scale/scale"].assign(SCALE)
-    return trainer
+    state.updater.named_state()["loss_scale/scale"].assign(SCALE)
+    return state
 
 
-def state_of(trainer):
-    return {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+def state_of(state):
+    return {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
 @functools.cache
 def two_steps(**values):
-    """Metrics of two steps, the trainer after them, and its state after the first one."""
-    trainer = small_trainer(**values)
-    step = tf.function(trainer.step)
+    """Metrics of two steps, the state after them, and its state after the first one."""
+    state = small_trainer(**values)
+    step = tf.function(state.step)
     first = step(make_batch())
-    state = state_of(trainer)
-    return [{k: float(v) for k, v in metrics.items()} for metrics in (first, step(make_batch()))], trainer, state
+    state = state_of(state)
+    return [{k: float(v) for k, v in metrics.items()} for metrics in (first, step(make_batch()))], state, state
 
 
 @pytest.mark.parametrize("low", LOW)
 def test_losses_are_close_and_the_state_is_float32(low):
     want, reference, _ = two_steps()
-    got, trainer, _ = two_steps(precision=low)
+    got, state, _ = two_steps(precision=low)
     for step, other in zip(got, want, strict=True):
         assert step["train/contrast_loss"] == pytest.approx(other["train/contrast_loss"], rel=0.02)
         assert step["train/supervised_loss"] == pytest.approx(other["train/supervised_loss"], rel=0.02)
     assert got[0]["train/contrast_loss"] != want[0]["train/contrast_loss"]  # it did compute in low precision
-    assert list(trainer.named_state()) == list(reference.named_state())
-    for path, variable in trainer.named_state().items():
+    assert list(state.named_state()) == list(reference.named_state())
+    for path, variable in state.named_state().items():
         value = raw_variable(variable)
         assert value.dtype == (tf.int64 if path.endswith(("iterations", "good_steps")) else tf.float32), path
         assert np.isfinite(value.numpy()).all(), path
@@ -174,7 +174,7 @@ def test_the_scale_doubles_after_good_steps_and_stays_in_its_range(monkeypatch):
 def test_all_replicas_skip_when_one_must(mirrored):
     strategy = mirrored(2)
     with strategy.scope():
-        trainer = small_trainer(precision="float16", micro_batch_size=3)
+        state = small_trainer(precision="float16", micro_batch_size=3)
     share = make_batch(BATCH // 2)
 
     def replica(context, value):
@@ -185,19 +185,19 @@ def test_all_replicas_skip_when_one_must(mirrored):
 
     @tf.function
     def step(batch):
-        return strategy.run(trainer.step, (batch,))
+        return strategy.run(state.step, (batch,))
 
     def run(value):
-        # Finite everywhere, but the second replica's picture leaves the range of float16.
+        # Finite everywhere, but the second replica's image leaves the range of float16.
         step(strategy.experimental_distribute_values_from_function(lambda context: replica(context, value)))
-        return state_of(trainer)
+        return state_of(state)
 
     first = run(1.0)
     after = run(1e6)
     kept = [k for k in first if not (k.startswith("loss_scale") or "moving" in k or k == "optimizer/iterations")]
     assert all(np.array_equal(after[path], first[path]) for path in kept)
     assert (first["loss_scale/scale"], after["loss_scale/scale"]) == (SCALE, SCALE / 2)
-    copies = strategy.experimental_local_results(trainer.named_state()["loss_scale/scale"])
+    copies = strategy.experimental_local_results(state.named_state()["loss_scale/scale"])
     assert len({float(copy) for copy in copies}) == 1
 
 

@@ -32,13 +32,13 @@ def three_steps(strategy, config, monkeypatch):
     """Losses of three steps and the state after them."""
     monkeypatch.setattr(build, "build_networks", small_networks)
     with strategy.scope():
-        trainer = build.build_trainer(config, DURATIONS, num_classes=3)
+        state = build.build_train_state(config, DURATIONS, num_classes=3)
     replicas = strategy.num_replicas_in_sync
     data = _per_replica(tf.data.Dataset.from_tensors(make_batch()).repeat(), replicas, BATCH // replicas)
     iterator = iter(strategy.distribute_datasets_from_function(lambda context: data))
-    train = build_train_function(strategy, trainer.step)
+    train = build_train_function(strategy, state.step)
     losses = [{k: float(v) for k, v in train(iterator, tf.constant(1)).items()} for _ in range(3)]
-    return losses, {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+    return losses, {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
 @pytest.fixture(scope="module")
@@ -121,13 +121,13 @@ def test_the_online_head_never_reaches_the_encoder(run, monkeypatch):
 
 def test_the_untrained_baseline_trains_the_head_alone(monkeypatch):
     monkeypatch.setattr(build, "build_networks", small_networks)
-    trainer = build.build_trainer(config_of(warmup_epochs=0), DURATIONS, num_classes=3, contrastive=False)
-    before = {path: raw_variable(v).numpy() for path, v in trainer.model.named_variables().items()}
-    trainer.optimizer.iterations.assign(1)  # the rate of step 0 of a warm-up is 0
-    metrics = trainer.step({k: tf.nest.map_structure(tf.constant, v) for k, v in make_batch().items()})
+    state = build.build_train_state(config_of(warmup_epochs=0), DURATIONS, num_classes=3, contrastive=False)
+    before = {path: raw_variable(v).numpy() for path, v in state.model.named_variables().items()}
+    state.optimizer.iterations.assign(1)  # the rate of step 0 of a warm-up is 0
+    metrics = state.step({k: tf.nest.map_structure(tf.constant, v) for k, v in make_batch().items()})
     assert "train/contrast_loss" not in metrics
     moved = {
-        p for p, v in trainer.model.named_variables().items() if not np.array_equal(before[p], raw_variable(v).numpy())
+        p for p, v in state.model.named_variables().items() if not np.array_equal(before[p], raw_variable(v).numpy())
     }
     statistics = {p for p in before if p.startswith("encoder") and "moving" in p}
     assert moved == statistics | {"supervised_head/dense/kernel", "supervised_head/dense/bias"}

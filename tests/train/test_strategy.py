@@ -15,7 +15,7 @@ from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
-from tf_simclr.train.choice import Choice, Worker, choose, read_worker
+from tf_simclr.train.device_choice import DeviceChoice, Worker, choose, read_worker
 from tf_simclr.train.strategy import build_strategy, distribute, per_replica_batch, split_cpu
 from tf_simclr.train.workers import Workers
 
@@ -108,10 +108,10 @@ def test_flags_that_contradict_each_other(flags, message):
 
 
 def test_mirrored_takes_every_logical_cpu_and_one_device_takes_one():
-    strategy, said = build_strategy(RuntimeConfig(), Choice("mirrored", "asked"))
+    strategy, said = build_strategy(RuntimeConfig(), DeviceChoice("mirrored", "asked"))
     assert strategy.num_replicas_in_sync == len(tf.config.list_logical_devices("CPU"))
     assert said == f"MirroredStrategy over {strategy.num_replicas_in_sync} CPU devices (asked)"
-    strategy, said = build_strategy(RuntimeConfig(), Choice("one_device", "no GPU found"))
+    strategy, said = build_strategy(RuntimeConfig(), DeviceChoice("one_device", "no GPU found"))
     assert strategy.num_replicas_in_sync == 1 and said == "one CPU device (no GPU found)"
 
 
@@ -128,7 +128,7 @@ def test_one_cpu_reads_the_data_set_itself_without_autotuning():
         seen.append((context.num_input_pipelines, context.input_pipeline_id, context.num_replicas_in_sync))
         return train_batches(shapes_source("train[:4]"), policy=ViewPolicy.crop_and_flip(8), batch_size=2, seed=0)
 
-    strategy, _ = build_strategy(RuntimeConfig(strategy="one_device"), Choice("one_device", "asked"))
+    strategy, _ = build_strategy(RuntimeConfig(strategy="one_device"), DeviceChoice("one_device", "asked"))
     dataset = distribute(strategy, dataset_of)
     assert isinstance(dataset, tf.data.Dataset) and not dataset.options().autotune.enabled
     assert seen == [(1, 0, 1)]

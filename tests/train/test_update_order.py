@@ -22,10 +22,10 @@ def optimised_step(monkeypatch, **values):
     """The nodes, by name, of a training step's graph after the passes that move and drop edges."""
     monkeypatch.setattr(build, "build_networks", small_networks)
     flags = {"dataset": "shapes", "train_batch_size": BATCH, "warmup_epochs": 0, "learning_rate": 1.0} | values
-    trainer = build.build_trainer(build_config(flags), DURATIONS, num_classes=3)
+    state = build.build_train_state(build_config(flags), DURATIONS, num_classes=3)
     views = tf.random.stateless_uniform([2, BATCH, SIZE, SIZE, 3], seed=(0, 1))
     batch = {"views": tuple(tf.unstack(views)), "label": tf.range(BATCH) % 3}
-    graph = tf.function(trainer.step).get_concrete_function(batch).graph
+    graph = tf.function(state.step).get_concrete_function(batch).graph
     meta = tf.compat.v1.train.export_meta_graph(graph=graph, graph_def=graph.as_graph_def(add_shapes=True))
     kept = meta.collection_def["train_op"].node_list.value
     kept.extend([x.name for x in graph.outputs] + [x.name for x in graph.control_outputs])

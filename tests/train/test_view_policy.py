@@ -53,7 +53,7 @@ def test_every_crop_takes_the_smallest_area_from_its_flag(flags):
         drawn = draw_view(policy, example_key(0, 0, tf.range(40), num_views - 1), (40, 40, 3))
         sides = [box.numpy()[:, 2:] for name, box in drawn.items() if name in ("box", "inner_box")]
         assert len(sides) == 1 + ("one" in flags.values())
-        wholes = (40, 16)  # the sides of what is cropped: the picture, and then the view
+        wholes = (40, 16)  # the sides of what is cropped: the image, and then the view
         areas = [side.prod(axis=1) / whole**2 for side, whole in zip(sides, wholes, strict=False)]
         assert all(found.min() >= area - 0.04 for found in areas)
         assert area == 1.0 or all(found.min() < 0.7 for found in areas)

@@ -48,7 +48,7 @@ def config_of(**values):
 
 def trainer_of(monkeypatch, **values):
     monkeypatch.setattr(build, "build_networks", small_networks)
-    return build.build_trainer(config_of(**values), DURATIONS, num_classes=3)
+    return build.build_train_state(config_of(**values), DURATIONS, num_classes=3)
 
 
 @functools.cache
@@ -56,11 +56,11 @@ def three_steps(jit_compile, micro_batch_size):
     """Losses of three LARS steps, as a run takes them, and the state after them."""
     strategy = tf.distribute.OneDeviceStrategy("CPU:0")
     with pytest.MonkeyPatch.context() as patch, strategy.scope():
-        trainer = trainer_of(patch, jit_compile=jit_compile, micro_batch_size=micro_batch_size)
+        state = trainer_of(patch, jit_compile=jit_compile, micro_batch_size=micro_batch_size)
     iterator = iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(make_batch()).repeat()))
-    train = build_train_function(strategy, trainer.step)
+    train = build_train_function(strategy, state.step)
     losses = [{k: float(v) for k, v in train(iterator, tf.constant(n)).items()} for n in (1, 2)]
-    return losses, {path: raw_variable(v).numpy() for path, v in trainer.named_state().items()}
+    return losses, {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 4])
@@ -75,10 +75,10 @@ def test_the_compiled_step_is_the_plain_step(micro_batch_size):
 
 
 def test_it_is_one_compiled_program(monkeypatch):
-    trainer = trainer_of(monkeypatch, jit_compile=True)
-    function = trainer.step.get_concrete_function(make_batch()).function_def
+    state = trainer_of(monkeypatch, jit_compile=True)
+    function = state.step.get_concrete_function(make_batch()).function_def
     assert function.attr["_XlaMustCompile"].b
-    program = trainer.step.experimental_get_compiler_ir(make_batch())(stage="hlo")
+    program = state.step.experimental_get_compiler_ir(make_batch())(stage="hlo")
     # One call takes the views and every variable, and returns every variable that it changed.
     assert program.startswith("HloModule")
     assert "convolution(" in program and f"f32[{BATCH},{SIZE},{SIZE},3]" in program
@@ -87,8 +87,8 @@ def test_it_is_one_compiled_program(monkeypatch):
 
 @pytest.mark.parametrize("low", ["bfloat16", "float16"])
 def test_low_precision_compiles(low, monkeypatch):
-    trainer = trainer_of(monkeypatch, jit_compile=True, precision=low)
-    assert np.isfinite(trainer.step(make_batch())["train/total_loss"].numpy())
+    state = trainer_of(monkeypatch, jit_compile=True, precision=low)
+    assert np.isfinite(state.step(make_batch())["train/total_loss"].numpy())
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

@@ -1,92 +1,211 @@
-"""Judge a representation by every protocol of the field, with one report."""
+"""Opens what a context needs, runs the protocols, and writes the report."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
+import contextlib
+import datetime
 import os
-import re
-import shlex
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from tf_simclr.cli import flags
-from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
+import tensorflow as tf
+from rich.console import Console
+
+from tf_simclr import __version__
 from tf_simclr.cli.main import say
-from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.config.identity import absolute
-from tf_simclr.config.option import paths_of
+from tf_simclr.cli.progress import build_counter, build_progress
+from tf_simclr.cli.session import SIGNAL_EXIT_CODES
+from tf_simclr.cli.train import build_own_strategy, named_images
+from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.load import step_of
+from tf_simclr.evaluate.measures.baselines import Baselines, baselines, multi_label_baselines
+from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
+from tf_simclr.evaluate.predictions import EvaluatedImages, labels_in_order
+from tf_simclr.evaluate.protocols.context import EvaluationContext, Splits, open_splits
+from tf_simclr.evaluate.protocols.runner import Runner
+from tf_simclr.evaluate.protocols.whole_network import StoppedError
+from tf_simclr.evaluate.records import Record
+from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.evaluate.report.files import JSON_FILE, print_report, write_report
+from tf_simclr.evaluate.report.summary import SplitFacts, Subject
+from tf_simclr.files import read_json
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.summaries import SummaryWriter
 
-USAGE = """usage: python -m tf_simclr evaluate --checkpoint=DIR [flags]
-
-Judges the encoder of a run, a checkpoint or an exported SavedModel: nearest neighbours, linear classifiers, logistic
-regression, fine-tuning on few labels, a supervised baseline, the untrained encoder, and the health of the
-representation. Writes report.json, report.md and confusion matrices to --model_dir. Without --dataset, the pictures
-are those of the checkpoint's own run. What is done is kept: the same command goes on where it was stopped."""
-PROTOCOLS = flags.Group(ProtocolConfig)
-DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
-RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
-FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
-_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig)
-# What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
-_ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
-_OWN_PICTURES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
-
-
-def main(parsed: flags.ParsedFlags) -> int:
-    """Runs the task; returns the exit code."""
-    protocols = PROTOCOLS.build(parsed.values)
-    protocols.validate()
-    say(f"judging {protocols.checkpoint}")
-    from tf_simclr.evaluate.trained import read_config  # imports TensorFlow, which takes seconds
-
-    origin, prefix = read_config(protocols.checkpoint)
-    recorded = origin.to_flags()
-    parsed = with_other_folder(parsed, origin.data)
-    own = not parsed.values["dataset"]
-    names = _ALWAYS + _OWN_PICTURES * own
-    taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
-    parsed = flags.fill_from_values(parsed, taken)
-    data, runtime = DATA.build(parsed.values), RUNTIME.build(parsed.values)
-    runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
-    for part in (data, runtime):
-        part.validate()
-    if data.dataset == FOLDER and "dataset" not in parsed.given and not own:
-        say(f"note: {ONLY_DATA_DIR}")
-    if own:
-        say(f"no --dataset given: the pictures are those of the checkpoint's run, {data.dataset}")
-    from tf_simclr.cli import judge
-
-    used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
-    command = pasted({**used, "model_dir": runtime.model_dir})
-    return judge.run(protocols, data, runtime, origin, prefix, command)
+EXIT_SOME_FAILED = 1
 
 
-def pasted(values: dict[str, Any]) -> str:
-    """The command with these flags, as it can be pasted in any directory: local paths are absolute."""
-    words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
-    return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
+class TerminalReporter:
+    """Tells the person who waits on the terminal, and writes the curves of trainings."""
+
+    def say(self, line: str) -> None:
+        """Prints a line."""
+        say(line)
+
+    @contextlib.contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A line that counts, removed when it is done; now and then a plain line in a pipe."""
+        counter = build_counter(say, what)
+        try:
+            yield counter.count
+        finally:
+            counter.close()
+
+    @contextlib.contextmanager
+    def training(self, directory: str) -> Iterator[Observer]:
+        """The progress of a training, and its curves in the directory."""
+        progress = build_progress(say)
+        try:
+            yield Observers(progress, SummaryWriter(directory))
+        finally:
+            progress.close()
 
 
-def default_directory(prefix: str, data: DataConfig) -> str:
-    """Where the report goes without --model_dir: below the checkpoint's run, or a new directory for an export.
+def run(
+    protocols: ProtocolConfig,
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    origin: ExperimentConfig,
+    prefix: str,
+    command: str,
+) -> int:
+    """Evaluates a checkpoint; returns the exit code. `command` is what a person pastes to have the same again.
 
-    The name has the folder or data set, the split, and a digest of all that says which images are seen and how, so that
-    no two reports of different images have the same.
+    Raises:
+        InputError: what a person can fix, before any long work starts.
     """
-    place = absolute(data.data_dir)
-    images = [data.dataset, place, absolute(data.labels), data.hold_out_by, data.train_split, data.eval_split]
-    seen = json.dumps([*images, data.reading], sort_keys=True, allow_nan=False)
-    digest = hashlib.sha256(seen.encode()).hexdigest()[:8]
-    shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
-    name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
-    run = os.path.dirname(prefix)
-    if os.path.exists(os.path.join(run, FLAGS_FILE)):
-        return os.path.join(run, name)
-    return os.path.join("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    began = time.monotonic()
+    # Networks are built and traced again and again here, which TensorFlow would warn of each time.
+    tf.get_logger().setLevel("ERROR")
+    context = open_context(protocols, data, runtime, origin, prefix)
+    runner = Runner(context)
+    with context.stop.watch(), named_images():
+        try:
+            records, failed = runner.run()
+        except StoppedError:
+            name = context.stop.signal_name or "SIGTERM"
+            say(f"{name} received: what was done is kept in {runtime.directory}; run the same command to go on")
+            return SIGNAL_EXIT_CODES[name]
+    if records:
+        report(context, runner, records, command)
+    for line in failed:
+        say(f"error: not in the report: {line}")
+    say(f"done after {time.monotonic() - began:.0f} s")
+    return EXIT_SOME_FAILED if failed else 0
 
 
-def _plain(text: str) -> str:
-    """The text without what a file system or a shell may take for its own; not empty, and at most 40 characters."""
-    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[:40] or "images"
+def open_context(
+    protocols: ProtocolConfig, data: DataConfig, runtime: RuntimeConfig, origin: ExperimentConfig, prefix: str
+) -> EvaluationContext:
+    """Devices and images, checked."""
+    require_packages(protocols)
+    strategy, chosen = build_own_strategy(runtime, "a representation is evaluated")
+    per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
+    splits = open_splits(data, protocols.validation_split)
+    require_same_images(runtime.directory, split_facts(splits))
+    step = step_of(prefix)
+    sources = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
+    model = origin.model
+    for line in (
+        f"TensorFlow {tf.__version__} on {chosen}; results in {runtime.directory}",
+        f"ResNet-{model.resnet_depth} x{model.width_multiplier:g} at step {step}, trained on {origin.data.dataset} "
+        f"({origin.train.train_mode}, batch {origin.data.train_batch_size})",
+        *(f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)),
+        f"{splits.train.name}: {splits.train.num_classes} classes, "
+        + ", ".join(f"{source.num_examples} images of {source.split}" for source in sources),
+    ):
+        say(line)
+    return EvaluationContext(
+        protocols=protocols,
+        data=data,
+        runtime=runtime,
+        origin=origin,
+        prefix=prefix,
+        pictures_seen=step * origin.data.train_batch_size,
+        splits=splits,
+        strategy=strategy,
+        stop=StopRequest(),
+        reporter=TerminalReporter(),
+    )
+
+
+def split_facts(splits: Splits) -> tuple[SplitFacts, ...]:
+    """What the head of a report says of the splits that there are."""
+    sources = {"train": splits.train, "test": splits.test, "validation": splits.validation}
+    return tuple(
+        SplitFacts(role, source.split, source.num_examples, source.location, source.fingerprint)
+        for role, source in sources.items()
+        if source is not None
+    )
+
+
+def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
+    """Raises InputError where a directory holds the report of other images, which this one would overwrite.
+
+    The same folder with other files in it is no other folder: its report is written anew.
+    """
+    values = read_json(os.path.join(directory, JSON_FILE)) or {}
+    there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
+    places = [
+        [(one.role, one.name, one.location) for one in facts if one.role != "validation"] for facts in (there, splits)
+    ]
+    if there and places[0] != places[1]:
+        listed = [" and ".join(f"{name} of {place or 'a data set'}" for _, name, place in one) for one in places]
+        raise InputError(
+            f"`model_dir` must be a new directory for other images. Received: {directory}, which has the report of "
+            f"{listed[0]}, for {listed[1]}. Pass another --model_dir, or leave it out"
+        )
+
+
+def report(context: EvaluationContext, runner: Runner, records: list[Record], command: str) -> None:
+    """Writes the report and prints its tables."""
+    model, data, splits, images = context.origin.model, context.data, context.splits, runner.images
+    floor = floor_of(context, images)
+    subject = Subject(
+        checkpoint=context.protocols.checkpoint or context.prefix,
+        step=step_of(context.prefix),
+        digest=runner.digest,
+        resnet_depth=model.resnet_depth,
+        width_multiplier=model.width_multiplier,
+        sk_ratio=model.sk_ratio,
+        se_ratio=model.se_ratio,
+        stem=model.stem_for(context.origin.data.image_size),
+        dataset=data.dataset,
+        class_names=splits.train.class_names,
+        train_pictures=splits.train.num_examples,
+        test_pictures=splits.test.num_examples,
+        image_size=data.image_size,
+        metric=context.protocols.metric,
+        splits=split_facts(splits),
+        eval_crop=data.crop_of_evaluation,
+        baselines=floor.metrics,
+        largest_class=None if floor.largest is None else splits.train.class_names[floor.largest],
+        twins=None if images.twins is None else images.twins.to_json(images.names, images.train_names),
+        date=datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=command,
+        version=__version__,
+    )
+    print_report(subject, records, Console())
+    paths = write_report(context.runtime.directory, subject, records, images)
+    say(
+        f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices and "
+        f"{len(paths.predictions)} tables of predictions beside them"
+    )
+
+
+def floor_of(context: EvaluationContext, images: EvaluatedImages) -> Baselines:
+    """What a classifier reaches on the test images that has learned nothing."""
+    if images.targets is not None:
+        return multi_label_baselines(images.targets)
+    assert images.labels is not None, "images show one class each, or several"
+    return baselines(labels_in_order(context.splits.train), images.labels, context.num_classes)
+
+
+def require_packages(protocols: ProtocolConfig) -> None:
+    """Raises InputError where a package is missing that would be needed hours later."""
+    require_matplotlib()
+    if "logreg" in protocols.protocol_names:
+        require_scikit_learn()

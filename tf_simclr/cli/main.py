@@ -1,4 +1,4 @@
-"""Finds a task, parses its flags, and turns what a person can mend into one line and an exit code."""
+"""Finds a task, parses its flags, and turns what a person can fix into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tf_simclr.errors import InputError
 
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> exit code, and one line here.
 TASKS = {
-    "train": "tf_simclr.cli.train",
-    "evaluate": "tf_simclr.cli.evaluate",
-    "study": "tf_simclr.cli.study",
+    "train": "tf_simclr.cli.train_flags",
+    "evaluate": "tf_simclr.cli.evaluate_flags",
+    "study": "tf_simclr.cli.study_flags",
 }
 EXIT_BAD_INPUT = 2
 

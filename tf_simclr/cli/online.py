@@ -62,8 +62,8 @@ class Watch:
     Args:
         plan: what is measured on.
         strategy: devices.
-        chief: whether this worker computes the figures and tells them; the others only take part in the passes.
-        say: told the figures, or why there are none.
+        chief: whether this worker computes the figures and reports them; the others only take part in the passes.
+        say: receives the figures, or why there are none.
     """
 
     def __init__(self, plan: OnlinePlan, strategy: tf.distribute.Strategy, *, chief: bool, say: Say):

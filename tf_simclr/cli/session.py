@@ -24,7 +24,7 @@ from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.train.build import Data, Say, build_trainer
+from tf_simclr.train.build import Data, Say, build_train_state
 from tf_simclr.train.checkpoint_files import is_pattern
 from tf_simclr.train.classes import in_order_of
 from tf_simclr.train.finite import require_finite_network
@@ -90,14 +90,14 @@ def train_mode(session: Session) -> int:
     outcome = observed_train(session, session.directory, watch=watch)
     if not outcome.finished:
         return stopped(session, outcome)
-    require_finite(session, outcome.trainer.model, outcome.step)
+    require_finite(session, outcome.state.model, outcome.step)
     metrics: dict[str, float] = {}
     online = watch.last if watch is not None else {}
     source, at_the_end = session.eval_source, final_knn(session, outcome, watch)
     if at_the_end is not None:
         online = online | {KNN_TOP_1: at_the_end[1]}
     if config.runtime.mode == "train_then_eval" and source is not None:
-        metrics = evaluate_classifier(config, outcome.trainer, source, session.strategy)
+        metrics = evaluate_classifier(config, outcome.state, source, session.strategy)
         if config.train.untrained_baseline and config.train.train_mode == "pretrain":
             floor = untrained_baseline(session, source)
             if floor is None:
@@ -121,7 +121,7 @@ def final_knn(session: Session, outcome: Outcome, watch: Watch | None) -> tuple[
     if watch is not None:  # with flags that all workers share: all of them return here
         known = watch.last.get(KNN_TOP_1)
         return (watch.plan, known) if known is not None and session.config.runtime.mode == "train_then_eval" else None
-    model = outcome.trainer.model
+    model = outcome.state.model
     return knn_at_the_end(session.config, session.data, model, session.strategy, chief=chief, say=session.say)
 
 
@@ -154,7 +154,7 @@ def export(session: Session, outcome: Outcome, metrics: dict[str, float]) -> Non
         eval_crop=config.data.eval_crop,
     )
     directory, keep = session.scratch or session.directory, config.checkpoint.keep_hub_module_max
-    path = export_step(outcome.trainer.model, directory, card, keep)
+    path = export_step(outcome.state.model, directory, card, keep)
     session.say(f"SavedModel written to {path}")
     if is_pattern(path):
         session.say("note: TensorFlow loads no SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
@@ -220,7 +220,7 @@ def untrained_baseline(session: Session, source: ImageSource) -> dict[str, float
     outcome = observed_train(session, directory, contrastive=False)
     if not outcome.finished:
         return None
-    metrics = evaluate_classifier(session.config, outcome.trainer, source, session.strategy)
+    metrics = evaluate_classifier(session.config, outcome.state, source, session.strategy)
     return {untrained_tag(name): metrics[name] for name in (TOP_1, TOP_5)}
 
 
@@ -239,7 +239,7 @@ def report(session: Session, step: int, metrics: dict[str, float], online: Mappi
     SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
     head = "online linear" if config.train.train_mode == "pretrain" else "supervised"
     say(
-        f"step {step}, {metrics['eval/examples']:.0f} held-out pictures: {head} top-1 {metrics[TOP_1]:.1%}, "
+        f"step {step}, {metrics['eval/examples']:.0f} held-out images: {head} top-1 {metrics[TOP_1]:.1%}, "
         f"top-5 {metrics[TOP_5]:.1%}"
     )
     if untrained_tag(TOP_1) in metrics:
@@ -270,10 +270,10 @@ def follow(session: Session) -> int:
     if source is None:
         raise InputError(
             "`mode` must be train for a run without a supervised head, or without labels to hold against it. Received: "
-            "mode=eval. Use labelled pictures and --lineareval_while_pretraining"
+            "mode=eval. Use labelled images and --lineareval_while_pretraining"
         )
     with session.strategy.scope():
-        trainer = build_trainer(config, durations, session.data.train.num_classes)
+        state = build_train_state(config, durations, session.data.train.num_classes)
     ordered = session
 
     def match_classes(prefix: str) -> None:
@@ -285,7 +285,7 @@ def follow(session: Session) -> int:
 
     steps = follow_checkpoints(
         session.directory,
-        trainer.model.named_variables(),
+        state.model.named_variables(),
         last_step=durations.train_steps,
         timeout=config.evaluation.eval_timeout,
         say=say,
@@ -294,8 +294,8 @@ def follow(session: Session) -> int:
     metrics: dict[str, float] = {}
     for step in steps:
         assert ordered.eval_source is not None
-        require_finite(session, trainer.model, step)
-        metrics = evaluate_classifier(config, trainer, ordered.eval_source, session.strategy)
+        require_finite(session, state.model, step)
+        metrics = evaluate_classifier(config, state, ordered.eval_source, session.strategy)
         report(session, step, metrics)
-    export(ordered, Outcome(trainer, durations.train_steps, finished=True), metrics)
+    export(ordered, Outcome(state, durations.train_steps, finished=True), metrics)
     return 0

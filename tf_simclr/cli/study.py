@@ -1,67 +1,151 @@
-"""Run one of the paper's tables or figures, cell by cell, and draw it."""
+"""Opens what a study needs, runs its cells, and writes its pages."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import shlex
+import time
+from collections.abc import Sequence
+from typing import Any
 
-from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ALL_FLAG_GROUPS, FOLDER, ONLY_DATA_DIR
+import tensorflow as tf
+
+from tf_simclr.cli.evaluate import EXIT_SOME_FAILED, TerminalReporter
 from tf_simclr.cli.main import say
-from tf_simclr.config import StudyConfig
+from tf_simclr.cli.session import SIGNAL_EXIT_CODES
+from tf_simclr.cli.train import build_own_strategy, named_images
+from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
+from tf_simclr.config.identity import DEVICE_FLAGS
+from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
-
-USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] --dataset=... [flags]
-
-Repeats a table or figure of the paper: pretrains and measures one network for each of its cells, keeps every result
-in --model_dir, and writes there index.html, pictures, numbers.csv and numbers.json. The same command goes on where it
-was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
-STUDY = flags.Group(StudyConfig)
-# Of a training, without what a study decides by itself.
-_OWN = frozenset({"mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
-TRAINING = tuple(
-    flags.Group(group.config, _OWN & {field.name for field in dataclasses.fields(group.config)})
-    for group in ALL_FLAG_GROUPS
-)
-FLAG_GROUPS = (STUDY, *TRAINING)
-
-
-def main(parsed: flags.ParsedFlags) -> int:
-    """Runs the task; returns the exit code."""
-    config = STUDY.build(parsed.values)
-    config.validate()
-    if parsed.values["data_dir"] and not parsed.values["dataset"]:
-        say(f"note: {ONLY_DATA_DIR}")
-        parsed = dataclasses.replace(parsed, values=parsed.values | {"dataset": FOLDER})
-    dataset = dataset_of(config, parsed.values["dataset"])
-    directory = parsed.values["model_dir"] or default_directory(config, dataset)
-    given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
-    words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
-    command = shlex.join(["python", "-m", "tf_simclr", "study", *words])
-    from tf_simclr.cli import conduct  # imports TensorFlow, which takes seconds
-
-    return conduct.run(config, {**given, "dataset": dataset}, directory, command)
+from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
+from tf_simclr.evaluate.protocols.context import Splits, open_splits
+from tf_simclr.evaluate.protocols.whole_network import StoppedError
+from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.studies.catalogue import find_study
+from tf_simclr.studies.comparison import check_finding
+from tf_simclr.studies.report import write_report
+from tf_simclr.studies.results import Results, read_results
+from tf_simclr.studies.run_cell import StudyContext
+from tf_simclr.studies.runner import Runner, claim, identity, recorded_hold_out, tasks
+from tf_simclr.studies.scales import SCALES
+from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.strategy import per_replica_batch
 
 
-def _training_flags() -> set[str]:
-    return {field.name for group in TRAINING for field in group.fields} - {"model_dir"}
+def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> int:
+    """Runs a study; returns the exit code.
 
-
-def dataset_of(config: StudyConfig, given: str) -> str:
-    """The pictures of a study: the built-in ones where none are given, but for the scale that they are too small for.
+    Args:
+        config: which one, and how much of it.
+        given: training flags of the command line, the data set among them.
+        directory: of its results.
+        command: as it was called, for the page.
 
     Raises:
-        InputError: the paper's scale without pictures.
+        InputError: what a person can fix, before any long work starts.
     """
-    if config.scale == "paper" and not given:
+    began = time.monotonic()
+    tf.get_logger().setLevel("ERROR")  # networks are built and traced again and again, which it warns of each time
+    study = find_study(config.study)
+    given = {**recorded_hold_out(directory), **given}
+    flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
+    cells = study.cells(config.scale)
+    todo = [] if config.report else tasks(cells, config)
+    base = build_config(flags)
+    require_packages(cells)
+    context = open_context(study, config, flags, base.data, build_config(given).runtime)
+    runner = Runner(study, context, directory, keep_runs=config.keep_runs)
+    runner.check(todo)
+    notes = claim(directory, identity(study, context), new=not config.report)
+    for line in (*describe(study, config, context, len(todo), directory), *(f"note: {note}" for note in notes)):
+        say(line)
+    with context.stop.watch(), named_images():
+        try:
+            if base.data.cache_dataset and todo:
+                runner.hold_images()
+            failed = runner.run(todo)
+        except StoppedError:
+            name = context.stop.signal_name or "SIGTERM"
+            say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
+            return SIGNAL_EXIT_CODES[name]
+    if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
+        report(study, context, directory, command)
+    for line in failed:
+        say(f"error: not measured: {line}")
+    say(f"done after {time.monotonic() - began:.0f} s")
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
+    """The flags of all cells that decide their results: the scale's, and over them those that were given.
+
+    Raises:
+        InputError: a given flag is one that the study varies.
+    """
+    both = sorted(varied & set(given))
+    if both:
         raise InputError(
-            "`dataset` must be given at --scale=paper: days of training on the built-in pictures would show nothing. "
-            "Received: none. The paper's is --dataset=imagenet2012"
+            f"`{both[0]}` is what this study varies. Received: {both[0]}={given[both[0]]}. Leave it out; --cells "
+            "chooses among its values"
         )
-    return given or "shapes"
+    return {name: value for name, value in {**scale, **given}.items() if name not in DEVICE_FLAGS}
 
 
-def default_directory(config: StudyConfig, dataset: str) -> str:
-    """Where a study's results go without --model_dir: the same place at every call, so that it goes on."""
-    return os.path.join("runs", f"{config.study}-{config.scale}-{dataset.replace('/', '_').replace(':', '_')}")
+def require_packages(cells: Sequence[StudyCell]) -> None:
+    """Raises InputError where a package is missing that would be needed hours later."""
+    require_matplotlib()
+    if any(cell.task == TRANSFORMATIONS for cell in cells):
+        require_scikit_learn("neural_network", "Predicting transformations")
+
+
+def report(study: Study, context: StudyContext, directory: str, command: str) -> None:
+    """Writes the pages of what is there, and says what the findings are."""
+    cells = study.cells(context.scale)
+    results = read_results(directory, [cell.name for cell in cells])
+    page = write_report(study, context.scale, context.flags, results, context.splits.train, directory, command=command)
+    say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
+    for line in summary(study, cells, results):
+        say(line)
+
+
+def summary(study: Study, cells: Sequence[StudyCell], results: Results) -> list[str]:
+    """The findings, a line each, and how many cells there are."""
+    missing = sum(not results.of(cell.name) for cell in cells)
+    lines = [f"{missing} of {len(cells)} cells are not measured yet"] if missing else []
+    for finding in study.findings:
+        checked = check_finding(finding, cells, results)
+        lines.append(f"{checked.outcome}: {checked.statement} ({checked.numbers})")
+    return lines
+
+
+def open_context(
+    study: Study, config: StudyConfig, flags: dict[str, Any], data: DataConfig, runtime: RuntimeConfig
+) -> StudyContext:
+    """Devices and images, checked."""
+    strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
+    per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
+    return StudyContext(
+        config.scale, flags, open_images(study, config.scale, data), strategy, StopRequest(), TerminalReporter()
+    )
+
+
+def open_images(study: Study, scale: str, data: DataConfig) -> Splits:
+    """The splits of a study; one that evaluates nothing needs neither labels nor a second one."""
+    if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
+        return open_splits(data, None)
+    train = build_splits(data, eval_split=None).train
+    return Splits(train, train)
+
+
+def describe(study: Study, config: StudyConfig, context: StudyContext, count: int, directory: str) -> list[str]:
+    """What the study is, in a few lines."""
+    train, test = context.splits.train, context.splits.test
+    index, shards = config.part
+    shard = f", shard {index} of {shards}" if shards > 1 else ""
+    cells = f"{len(study.cells(config.scale))} of the study, seeds {config.seeds}"
+    return [
+        f"{study.title}, scale {config.scale}; results in {directory}",
+        f"TensorFlow {tf.__version__}; {train.name}: {train.num_examples} training and {test.num_examples} test "
+        f"images, {train.num_classes} classes",
+        "nothing is run: the pages of what is there" if config.report else f"{count} cells to run{shard}: {cells}",
+    ]

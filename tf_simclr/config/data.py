@@ -1,4 +1,4 @@
-"""Which pictures, and how their views are made."""
+"""Which images, and how their views are made."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def eval_crop_for(image_size: int, eval_crop: float | None = None) -> float:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which pictures, and in what batches."""
+    """Which images, and in what batches."""
 
     dataset: str = option(
         "",
-        "Data set: 'shapes' (built in), 'folder' (pictures under --data_dir), or a TFDS name such as "
+        "Data set: 'shapes' (built in), 'folder' (images under --data_dir), or a TFDS name such as "
         "cifar10, imagenet2012 or name/config. Empty (our default; the authors': imagenet2012) means: "
         "configs/quickstart.cfg supplies every flag that was not given.",
     )
@@ -64,16 +64,16 @@ class DataConfig:
     )
     train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.")
     eval_split: str = option("validation", "Split to evaluate on.")
-    image_size: int = option(224, "Side of the square pictures the encoder sees, in pixels.")
-    train_batch_size: int = option(512, "Global batch: pictures per step over all replicas.")
+    image_size: int = option(224, "Side of the square images the encoder sees, in pixels.")
+    train_batch_size: int = option(512, "Global batch: images per step over all replicas.")
     eval_batch_size: int = option(256, "Global batch size for evaluation.")
     data_seed: int = option(
         0,
-        "Seed of the built-in pictures and of hold-out splits; apart from --seed, so that runs with "
+        "Seed of the built-in images and of hold-out splits; apart from --seed, so that runs with "
         "several seeds share their data.",
     )
     cache_dataset: bool = option(
-        False, "Keep the pictures in memory, before augmentation; small ones of one size decoded."
+        False, "Keep the images in memory, before augmentation; small ones of one size decoded."
     )
     labels: str | None = option(
         None,
@@ -137,7 +137,7 @@ class DataConfig:
         require_choice("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
-                "`data_dir` must name the folder of pictures with --dataset=folder. "
+                "`data_dir` must name the folder of images with --dataset=folder. "
                 "Received: data_dir=None. Pass --data_dir=DIR"
             )
 
@@ -154,10 +154,10 @@ class AugmentationConfig:
     )
     min_crop_area: float = option(
         0.08,
-        "Smallest area of a random crop, as a share of the picture. Raise it where a piece of a picture does not show "
-        "what it is a picture of.",
+        "Smallest area of a random crop, as a share of the image. Raise it where a piece of an image does not show "
+        "what it is an image of.",
     )
-    use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized pictures.")
+    use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized images.")
     augmentation: str = option(
         "",
         "The operators of training by name, in order, separated by commas: "
@@ -192,7 +192,7 @@ class AugmentationConfig:
             )
         if self.augmentation_branch == "both" and "crop" in list(options)[1:]:
             raise InputError(
-                "`augmentation` must begin with crop where it has it: the other operators work on pictures of the "
+                "`augmentation` must begin with crop where it has it: the other operators work on images of the "
                 f"final size. Received: augmentation={self.augmentation}. Write crop first"
             )
         never_crops = bool(options) and "crop" not in options and self.augmentation_branch == "both"

@@ -65,7 +65,7 @@ def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
 
     Args:
         config: the experiment.
-        num_examples: pictures in the training split.
+        num_examples: images in the training split.
 
     Returns:
         the run's lengths in steps.
@@ -76,8 +76,8 @@ def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
     batch = config.data.train_batch_size
     if num_examples < batch:
         raise InputError(
-            f"`train_batch_size` must be at most the {num_examples} pictures of the training split. "
-            f"Received: train_batch_size={batch}. Pass a smaller batch or more pictures"
+            f"`train_batch_size` must be at most the {num_examples} images of the training split. "
+            f"Received: train_batch_size={batch}. Pass a smaller batch or more images"
         )
     train_steps, warmup_steps = train_steps_of(config, num_examples), warmup_steps_of(config, num_examples)
     if warmup_steps >= train_steps:

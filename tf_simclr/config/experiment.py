@@ -52,15 +52,15 @@ class ExperimentConfig:
             )
         if self.augmentation.augmentation_branch == "one" and self.train.train_mode == "finetune":
             raise InputError(
-                "`augmentation_branch` must be both when fine-tuning, where a picture has one view. Received: "
+                "`augmentation_branch` must be both when fine-tuning, where an image has one view. Received: "
                 "augmentation_branch=one, train_mode=finetune. Leave it out"
             )
         if self.evaluation.eval_every_epochs and self.train.train_mode != "pretrain":
             raise InputError(
-                "`eval_every_epochs` must be 0 when fine-tuning: kNN and the linear classifier judge what is learnt "
+                "`eval_every_epochs` must be 0 when fine-tuning: kNN and the linear classifier measure what is learnt "
                 f"without labels. Received: eval_every_epochs={self.evaluation.eval_every_epochs:g}, "
                 f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
-                "judge the head"
+                "measure the head"
             )
         if self.train.untrained_baseline and not self.train.lineareval_while_pretraining:
             raise InputError(

@@ -50,7 +50,7 @@ class ModelConfig:
         require_range("batch_norm_decay", self.batch_norm_decay, at_least=0, at_most=1)
 
     def stem_for(self, image_size: int) -> str:
-        """The stem itself: `auto` is resolved by the picture size."""
+        """The stem itself: `auto` is resolved by the image size."""
         if self.stem != "auto":
             return self.stem
         return "cifar" if image_size <= CIFAR_STEM_MAX_SIZE else "imagenet"

@@ -1,4 +1,4 @@
-"""How a representation is judged: the protocols, by name, and their settings."""
+"""How a representation is evaluated: the protocols, by name, and their settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_simclr.errors import InputError, require_choice, require_range
 
 # On frozen features: the encoder runs once over each split.
 FROZEN_PROTOCOLS = ("knn", "linear_cached", "logreg")
-# Anything else that may stand in --protocols, but for finetune and supervised, which take an amount of labels.
+# Anything else that may stand in --protocols, except for finetune and supervised, which take an amount of labels.
 OTHER_PROTOCOLS = ("health", "linear", "finetune_grid", "untrained")
 METRICS = ("top_1", "mean_per_class", "map_11_point")
 _AMOUNT = re.compile(r"(finetune|supervised)(?:_(\d+(?:\.\d+)?)(pct|per_class))?")
@@ -73,11 +73,11 @@ def _protocol(name: str) -> str:
 
 @dataclass(frozen=True)
 class ProtocolConfig:
-    """How a representation is judged (SimCLR, Section 4 and Appendix B)."""
+    """How a representation is evaluated (SimCLR, Section 4 and Appendix B)."""
 
     checkpoint: str | None = option(
         None,
-        "What to judge: a run's directory (its newest checkpoint), a checkpoint's prefix, or an exported SavedModel.",
+        "What to evaluate: a run's directory (its newest checkpoint), a checkpoint, or an exported SavedModel.",
         path=True,
     )
     protocols: str = option(
@@ -107,17 +107,17 @@ class ProtocolConfig:
         "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5."
     )
     linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.")
-    linear_batch_size: int = option(4096, "Batch of linear_cached, at most a quarter of the training pictures.")
+    linear_batch_size: int = option(4096, "Batch of linear_cached, at most a quarter of the training images.")
     linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
     finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
     finetune_batch_size: int = option(
         256,
-        "Batch of linear, finetune_* and supervised* where pictures go through the encoder, at most a quarter of "
-        "the training pictures. The paper's is 4096; learning rates are scaled with it.",
+        "Batch of linear, finetune_* and supervised* where images go through the encoder, at most a quarter of "
+        "the training images. The paper's is 4096; learning rates are scaled with it.",
     )
     finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.")
     supervised_epochs: float = option(
-        0.0, "Epochs of supervised*; 0: as many pictures as the checkpoint's pretraining took."
+        0.0, "Epochs of supervised*; 0: as many images as the checkpoint's pretraining took."
     )
     supervised_learning_rate: float = option(0.1, "Learning rate of supervised* for a batch of 256.")
     supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.")
@@ -140,7 +140,7 @@ class ProtocolConfig:
         """Raises InputError where a value cannot work."""
         if not self.checkpoint:
             raise InputError(
-                "`checkpoint` must name what is judged: a run's directory, a checkpoint or an exported SavedModel. "
+                "`checkpoint` must name what is evaluated: a run's directory, a checkpoint or an exported SavedModel. "
                 "Received: none. Pass --checkpoint=DIR"
             )
         require_choice("metric", self.metric, METRICS)

@@ -31,7 +31,7 @@ class StudyConfig:
     scale: str = option(
         "small",
         "tiny: seconds a cell, shows that it works; small: minutes a cell on a CPU; paper: the paper's networks, "
-        "pictures and lengths.",
+        "images and lengths.",
         SCALE_NAMES,
     )
     cells: str = option("", "Names of the cells to run, separated by commas; empty: all of them.")

@@ -62,7 +62,7 @@ class TrainConfig:
     train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.")
     micro_batch_size: int = option(
         0,
-        "pretrain: pictures of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
+        "pretrain: images of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
         "batch, at the price of a second forward pass; batch norm takes the moments of each micro-batch.",
     )
     lineareval_while_pretraining: bool = option(
@@ -134,7 +134,7 @@ class EvalConfig:
     )
     online_eval_examples: int = option(
         10_000,
-        "--eval_every_epochs: labelled training pictures, chosen at random by --data_seed, that kNN searches and the "
+        "--eval_every_epochs: labelled training images, chosen at random by --data_seed, that kNN searches and the "
         "linear classifier learns from; all where there are fewer. k is at most their number.",
     )
 

@@ -20,10 +20,10 @@ from tf_simclr.data.pillow_images import decode_with_pillow
 from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
 
 CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
-DAMAGED_PICTURE = "This picture is damaged, remove or replace it:"
+DAMAGED_IMAGE = "This image is damaged, remove or replace it:"
 _UNUSABLE = "This image cannot be decoded"
 # What the message of an error says before the path.
-NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_PICTURE)}|{_UNUSABLE} \(.*?\):")
+NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_IMAGE)}|{_UNUSABLE} \(.*?\):")
 
 Outcome = tuple[tf.Tensor, tf.Tensor]  # an image, and why there is none: "" where there is one
 # EXIF stands at the beginning of a jpeg, behind a JFIF block at most.
@@ -32,7 +32,7 @@ _BEFORE_EXIF = 256
 _plain = tf.autograph.experimental.do_not_convert
 
 
-def decode_picture(content: tf.Tensor) -> tf.Tensor:
+def decode_image(content: tf.Tensor) -> tf.Tensor:
     """Decodes one jpeg, png, gif, bmp or, from TensorFlow 2.20 on, webp image without Python.
 
     Grey and palettes become RGB, CMYK jpegs are converted to it, transparent parts are composited on white (the alpha
@@ -61,7 +61,7 @@ def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> 
     Args:
         content: string scalar, the bytes of the file.
         path: string scalar, for the message.
-        decoder: "tensorflow" does what `decode_picture` does, "pillow" reads everything by Pillow, and "auto" what
+        decoder: "tensorflow" does what `decode_image` does, "pillow" reads everything by Pillow, and "auto" what
             TensorFlow cannot be trusted with. Pillow runs in Python, inside tf.numpy_function, and takes besides tiff,
             avif, jpeg 2000, and heic where pillow-heif is installed.
 
@@ -101,7 +101,7 @@ def _or_pillow(outcome: Outcome, content: tf.Tensor) -> Outcome:
 def _named(outcome: Outcome, path: tf.Tensor) -> tf.Tensor:
     image, reason = outcome
     other = tf.strings.join([_UNUSABLE, " (", reason, "):"])
-    return _unless(image, reason, [tf.where(reason == DAMAGED, DAMAGED_PICTURE, other), path])
+    return _unless(image, reason, [tf.where(reason == DAMAGED, DAMAGED_IMAGE, other), path])
 
 
 def _unless(image: tf.Tensor, reason: tf.Tensor, message: list[tf.Tensor]) -> tf.Tensor:

@@ -85,7 +85,7 @@ def _existing(data_dir: str | None) -> str:
     """The folder's absolute path."""
     if not data_dir:
         raise InputError(
-            f"The data set `folder` needs --data_dir=DIR, a folder of pictures. Received: data_dir={data_dir!r}"
+            f"The data set `folder` needs --data_dir=DIR, a folder of images. Received: data_dir={data_dir!r}"
         )
     path = os.path.expanduser(data_dir)
     if not os.path.isdir(path):
@@ -143,14 +143,14 @@ def _drawn_splits(
         held = by_hash(names, listing.labels, seed, share, EVALUATION)
     if not held.any():
         raise InputError(
-            "Every class has one picture only, so that none can be held out for evaluation: add pictures. "
+            "Every class has one image only, so that none can be held out for evaluation: add images. "
             f"Received: data_dir={as_text(root)!r}"
         )
     # Also where nothing is evaluated now: a later evaluation must find images that were not trained on.
     taken = eval_split is None or bare_name(eval_split) == bare_name(validation_split or "")
     held_split = HELD_OUT_SPLIT if taken or eval_split is None else eval_split
     notes += (
-        f"{as_text(root)} has no splits: {held.sum()} of its {len(held)} pictures (about {share:.0%} of each class, at "
+        f"{as_text(root)} has no splits: {held.sum()} of its {len(held)} images (about {share:.0%} of each class, at "
         f"least one; seed {seed}) are held out as the split {held_split!r}",
     )
     evaluation = folder_source(root, held_split, part_of(listing, held))

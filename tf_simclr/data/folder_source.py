@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tf_simclr.data import fingerprint
 from tf_simclr.data.decoding import decode_named
+from tf_simclr.data.image_files import read_all
 from tf_simclr.data.layout import Listing
-from tf_simclr.data.picture_files import read_all
 from tf_simclr.data.scan import as_text
 from tf_simclr.data.source import ImageSource, Span, parse_split, records_from_table
 
@@ -104,6 +104,6 @@ def _read(path: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(data: tf.Tensor, decoder: str) -> tf.Tensor:
-    """A path, or what `_read` makes of it -> the picture."""
+    """A path, or what `_read` makes of it -> the image."""
     content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
     return decode_named(content, path, decoder)

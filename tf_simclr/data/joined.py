@@ -18,7 +18,7 @@ _SECOND_INDEX = 2**35
 def joined(first: ImageSource, second: ImageSource) -> ImageSource:
     """The examples of two splits of one data set as one split, shuffled together.
 
-    All records go through one shuffle buffer: names of files, or pictures that are held in memory.
+    All records go through one shuffle buffer: names of files, or images that are held in memory.
 
     Args:
         first: its records keep their index.

@@ -1,4 +1,4 @@
-"""Which examples a split has, told without decoding a picture, and some of them as a split of their own."""
+"""Which examples a split has, told without decoding an image, and some of them as a split of their own."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class LabelTable:
 
     @classmethod
     def of(cls, source: ImageSource) -> LabelTable:
-        """Reads a split once, without decoding a picture."""
+        """Reads a split once, without decoding an image."""
         _require_labels(source)
         records = source.records(None).map(
             lambda record: (record["index"], record["label"], _bytes_of(record["data"])), tf.data.AUTOTUNE
@@ -163,11 +163,11 @@ def _held(records: Records, number: int) -> Records:
 def _require_labels(source: ImageSource) -> None:
     if source.targets is not None:
         raise InputError(
-            f"Few labels can only be chosen from a split whose pictures have one class each. Received: {source.name}, "
-            f"{source.split!r}, where a picture may have several. Choose another data set"
+            f"Few labels can only be chosen from a split whose images have one class each. Received: {source.name}, "
+            f"{source.split!r}, where an image may have several. Choose another data set"
         )
     if not source.labelled:
         raise InputError(
             f"Few labels can only be chosen from a split with labels. Received: {source.name}, {source.split!r}, "
-            "without any. Sort the pictures into one folder a class, or choose another data set"
+            "without any. Sort the images into one folder a class, or choose another data set"
         )

@@ -6,9 +6,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
+from tf_simclr.data.image_files import EXTENSIONS
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
-from tf_simclr.data.picture_files import EXTENSIONS
-from tf_simclr.data.scan import Files, Found, as_text, count, find_pictures, some, subfolders
+from tf_simclr.data.scan import Files, Found, as_text, count, find_images, some, subfolders
 from tf_simclr.data.source import UNLABELLED
 from tf_simclr.errors import InputError
 
@@ -156,15 +156,15 @@ def _no_such_split(layout: Layout, split: str, for_evaluation: bool) -> str:
 def _read_classes(folder: str, decoder: str) -> Listing:
     """All images below a folder of class folders; without any, those in the folder itself, unlabelled."""
     names = subfolders(folder)
-    files = find_pictures(folder, recursive=False, decoder=decoder)
+    files = find_images(folder, recursive=False, decoder=decoder)
     if not names:
-        if not files.pictures:
+        if not files.images:
             raise InputError(
-                f"There is no readable picture ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
+                f"There is no readable image ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
                 f"Received: {as_text(folder)!r}"
             )
         notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining only")
-        return Listing(files.pictures, [UNLABELLED] * len(files.pictures), (), notes, decoder)
+        return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, decoder)
     return _collect({name: os.path.join(folder, name) for name in names}, files, folder, decoder)
 
 
@@ -172,8 +172,8 @@ def _read_below_classes(root: str, inner: dict[str, list[str]], split: str, deco
     """All images of ROOT/CLASS/SPLIT; what lies beside the split folders is counted."""
     outside = Files()
     for name in inner:
-        beside = find_pictures(os.path.join(root, name), recursive=False, decoder=decoder)
-        outside.pictures += beside.pictures
+        beside = find_images(os.path.join(root, name), recursive=False, decoder=decoder)
+        outside.images += beside.images
         outside.add_left_out(beside)
     folders = {name: os.path.join(root, name, split) for name, below in inner.items() if split in below}
     return _collect(folders, outside, root, decoder)
@@ -184,19 +184,19 @@ def _collect(folders: dict[str, str], files: Files, folder: str, decoder: str) -
     found: list[Found] = []
     labels: list[int] = []
     for label, (name, path) in enumerate(folders.items()):
-        own = find_pictures(path, recursive=True, decoder=decoder)
-        if not own.pictures:
+        own = find_images(path, recursive=True, decoder=decoder)
+        if not own.images:
             raise InputError(
-                f"The class {as_text(name)!r} has no readable picture{own.left_out()}: add pictures "
+                f"The class {as_text(name)!r} has no readable image{own.left_out()}: add images "
                 f"({', '.join(EXTENSIONS)}) or remove the folder. Received: {as_text(path)!r}"
             )
-        found += own.pictures
-        labels += [label] * len(own.pictures)
+        found += own.images
+        labels += [label] * len(own.images)
         files.add_left_out(own)
     classes = tuple(map(as_text, folders))
     notes = files.notes()
-    if files.pictures:
-        notes += (f"ignored {count(files.pictures, 'picture')} outside the class folders of {as_text(folder)}",)
+    if files.images:
+        notes += (f"ignored {count(files.images, 'image')} outside the class folders of {as_text(folder)}",)
     if len(classes) == 1:
         notes += (f"{as_text(folder)} has one class only ({classes[0]!r}): every accuracy on it is 100%",)
     return Listing(found, labels, classes, notes, decoder)
@@ -206,8 +206,8 @@ def _collect(folders: dict[str, str], files: Files, folder: str, decoder: str) -
 
 
 def _table_layout(root: str, labels: str, decoder: str) -> Layout:
-    files = find_pictures(root, recursive=True, decoder=decoder)
-    known = {os.path.relpath(file.path, root): file for file in files.pictures}
+    files = find_images(root, recursive=True, decoder=decoder)
+    known = {os.path.relpath(file.path, root): file for file in files.images}
     every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable)}
     table = read_labels(labels, root, every)
     named = {row.path for row in table.rows}

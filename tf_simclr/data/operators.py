@@ -24,7 +24,7 @@ BLUR_PROBABILITY = 0.5
 
 Draw = dict[str, tf.Tensor]
 
-CROP_NUMBERS = range(4)  # of the crop out of the whole picture, which is no operator: it makes the sizes equal
+CROP_NUMBERS = range(4)  # of the crop out of the whole image, which is no operator: it makes the sizes equal
 
 
 class Operator(Protocol):

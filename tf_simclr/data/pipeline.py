@@ -1,4 +1,4 @@
-"""From a source to batches: shuffled views for training, every picture once for evaluation.
+"""From a source to batches: shuffled views for training, every image once for evaluation.
 
 Everything random is a function of (seed, epoch, example, view), so that the batches are the same whatever the
 parallelism, on however many processes they are spread, and wherever training is resumed.
@@ -53,15 +53,15 @@ def train_batches(
     """Endless batches of views. Batches run across the ends of epochs: every step has exactly `batch_size` examples.
 
     Args:
-        source: the pictures.
+        source: the images.
         policy: the family of augmentations.
         batch_size: examples in a batch of this process; the global batch is shard[0] times that.
         num_views: views of every example.
         seed: the order of the examples and every augmentation depend on it.
         start_step: number of steps already done: the batches go on exactly where an uninterrupted run would be.
         shard: (number of processes, number of this one): this process takes every shard[0]-th example.
-        cache: hold the pictures in memory, before augmentation: see `memory.held`.
-        parallelism: pictures, and batches, worked on at a time; None takes as many as there are cores, and of batches
+        cache: hold the images in memory, before augmentation: see `memory.held`.
+        parallelism: images, and batches, worked on at a time; None takes as many as there are cores, and of batches
             no more than fit into 2 GiB. It never changes the batches.
 
     Returns:
@@ -94,7 +94,7 @@ def train_batches(
 
 
 def evaluation_view(image: tf.Tensor, image_size: int, eval_crop: float) -> tf.Tensor:
-    """What evaluation sees of a picture (SimCLR, Appendix B.6).
+    """What evaluation sees of an image (SimCLR, Appendix B.6).
 
     Args:
         image: float32 [h, w, 3] in [0, 1].
@@ -122,17 +122,17 @@ def eval_batches(
 ) -> tf.data.Dataset:
     """One pass over a split in its canonical order, every example exactly once (SimCLR, Appendix B.6).
 
-    Every process gets the same number of batches of the same size; what is missing is filled up with black pictures
+    Every process gets the same number of batches of the same size; what is missing is filled up with black images
     whose mask is 0.
 
     Args:
-        source: the pictures.
+        source: the images.
         image_size: side s of the result.
         batch_size: examples in a batch of this process.
         eval_crop: as in `evaluation_view`; see `config.eval_crop_for`.
         shard: (number of processes, number of this one).
-        cache: hold the pictures in memory: see `memory.held`.
-        parallelism: pictures worked on at a time; None takes as many as there are cores.
+        cache: hold the images in memory: see `memory.held`.
+        parallelism: images worked on at a time; None takes as many as there are cores.
 
     Returns:
         a finite dataset of {"image": float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch] (-1 in the filling),
@@ -196,8 +196,8 @@ def _require_batch(source: ImageSource, global_batch: int) -> None:
     if global_batch > source.num_examples:
         raise InputError(
             f"The batch must not be larger than the data: {source.split!r} of {source.name} has "
-            f"{source.num_examples} pictures. Received: a global batch of {global_batch}. Choose a smaller "
-            "--train_batch_size or more pictures"
+            f"{source.num_examples} images. Received: a global batch of {global_batch}. Choose a smaller "
+            "--train_batch_size or more images"
         )
 
 
@@ -225,7 +225,7 @@ def _endless_records(source: ImageSource, seed: int, position: int) -> tf.data.D
 
 
 def _crop_batches(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
-    """For small pictures of one size: everything but decoding is done for a whole batch at once."""
+    """For small images of one size: everything but decoding is done for a whole batch at once."""
 
     def prepare(record: Batch) -> Batch:
         image = tf.ensure_shape(source.decode(record["data"]), source.image_shape)
@@ -240,7 +240,7 @@ def _crop_batches(source: ImageSource, policy: ViewPolicy, seed: int, num_views:
 
 
 def _crop_one_by_one(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
-    """For pictures of many sizes, or large ones: cropped to one size first, then treated as a batch."""
+    """For images of many sizes, or large ones: cropped to one size first, then treated as a batch."""
 
     def prepare(record: Batch) -> Batch:
         image = source.decode(record["data"])

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Sized
 from typing import NamedTuple
 
+from tf_simclr.data.image_files import EXTENSIONS, NO_IMAGE, in_threads, recognise
 from tf_simclr.data.image_formats import MOST_DECODED
-from tf_simclr.data.picture_files import EXTENSIONS, NO_IMAGE, in_threads, recognise
 from tf_simclr.errors import InputError
 
 # What operating systems, NAS boxes and archives leave beside images.
@@ -53,7 +53,7 @@ class Files:
     """The files below a folder.
 
     Attributes:
-        pictures: files whose content is an image, in the order of their paths.
+        images: files whose content is an image, in the order of their paths.
         unreadable: files that are named like an image and are none, or cannot be opened, each with the reason.
         others: files that are no images.
         hidden: files and folders whose names begin with a dot.
@@ -62,10 +62,10 @@ class Files:
         special: pipes, sockets and devices.
         dangling: links to nothing.
         repeated: links to folders that were read already, and to those that they lie in.
-        reduced: those of `pictures` that are too large to be decoded whole.
+        reduced: those of `images` that are too large to be decoded whole.
     """
 
-    pictures: list[Found] = dataclasses.field(default_factory=list)
+    images: list[Found] = dataclasses.field(default_factory=list)
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
     others: list[str] = dataclasses.field(default_factory=list)
     hidden: list[str] = dataclasses.field(default_factory=list)
@@ -88,12 +88,12 @@ class Files:
         notes: list[str] = []
         if self.others:
             kinds = sorted({os.path.splitext(p)[1].lower() or "no extension" for p in self.others})
-            be = "is not a picture" if len(self.others) == 1 else "are not pictures"
+            be = "is not an image" if len(self.others) == 1 else "are not images"
             notes.append(f"ignored {count(self.others, 'file')} that {be}: {some(map(as_text, kinds))}")
         if self.hidden:
             notes.append(f"ignored {count(self.hidden, 'hidden file')}")
         for paths, noun, rest in (
-            (self.unreadable, "picture", " that cannot be read"),
+            (self.unreadable, "image", " that cannot be read"),
             (self.closed, "folder", " that cannot be listed"),
             (self.special, "special file", " (pipe, socket or device)"),
             (self.dangling, "link", " to a file that is not there"),
@@ -115,7 +115,7 @@ class Files:
         return f" ({'; '.join(self.notes())})" if self.notes() else ""
 
 
-def find_pictures(folder: str, *, recursive: bool, decoder: str = "auto") -> Files:
+def find_images(folder: str, *, recursive: bool, decoder: str = "auto") -> Files:
     """Lists the images below a folder; links are followed, each real folder once.
 
     Args:
@@ -124,7 +124,7 @@ def find_pictures(folder: str, *, recursive: bool, decoder: str = "auto") -> Fil
         decoder: what is to decode the files, as in `decode_named`.
 
     Returns:
-        the account of all files. `pictures` are ordered by path, the files of a folder before those of the folders in
+        the account of all files. `images` are ordered by path, the files of a folder before those of the folders in
         it.
 
     Raises:
@@ -135,7 +135,7 @@ def find_pictures(folder: str, *, recursive: bool, decoder: str = "auto") -> Fil
     looked_at = in_threads(functools.partial(recognise, decoder=decoder), [file.path for file in found])
     for file, (reason, reduced) in zip(found, looked_at, strict=True):
         if reason is None:
-            files.pictures.append(file)
+            files.images.append(file)
             files.reduced += [file.path] * reduced
         elif reason == NO_IMAGE and not file.path.lower().endswith(EXTENSIONS):
             files.others.append(file.path)

@@ -1,11 +1,11 @@
-"""Built-in pictures: ten shapes in colour, drawn in seconds, where colour tells the picture but never the class.
+"""Built-in images: ten shapes in colour, drawn in seconds, where colour tells the image but never the class.
 
-Two crops of one picture share its colours, and no two pictures share them: a network that only compares histograms of
+Two crops of one image share its colours, and no two images share them: a network that only compares histograms of
 colours solves the contrastive task and learns nothing about shape. That is the shortcut of SimCLR, section 3.2 and
 Figure 6, and colour distortion is what removes it.
 
-Every random number is a hash of (seed, split, picture, number of the draw): picture i of a split is the same whatever
-the number of pictures made, and however they are cut into chunks.
+Every random number is a hash of (seed, split, image, number of the draw): image i of a split is the same whatever
+the number of images made, and however they are cut into chunks.
 """
 
 from __future__ import annotations
@@ -38,29 +38,29 @@ def _mix(state: Array) -> Array:
     return state ^ (state >> np.uint64(31))
 
 
-def _uniforms(seed: int, split: str, pictures: Array, stream: int) -> Array:
-    """float32 [n, NUM_DRAWS] in [0, 1): a hash of (seed, split, stream), picture and number of the draw."""
+def _uniforms(seed: int, split: str, images: Array, stream: int) -> Array:
+    """float32 [n, NUM_DRAWS] in [0, 1): a hash of (seed, split, stream), image and number of the draw."""
     place = list(SPLIT_SIZES).index(split) * 2 + stream
     key: Array = _mix(np.array([seed % 2**64], np.uint64) * np.uint64(2) + np.uint64(1))
     key = _mix(key + np.uint64(place))
-    counter: Array = pictures.astype(np.uint64)[:, None] * np.uint64(NUM_DRAWS)
+    counter: Array = images.astype(np.uint64)[:, None] * np.uint64(NUM_DRAWS)
     counter = counter + np.arange(NUM_DRAWS, dtype=np.uint64)
     bits = _mix(key + (counter + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15))
     return ((bits >> np.uint64(40)).astype(np.float32)) * np.float32(2.0**-24)
 
 
 def shape_labels(seed: int, split: str, start: int, stop: int) -> Array:
-    """int64 [stop - start]: every block of ten pictures holds each class once, in an order of its own."""
-    pictures = np.arange(start, stop)
-    block_order = np.argsort(_uniforms(seed, split, pictures // len(SHAPES), stream=1)[:, : len(SHAPES)], axis=1)
-    return block_order[np.arange(len(pictures)), pictures % len(SHAPES)].astype(np.int64)
+    """int64 [stop - start]: every block of ten images holds each class once, in an order of its own."""
+    numbers = np.arange(start, stop)
+    block_order = np.argsort(_uniforms(seed, split, numbers // len(SHAPES), stream=1)[:, : len(SHAPES)], axis=1)
+    return block_order[np.arange(len(numbers)), numbers % len(SHAPES)].astype(np.int64)
 
 
 # ---- Painting ----
 
 
 def _colours(draws: Array) -> Array:
-    """Four colours a picture, [n, 4, 3]: two of the background, two of the foreground, which differ in lightness.
+    """Four colours an image, [n, 4, 3]: two of the background, two of the foreground, which differ in lightness.
 
     Hues are free. The lightness of foreground and background differs by 0.3 at least, either way round, so that the
     shape can be seen without its colours; a pair of one side differs a little, for the texture.
@@ -78,7 +78,7 @@ def _colours(draws: Array) -> Array:
 
 
 def _pattern(u: Array, v: Array, draws: Array) -> Array:
-    """A texture in [0, 1] over coordinates [n, h, w]: plain, gradient, stripes, checks or waves, one a picture."""
+    """A texture in [0, 1] over coordinates [n, h, w]: plain, gradient, stripes, checks or waves, one an image."""
     kind: Array = (draws[:, 0] * 5).astype(int)
     angle = (2 * np.pi * draws[:, 1])[:, None, None]
     phase = (2 * np.pi * draws[:, 2:5])[:, :, None, None]
@@ -103,10 +103,10 @@ def _pattern(u: Array, v: Array, draws: Array) -> Array:
 
 def _render_chunk(draws: Array, labels: Array, noise: Array, side: int) -> Array:
     """uint8 [n, side, side, 3] from uniform draws [n, NUM_DRAWS] and labels [n]."""
-    pixel = (np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0  # the picture is [-1, 1]^2
+    pixel = (np.arange(side, dtype=np.float32) + 0.5) * (2.0 / side) - 1.0  # the image is [-1, 1]^2
     column = lambda k: draws[:, k][:, None, None]  # noqa: E731
     radius = 0.55 + 0.3 * column(0)  # of the disc around the shape: 55% to 85% of the side across
-    reach = 1.1 - radius  # a shape may leave the picture by a tenth of its half side
+    reach = 1.1 - radius  # a shape may leave the image by a tenth of its half side
     x = pixel[None, None, :] - reach * (2 * column(1) - 1)
     y = pixel[None, :, None] - reach * (2 * column(2) - 1)
     angle = 2 * np.pi * column(3)
@@ -131,26 +131,26 @@ def _render_chunk(draws: Array, labels: Array, noise: Array, side: int) -> Array
 
 
 def render_shapes(seed: int, split: str, start: int, stop: int, side: int = SIDE) -> tuple[Array, Array]:
-    """Draws the pictures `start` to `stop` (exclusive) of a split.
+    """Draws the images `start` to `stop` (exclusive) of a split.
 
     Args:
-        seed: any integer; another seed gives other pictures.
-        split: "train", "validation" or "test"; splits never share pictures.
-        start: first picture.
-        stop: last picture, exclusive.
+        seed: any integer; another seed gives other images.
+        split: "train", "validation" or "test"; splits never share images.
+        start: first image.
+        stop: last image, exclusive.
         side: height and width in pixels.
 
     Returns:
-        uint8 pictures [n, side, side, 3] and int64 labels [n], the classes being the keys of SHAPES.
+        uint8 images [n, side, side, 3] and int64 labels [n], the classes being the keys of SHAPES.
     """
     labels = shape_labels(seed, split, start, stop)
-    pictures = np.arange(start, stop)
-    # One sheet of grain is cut at a place of its own for every picture: far cheaper than new noise for each.
+    numbers = np.arange(start, stop)
+    # One sheet of grain is cut at a place of its own for every image: far cheaper than new noise for each.
     noise = np.random.default_rng(abs(seed)).standard_normal((4 * side, 4 * side, 3), np.float32)
     images: Array = np.empty((stop - start, side, side, 3), np.uint8)
     for first in range(0, stop - start, _CHUNK):
         part = slice(first, first + _CHUNK)
-        draws = _uniforms(seed, split, pictures[part], stream=0)
+        draws = _uniforms(seed, split, numbers[part], stream=0)
         images[part] = _render_chunk(draws, labels[part], noise, side)
     return images, labels
 
@@ -159,12 +159,12 @@ def shapes_source(split: str, *, seed: int = 0, side: int = SIDE) -> ImageSource
     """The built-in data set as a source.
 
     Args:
-        split: train (10,000 pictures), validation or test (2,000 each), or a slice such as "train[:2000]".
-        seed: integer that the pictures depend on.
+        split: train (10,000 images), validation or test (2,000 each), or a slice such as "train[:2000]".
+        seed: integer that the images depend on.
         side: height and width in pixels.
 
     Returns:
-        the source, whose pictures lie in memory as uint8.
+        the source, whose images lie in memory as uint8.
 
     Raises:
         InputError: unknown split or empty slice.

@@ -1,4 +1,4 @@
-"""The ten outlines of the built-in pictures, as signed distances.
+"""The ten outlines of the built-in images, as signed distances.
 
 Coordinates (u, v) are such that a shape fills the unit disc around its centre. A distance is negative inside and, near
 the outline, so close to the true one that it serves for anti-aliasing. No rotation makes two shapes alike.

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.decoding import CAN_READ_WEBP as CAN_READ_WEBP
-from tf_simclr.data.decoding import DAMAGED_PICTURE as DAMAGED_PICTURE
+from tf_simclr.data.decoding import DAMAGED_IMAGE as DAMAGED_IMAGE
+from tf_simclr.data.decoding import decode_image as decode_image
 from tf_simclr.data.decoding import decode_named as decode_named
-from tf_simclr.data.decoding import decode_picture as decode_picture
 from tf_simclr.errors import InputError
 
 UNLABELLED = -1
@@ -25,10 +25,10 @@ Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MultiLabel:
-    """What the pictures of a split show, where one may show several classes, or none.
+    """What the images of a split show, where one may show several classes, or none.
 
     Attributes:
-        positives: bool [n, classes], whether a picture shows a class.
+        positives: bool [n, classes], whether an image shows a class.
         ignored: bool [n, classes], whether it counts neither for nor against the class ("difficult" in PASCAL VOC);
             nowhere where `positives` is.
     """
@@ -40,17 +40,17 @@ class MultiLabel:
         for name, value in (("positives", self.positives), ("ignored", self.ignored)):
             if value.ndim != 2 or value.dtype != bool or value.shape != self.positives.shape:
                 raise InputError(
-                    f"`{name}` must be booleans [pictures, classes], as many as `positives`. Received: shape "
-                    f"{value.shape}, dtype {value.dtype}. Make it one row a picture and one column a class"
+                    f"`{name}` must be booleans [images, classes], as many as `positives`. Received: shape "
+                    f"{value.shape}, dtype {value.dtype}. Make it one row an image and one column a class"
                 )
         if (self.positives & self.ignored).any():
             raise InputError(
-                "`ignored` must be False where `positives` is True. Received: a picture that shows a class and is "
+                "`ignored` must be False where `positives` is True. Received: an image that shows a class and is "
                 "ignored for it. Leave it out of one of them"
             )
 
     def rows(self, chosen: np.ndarray) -> MultiLabel:
-        """Those pictures, by their numbers."""
+        """Those images, by their numbers."""
         return MultiLabel(self.positives[chosen], self.ignored[chosen])
 
 
@@ -75,18 +75,18 @@ class ImageSource:
     Attributes:
         name: name of the data set, for messages and results.
         split: name of the split, as the user wrote it.
-        num_examples: number of pictures, >= 1.
-        num_classes: 0 when the split has no labels. See `labelled` for whether a picture has one of the classes.
+        num_examples: number of images, >= 1.
+        num_classes: 0 when the split has no labels. See `labelled` for whether an image has one of the classes.
         class_names: `num_classes` names, in the order of the labels.
-        image_shape: (height, width, 3) when every picture has that size, else None.
+        image_shape: (height, width, 3) when every image has that size, else None.
         records: shuffle seed (int64 scalar, tensor or number) -> one pass over the split as a tf.data.Dataset of
             {"index": int64, "label": int64 (-1 without a label), "data": what `decode` takes}, in an order that
             depends on the seed and on nothing else. None is the canonical order.
         decode: "data" of one record -> float32 [height, width, 3] in [0, 1].
         notes: lines that a person should see: what was left out, how the split was made.
-        load: returns the same split with its encoded pictures held in memory; None when they already are.
+        load: returns the same split with its encoded images held in memory; None when they already are.
         read: "data" that only names a file -> data with the file's content, which `decode` takes as well; None where
-            data holds the picture itself.
+            data holds the image itself.
         location: absolute path of the folder or data directory that the examples are read from; None for built-in ones.
         fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
             version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
@@ -96,9 +96,9 @@ class ImageSource:
         spans: where each example lies, in the canonical order; empty where that is not known.
         held_out: returns the names of the images that were drawn out of this split for evaluation; None where
             nothing was drawn.
-        targets: given where a picture may have several classes: what the pictures show, in the canonical order of the
+        targets: given where an image may have several classes: what the images show, in the canonical order of the
             records and read when it is called. `num_classes` and `class_names` are those of its columns, and the label
-            of every record is -1, so that pretraining takes the pictures as unlabelled.
+            of every record is -1, so that pretraining takes the images as unlabelled.
     """
 
     name: str
@@ -121,15 +121,15 @@ class ImageSource:
 
     @property
     def labelled(self) -> bool:
-        """Whether a picture has one class, which training and choosing by label need."""
+        """Whether an image has one class, which training and choosing by label need."""
         return self.num_classes > 0 and self.targets is None
 
 
 def is_small(image_shape: tuple[int, ...] | None) -> bool:
-    """Whether pictures of this (height, width, 3) are better worked on as a batch than one by one.
+    """Whether images of this (height, width, 3) are better worked on as a batch than one by one.
 
-    Beyond 64 pixels a side, cropping a batch by weight matrices costs more than slicing picture by picture. None, for
-    pictures of many sizes, is not small.
+    Beyond 64 pixels a side, cropping a batch by weight matrices costs more than slicing image by image. None, for
+    images of many sizes, is not small.
     """
     return image_shape is not None and max(image_shape) <= _SMALL_SIDE
 
@@ -215,7 +215,6 @@ def parse_split(split: str, num_examples: Callable[[str], int]) -> tuple[str, in
     start, stop = position(start_text, 0), position(stop_text, total)
     if start >= stop:
         raise InputError(
-            f"The split holds no picture: choose a slice within the {total} pictures of {name!r}. "
-            f"Received: split={split!r}"
+            f"The split holds no image: choose a slice within the {total} images of {name!r}. Received: split={split!r}"
         )
     return name, start, stop

@@ -32,7 +32,7 @@ def class_balanced(
     12,812: 13 of 812 classes and 12 of the other 188.
 
     With the same seed a smaller subset is part of a larger one. The choice depends on the seed, and on each class's set
-    of indices, not on the order or the kind of the source. Labels are read in one pass that decodes no picture.
+    of indices, not on the order or the kind of the source. Labels are read in one pass that decodes no image.
 
     Args:
         source: a split with labels. Examples that are labelled -1, or whose "index" is not unique, are not chosen.
@@ -99,7 +99,7 @@ def hold_out(
     if single:
         raise InputError(
             "Every class must have an example to keep and one to hold out. Received: at most one of "
-            f"{_named(source, single)} in {source.name}, {source.split!r}. Add pictures, or pass a validation split"
+            f"{_named(source, single)} in {source.name}, {source.split!r}. Add images, or pass a validation split"
         )
     kept, held = [], []
     for label, rows in enumerate(members):
@@ -114,7 +114,7 @@ def hold_out(
 def chosen_at_random(source: ImageSource, number: int, *, seed: int = 0, memory_budget: int = MEMORY_BUDGET) -> Subset:
     """Chooses labelled examples at random, whatever their classes: these are as frequent as in the split, about.
 
-    With the same seed a smaller choice is part of a larger one. Labels are read in one pass that decodes no picture.
+    With the same seed a smaller choice is part of a larger one. Labels are read in one pass that decodes no image.
 
     Args:
         source: as in `class_balanced`.

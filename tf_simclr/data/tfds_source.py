@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets (TFDS), read with their pictures still encoded."""
+"""Data sets of TensorFlow Datasets (TFDS), read with their images still encoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tf_simclr.data import fingerprint
 from tf_simclr.data.decoding import decode_named
-from tf_simclr.data.picture_files import in_threads
+from tf_simclr.data.image_files import in_threads
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
@@ -31,7 +31,7 @@ from tf_simclr.errors import InputError
 MEMORY_BUDGET = 2 << 30
 SHUFFLE_BUFFER = 50_000
 _MAX_INDEX = 2**36  # what the key of an augmentation has room for
-# PASCAL VOC: the classes of a picture, and those of them that more than difficult objects show.
+# PASCAL VOC: the classes of an image, and those of them that more than difficult objects show.
 _SEVERAL_LABELS, _WITHOUT_DIFFICULT = "labels", "labels_no_difficult"
 _TARGETS_BATCH = 4096
 
@@ -58,14 +58,14 @@ def open_tfds(
         validation_split: likewise.
         built_in: names of the other kinds of data set, for the message about an unknown name.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
-        shuffle_buffer: pictures in the shuffle buffer of a larger split, whose files are shuffled besides.
+        shuffle_buffer: images in the shuffle buffer of a larger split, whose files are shuffled besides.
         decoder: as in `decode_named`.
 
     Returns:
         the training source, the evaluation source or None, and the validation source or None.
 
     Raises:
-        InputError: TFDS is missing, or the name, a split or the pictures in it cannot be used.
+        InputError: TFDS is missing, or the name, a split or the images in it cannot be used.
     """
     tfds = _import_tfds(name, built_in)
     builder = _builder(tfds, name, data_dir, built_in)
@@ -180,7 +180,7 @@ class _Reader:
             return load()
         note = (
             f"{self.name} {split} ({size / 1e9:.1f} GB) is shuffled by files and then in a buffer of "
-            f"{min(self.shuffle_buffer, num_examples)} pictures, not as a whole"
+            f"{min(self.shuffle_buffer, num_examples)} images, not as a whole"
         )
         return dataclasses.replace(source, load=load, notes=(*notes, note))
 
@@ -207,11 +207,11 @@ class _Reader:
                 f"with --train_split and --eval_split. Received: split={split!r}"
             ) from error
         if number < 1:
-            raise InputError(f"The split holds no picture: choose a larger slice. Received: split={split!r}")
+            raise InputError(f"The split holds no image: choose a larger slice. Received: split={split!r}")
         return number
 
     def _keys(self) -> tuple[str, str | None]:
-        """The names of the picture and of the label (None without one) among the features."""
+        """The names of the image and of the label (None without one) among the features."""
         features, supervised = self.builder.info.features, self.builder.info.supervised_keys or ()
         kinds = self.tfds.features
         images = [k for k in ("image", *supervised, *features) if _is_a(features, k, kinds.Image)]
@@ -219,7 +219,7 @@ class _Reader:
         usable = [k for k in images if np.dtype(features[k].np_dtype) in (np.uint8, np.uint16)]
         if not usable:
             raise InputError(
-                f"This data set has no pictures of 8 or 16 bits among its features: {', '.join(features)}. Choose "
+                f"This data set has no images of 8 or 16 bits among its features: {', '.join(features)}. Choose "
                 f"another. Received: dataset={self.name!r}"
             )
         return usable[0], labels[0] if labels else None
@@ -230,7 +230,7 @@ class _Reader:
         if label_key:
             return tuple(features[label_key].names), ()
         if several:
-            note = f"a picture of {self.name} may have several classes: pretraining takes it as unlabelled"
+            note = f"an image of {self.name} may have several classes: pretraining takes it as unlabelled"
             return tuple(features[_SEVERAL_LABELS].feature.names), (note,)
         return (), (f"{self.name} has no class labels: pretraining only",)
 
@@ -261,7 +261,7 @@ class _Reader:
         return records
 
     def _targets(self, split: str, num_classes: int) -> MultiLabel:
-        """Several classes a picture, in file order; the pictures themselves are not read."""
+        """Several classes an image, in file order; the images themselves are not read."""
         keys = [key for key in (_SEVERAL_LABELS, _WITHOUT_DIFFICULT) if self._has_several_labels(key)]
 
         def shown(example: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

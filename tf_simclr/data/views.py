@@ -47,9 +47,9 @@ class ViewPolicy:
         blur: whether half of the views are blurred; off for CIFAR-size images in the paper.
         composition: the operators after the crop, in order; None means flip, colour distortion and blur as the three
             attributes above say.
-        crop_probability: of a random crop; otherwise the whole picture is resized.
+        crop_probability: of a random crop; otherwise the whole image is resized.
         min_crop_area: of what is cropped, in (0, 1]: the smallest area of a random crop.
-        one_branch: view 0 alone gets the operators, and all views of a picture have the crop of view 0.
+        one_branch: view 0 alone gets the operators, and all views of an image have the crop of view 0.
     """
 
     image_size: int
@@ -87,7 +87,7 @@ class ViewPolicy:
     ) -> ViewPolicy:
         """A composition by the names of its operators.
 
-        "crop" is the crop out of the picture, without which the whole picture is resized. With `one_branch` both views
+        "crop" is the crop out of the image, without which the whole image is resized. With `one_branch` both views
         have that crop in common, and "crop" is another one inside it: the operator whose effect Figure 5 measures.
 
         Args:
@@ -162,7 +162,7 @@ def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: Shape) -> Draw:
 
 
 def _draw_box(policy: ViewPolicy, key: tf.Tensor, u: tf.Tensor, image_shape: Shape) -> tf.Tensor:
-    """The box in the picture that a view shows."""
+    """The box in the image that a view shows."""
     height, width = image_shape[0], image_shape[1]
     if policy.one_branch:
         u = draws.uniforms(draws.first_view_key(key), CROP_NUMBERS.stop)
@@ -209,7 +209,7 @@ def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 @_plain_tensor_code
 def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """The crops that all views of every picture of a batch need: one for each, or one for all where they share it.
+    """The crops that all views of every image of a batch need: one for each, or one for all where they share it.
 
     Args:
         policy: the one `draw` was drawn from.

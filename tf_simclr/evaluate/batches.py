@@ -23,10 +23,10 @@ def distributed_eval_batches(
     """One pass over a split on all replicas.
 
     Args:
-        source: the pictures.
+        source: the images.
         strategy: devices.
         batch_size: global; a multiple of the replicas.
-        image_size: side of the pictures.
+        image_size: side of the images.
         eval_crop: as in `eval_batches`.
 
     Returns:

@@ -14,7 +14,7 @@ from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.losses.supervised import top_k_hits
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
-from tf_simclr.train.build import Trainer
+from tf_simclr.train.build import TrainState
 from tf_simclr.train.finite import REMEDY, require_finite_values
 
 _NOT_FINITE = "not_finite"
@@ -59,13 +59,13 @@ def build_eval_function(
 
 
 def evaluate_classifier(
-    config: ExperimentConfig, trainer: Trainer, source: ImageSource, strategy: tf.distribute.Strategy
+    config: ExperimentConfig, state: TrainState, source: ImageSource, strategy: tf.distribute.Strategy
 ) -> dict[str, float]:
     """Top-1 and top-5 accuracy of the supervised head.
 
     Args:
-        config: batch size, picture size, and --eval_steps where only some batches are wanted.
-        trainer: holds the model, and the variables of the regularisation loss.
+        config: batch size, image size, and --eval_steps where only some batches are wanted.
+        state: holds the model, and the variables of the regularisation loss.
         source: labelled evaluation split.
         strategy: devices.
 
@@ -75,7 +75,7 @@ def evaluate_classifier(
     Raises:
         DivergedError: the network, or what it says of an image, is not finite.
     """
-    require_finite_values(trainer.model.named_variables(), "the network")
+    require_finite_values(state.model.named_variables(), "the network")
     batches = distributed_eval_batches(
         source,
         strategy,
@@ -83,7 +83,7 @@ def evaluate_classifier(
         image_size=config.data.image_size,
         eval_crop=config.data.crop_of_evaluation,
     )
-    counts = build_eval_function(strategy, trainer.model)
+    counts = build_eval_function(strategy, state.model)
     totals: dict[str, float] = {}
     for number, batch in enumerate(batches):
         if config.evaluation.eval_steps and number >= config.evaluation.eval_steps:
@@ -99,6 +99,6 @@ def evaluate_classifier(
     return {
         TOP_1: totals[TOP_1] / examples,
         TOP_5: totals[TOP_5] / examples,
-        "eval/regularization_loss": float(l2_penalty(trainer.penalized, config.optimizer.weight_decay)),
+        "eval/regularization_loss": float(l2_penalty(state.penalized, config.optimizer.weight_decay)),
         "eval/examples": examples,
     }

@@ -46,7 +46,7 @@ class FeatureKey:
         fingerprint: of their files, see `ImageSource`; empty where there is none.
         reading: what else decides how an image is read, as a JSON text; may be empty.
         data_seed: the seed that the split was opened with.
-        image_size: side of the pictures.
+        image_size: side of the images.
         eval_crop: share of the shorter side that was seen.
         endpoint: name of the endpoint.
     """
@@ -212,7 +212,7 @@ def written_features(directory: str, key: FeatureKey) -> Iterator[Write]:
         _put_in_place(partial, directory, key)
     except OSError as error:
         raise InputError(
-            f"The features of {key.num_examples} pictures cannot be written ({error.strerror or error}). Received: "
+            f"The features of {key.num_examples} images cannot be written ({error.strerror or error}). Received: "
             f"{directory}. Make room there, or pass another directory"
         ) from error
     finally:

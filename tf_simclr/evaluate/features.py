@@ -29,7 +29,7 @@ from tf_simclr.evaluate.feature_store import (
     require_local,
     written_features,
 )
-from tf_simclr.evaluate.thumbnails import THUMBNAIL, thumbnails
+from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL, thumbnails
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.finite import REMEDY
 
@@ -99,12 +99,12 @@ def cached_features(
             `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
         strategy: devices, those the model was made on.
         batch_size: global; a multiple of the replicas.
-        image_size: side of the pictures.
+        image_size: side of the images.
         eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
         data_seed: the seed the source was opened with.
         reading: what else decides how an image is read; part of the cache's name.
-        say: told, one line each, what is wrong with a cache and what is computed.
-        progress: told (examples done, examples in all) after every batch.
+        say: receives, one line each, what is wrong with a cache and what is computed.
+        progress: receives (examples done, examples in all) after every batch.
 
     Returns:
         endpoint -> features float32 [n, d] and labels int64 [n], in the canonical order of the split, read-only.
@@ -121,7 +121,7 @@ def cached_features(
     found = _found(directory, keys, say)
     missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
     if missing:
-        say(f"computing {', '.join(missing)} of {source.num_examples} pictures of {source.name}, {source.split}")
+        say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
         batches = distributed_eval_batches(
             source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
         )
@@ -243,11 +243,11 @@ def feature_batches(
         source: what the batches are made of.
 
     Yields:
-        rows int64 [b], the places of these pictures in the canonical order of the split; the features [b, d] of each
-        endpoint; labels int64 [b]. Every picture comes exactly once.
+        rows int64 [b], the places of these images in the canonical order of the split; the features [b, d] of each
+        endpoint; labels int64 [b]. Every image comes exactly once.
 
     Raises:
-        InputError: the split has another number of pictures than it says.
+        InputError: the split has another number of images than it says.
         DivergedError: a feature is not finite.
     """
     total, done = source.num_examples, 0
@@ -263,7 +263,7 @@ def feature_batches(
         yield rows, features, labels
     if done != total:
         raise InputError(
-            f"A split must have as many pictures as it says. Received: {done} of {total} pictures of {source.name}, "
+            f"A split must have as many images as it says. Received: {done} of {total} images of {source.name}, "
             f"{source.split}. Prepare the data set again"
         )
 
@@ -322,14 +322,14 @@ def extracted(
         strategy: devices, those the model was made on. Every worker must call this, and gets all rows.
         endpoints: as in `cached_features`.
         batch_size: global; a multiple of the replicas.
-        image_size: side of the pictures.
+        image_size: side of the images.
         eval_crop: as in `cached_features`.
 
     Returns:
         endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
 
     Raises:
-        InputError: an unknown endpoint, a number out of range, or a split with another number of pictures than it says.
+        InputError: an unknown endpoint, a number out of range, or a split with another number of images than it says.
     """
     extract = build_extract(model, strategy, endpoints)
     batches = distributed_eval_batches(

@@ -30,7 +30,7 @@ def follow_checkpoints(
         variables: path -> variable to receive the values.
         last_step: step at which the run ends.
         timeout: seconds to wait for the next checkpoint.
-        say: told what is waited for, and of checkpoints that were removed before they could be read.
+        say: receives what is waited for, and of checkpoints that were removed before they could be read.
         check: called with each checkpoint before its values are read; what it raises ends the waiting.
 
     Raises:

@@ -1,6 +1,6 @@
 """Online evaluation: kNN and a linear classifier on h of the encoder as it is now, while it is pretrained.
 
-Both learn from one fixed choice of training pictures, seen as evaluation sees them, and are asked about the whole
+Both learn from one fixed choice of training images, seen as evaluation sees them, and are asked about the whole
 evaluation split. The encoder runs in inference mode: nothing of the run changes.
 """
 
@@ -18,8 +18,8 @@ from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
-from tf_simclr.evaluate.knn import knn_accuracies
-from tf_simclr.evaluate.linear import train_linear
+from tf_simclr.evaluate.measures.knn import knn_accuracies
+from tf_simclr.evaluate.measures.linear import train_linear
 from tf_simclr.nn.model import SimCLRModel
 
 KNN_TOP_1, LINEAR_TOP_1 = "eval/knn_top_1", "eval/linear_top_1"
@@ -43,10 +43,10 @@ class OnlinePlan:
     """What online evaluation needs of a run.
 
     Attributes:
-        gallery: labelled training pictures that kNN searches and the linear classifier learns from.
+        gallery: labelled training images that kNN searches and the linear classifier learns from.
         queries: the evaluation split.
         batch_size: global; a multiple of the replicas.
-        image_size: side of the pictures.
+        image_size: side of the images.
         seed: of the order in which the linear classifier sees the gallery.
         eval_crop: share of the shorter side that is seen.
     """
@@ -69,7 +69,7 @@ class OnlinePlan:
         every = "step" if steps == 1 else f"{steps} steps"
         return (
             f"online evaluation every {every} and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) and a "
-            f"linear classifier, on h of {self.gallery.num_examples} training pictures"
+            f"linear classifier, on h of {self.gallery.num_examples} training images"
         )
 
 
@@ -123,7 +123,7 @@ def _require_labels(epochs: float, train: ImageSource, evaluation: ImageSource |
     if train.num_classes < 2:
         classes = "one class only" if train.labelled else "no labels"
         raise InputError(
-            f"--eval_every_epochs needs labels of two or more classes. {received} with {classes}. Sort the pictures "
+            f"--eval_every_epochs needs labels of two or more classes. {received} with {classes}. Sort the images "
             "into one folder a class, or pass --eval_every_epochs=0"
         )
     if evaluation is None or not evaluation.labelled:

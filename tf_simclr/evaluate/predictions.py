@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.source import ImageSource, MultiLabel
-from tf_simclr.evaluate.twins import Twins
+from tf_simclr.evaluate.measures.twins import Twins
 
 COLUMNS = ("path", "label", "prediction", "probability", "twin", "seed")
 SCORE = "score:"

@@ -16,10 +16,10 @@ from tf_simclr.nn.model import SimCLRModel
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Where a model comes from and what pictures it wants.
+    """Where a model comes from and what images it wants.
 
     Args:
-        image_size: side in pixels of the square pictures it was trained on.
+        image_size: side in pixels of the square images it was trained on.
         step: training step.
         dataset: name of the training data.
         class_names: of the supervised head, in the order of its logits; empty without one.

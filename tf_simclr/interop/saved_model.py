@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.data.decoding import decode_picture
+from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.stock_encoder import write_stock_encoder
@@ -73,13 +73,13 @@ def _save_endpoints(model: SimCLRModel, path: str, card: ModelCard) -> None:
     def serving_default(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return inference(inputs)
 
-    def one_picture(content: tf.Tensor) -> tf.Tensor:
-        return evaluation_view(decode_picture(content), card.image_size, card.crop_of_evaluation)
+    def one_image(content: tf.Tensor) -> tf.Tensor:
+        return evaluation_view(decode_image(content), card.image_size, card.crop_of_evaluation)
 
     @tf.function(input_signature=[ENCODED])
     def serving_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         spec = tf.TensorSpec([card.image_size, card.image_size, 3], tf.float32)
-        return inference(tf.map_fn(one_picture, encoded, fn_output_signature=spec))
+        return inference(tf.map_fn(one_image, encoded, fn_output_signature=spec))
 
     exported.__call__ = call
     exported.hold(model.named_variables(), model.trainable_variables)
@@ -114,7 +114,7 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     proj_head_output and, where there is a supervised head, logits_sup. trainable=True normalises by the batch and
     updates the moving statistics. Two signatures return the same dict for trainable=False: serving_default takes
     `inputs`, and serving_bytes takes `encoded`, string [batch], the bytes of jpeg, png, gif, bmp or (from TensorFlow
-    2.20 on) webp files of any sizes, and makes the evaluation crop itself. It decodes as `decode_picture` does: EXIF
+    2.20 on) webp files of any sizes, and makes the evaluation crop itself. It decodes as `decode_image` does: EXIF
     orientation is applied, transparency is put on white, and what TensorFlow's decoders cannot be trusted with, an
     animated webp above all, is an InvalidArgumentError. `named_variables` maps the paths of our checkpoints to
     variables.

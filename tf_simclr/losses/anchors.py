@@ -22,7 +22,7 @@ class ContrastiveOutput(NamedTuple):
     Accuracy and entropy mean the same whatever the loss, so that runs with different losses can be compared.
 
     Attributes:
-        loss: mean over the local 2n anchors; in nats, but for the margin triplet's, which is in units of similarity.
+        loss: mean over the local 2n anchors; in nats, except for the margin triplet's, which is in units of similarity.
         accuracy: share of anchors whose positive is the most similar of all 2N - 1 candidates, in [0, 1].
         entropy: mean entropy of the softmax over the 2N - 1 candidates, in nats.
     """

@@ -25,7 +25,7 @@ def margin_triplet(
     """The margin triplet loss over the global batch, for the anchors of this replica, to be minimised.
 
     For an anchor u with positive v+: the mean over its negatives v- of max(u.v- - u.v+ + margin, 0). The negatives are
-    the views of the other pictures of the global batch from the augmentation that is not the anchor's. Both views are
+    the views of the other images of the global batch from the augmentation that is not the anchor's. Both views are
     anchors, and the loss is the mean over all 2N; the mean over replicas of `loss` is that of the whole batch.
 
     With `semi_hard` the one negative used is the most similar with u.v+ - margin < u.v- < u.v+. An anchor without such

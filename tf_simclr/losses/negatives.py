@@ -18,12 +18,12 @@ def require_margin(margin: float, semi_hard: bool) -> None:
 def negative_weights(similarities: tf.Tensor, labels: tf.Tensor, within: float | None) -> tf.Tensor:
     """The weight of every candidate in the mean over an anchor's negatives.
 
-    The negatives of an anchor are the views of all other pictures from the augmentation that is not its own (SimCLR,
+    The negatives of an anchor are the views of all other images from the augmentation that is not its own (SimCLR,
     Appendix B.10): N - 1 of the 2N - 2. Without mining they share a weight of 1.
 
     With semi-hard mining (Schroff et al. 2015) only the most similar of those remains that are less similar than the
     positive, by less than `within`. Several that are equally similar share the weight, so that the order of the
-    pictures does not matter. Where there is none, all weights are 0. Collapsed projections, all the same, have none.
+    images does not matter. Where there is none, all weights are 0. Collapsed projections, all the same, have none.
 
     Args:
         similarities: float32 [b, 2N], first views before second views.

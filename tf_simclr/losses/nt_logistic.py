@@ -30,7 +30,7 @@ def nt_logistic(
     """NT-Logistic over the global batch, for the anchors of this replica, to be minimised.
 
     For an anchor u with positive v+: -log sigma(u.v+ / tau), and the mean over its negatives v- of
-    -log sigma(-u.v- / tau). The negatives are the views of the other pictures of the global batch from the
+    -log sigma(-u.v- / tau). The negatives are the views of the other images of the global batch from the
     augmentation that is not the anchor's. Both views are anchors, and the loss is the mean over all 2N; the mean over
     replicas of `loss` is that of the whole batch.
 

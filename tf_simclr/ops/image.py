@@ -21,7 +21,7 @@ def clip(images: tf.Tensor) -> tf.Tensor:
 
 
 def to_rgb(image: tf.Tensor) -> tf.Tensor:
-    """Brings a picture as decoded to float32 RGB in [0, 1].
+    """Brings an image as decoded to float32 RGB in [0, 1].
 
     Args:
         image: [..., h, w, 3] or grey [..., h, w, 1]; integers are scaled by their dtype's range, floats are taken to be
@@ -53,7 +53,7 @@ def resize(images: tf.Tensor, size: Size) -> tf.Tensor:
 def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor, size: Size) -> tf.Tensor:
     """Cuts a box out of every image and resizes it.
 
-    A single image is sliced and resized, which for large pictures is far cheaper; a batch goes through two weight
+    A single image is sliced and resized, which for large images is far cheaper; a batch goes through two weight
     matrices an image, which XLA can compile. The two differ by rounding only (2e-6).
 
     Args:

@@ -117,7 +117,7 @@ def build_lamb(
         return ExcludingLamb(learning_rate, weight_decay, is_excluded)
     # Addons ask for patterns of names; a replica's copy of a variable has a suffix.
     names = [v.name for v in variables]
-    assert len(set(names)) == len(names), "two variables of one name cannot be told apart by patterns"
+    assert len(set(names)) == len(names), "two variables of one name cannot be distinguished by patterns"
     patterns = [rf"^{re.escape(v.name)}(/replica_\d+)?$" for v in variables if is_excluded(v)]
     return compat.addons().optimizers.LAMB(
         learning_rate,

@@ -53,14 +53,12 @@ _STUDIES = (
     Study(
         name="figure6",
         title="Histograms of crops (SimCLR, Figure 6)",
-        question="What do two crops of one picture have in common without colour distortion?",
-        paper_says="Their histograms of pixel intensities: they suffice to tell pictures apart, a shortcut that colour "
+        question="What do two crops of one image have in common without colour distortion?",
+        paper_says="Their histograms of pixel intensities: they suffice to tell images apart, a shortcut that colour "
         "distortion closes.",
         cells=tables.figure6,
         figures=(
-            Curves(
-                "histograms", "Histograms of crops of two pictures", "intensity", "density", "views", panels="views"
-            ),
+            Curves("histograms", "Histograms of crops of two images", "intensity", "density", "views", panels="views"),
             Views("views", "Crops without and with colour distortion"),
         ),
         findings=(findings.colour_is_a_shortcut,),
@@ -97,7 +95,7 @@ _STUDIES = (
     Study(
         name="table3",
         title="What g(h) discards (SimCLR, Table 3)",
-        question="Can the transformation that was applied be told from h, and from g(h)?",
+        question="Can the transformation that was applied be recognised from h, and from g(h)?",
         paper_says="From h nearly always; g(h) is trained to be invariant and loses it.",
         cells=tables.table3,
         figures=(

@@ -50,7 +50,7 @@ class RankAgreement:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CheckedFinding:
     """A finding on these results: HOLDS, FAILS or NOT_MEASURED, and the numbers that say so."""
 
     statement: str
@@ -75,16 +75,16 @@ def missing_seeds(cell: str, results: Results, seeds: Sequence[int]) -> list[int
     return [seed for seed in seeds if seed not in found]
 
 
-def judge(finding: Finding, cells: Sequence[StudyCell], results: Results) -> Judged:
+def check_finding(finding: Finding, cells: Sequence[StudyCell], results: Results) -> CheckedFinding:
     """Checks a finding on a study's cells; without some of them, or a finite measure of each, it is not measured."""
     try:
-        verdict = finding.check(tuple(cells), results)
+        evidence = finding.check(tuple(cells), results)
     except MissingCellsError as error:
-        return Judged(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
+        return CheckedFinding(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
     except NotFiniteError as error:
-        return Judged(finding.statement, NOT_MEASURED, f"needs finite numbers: {error}")
-    outcome = NOT_MEASURED if verdict.holds is None else HOLDS if verdict.holds else FAILS
-    return Judged(finding.statement, outcome, verdict.numbers)
+        return CheckedFinding(finding.statement, NOT_MEASURED, f"needs finite numbers: {error}")
+    outcome = NOT_MEASURED if evidence.holds is None else HOLDS if evidence.holds else FAILS
+    return CheckedFinding(finding.statement, outcome, evidence.numbers)
 
 
 def rank_agreement(study: Study, cells: Sequence[StudyCell], results: Results) -> RankAgreement | None:
@@ -160,7 +160,7 @@ def csv_text(study: Study, cells: Sequence[StudyCell], results: Results) -> str:
 
 
 def json_values(study: Study, cells: Sequence[StudyCell], results: Results) -> dict[str, Any]:
-    """All numbers as JSON values: a cell's results by seed as they are, but for curves, which its own file keeps."""
+    """All numbers as JSON values: a cell's results by seed as they are, except for curves, which its own file keeps."""
     agreement = rank_agreement(study, cells, results)
     return {
         "study": study.name,
@@ -168,7 +168,7 @@ def json_values(study: Study, cells: Sequence[StudyCell], results: Results) -> d
         "measures": list(study.measures),
         "compared": study.compared,
         "cells": [_cell_values(cell, results) for cell in cells],
-        "findings": [dataclasses.asdict(judge(finding, cells, results)) for finding in study.findings],
+        "findings": [dataclasses.asdict(check_finding(finding, cells, results)) for finding in study.findings],
         "rank_agreement": dataclasses.asdict(agreement) if agreement else None,
     }
 

@@ -61,7 +61,7 @@ def _looks(series: Sequence[str], names: Sequence[str]) -> Callable[[str, str], 
 
 
 def _thinned(curve: Mapping[str, Sequence[float]]) -> tuple[np.ndarray, np.ndarray]:
-    """A curve of at most MOST_POINTS points: a picture shows no more, and the file stays small."""
+    """A curve of at most MOST_POINTS points: an image shows no more, and the file stays small."""
     x, y = (np.asarray(curve[axis], float) for axis in ("x", "y"))
     if len(x) <= MOST_POINTS:
         return x, y

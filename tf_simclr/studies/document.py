@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import quote
 
-from tf_simclr.evaluate.report_tables import escape_markdown, markdown_table
+from tf_simclr.evaluate.report.tables import escape_markdown, markdown_table
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1d2329; --back: #ffffff; --line: #c9d1d9; --soft: #f3f5f7;
@@ -170,7 +170,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """A PNG: inside the HTML page, and beside the Markdown page.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What the figures of a study share: an empty picture, its files, colours, panels and the places of cells."""
+"""What the figures of a study share: an empty image, its files, colours, panels and the places of cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.evaluate.confusion_plot import require_matplotlib
+from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.files import write_whole
 from tf_simclr.studies.comparison import Summary
 from tf_simclr.studies.study import MEASURES, StudyCell
@@ -28,7 +28,7 @@ Place = tuple[str, ...]
 
 
 def new_canvas(width: float, height: float, title: str) -> Any:
-    """An empty picture with a title, in inches; it has a canvas of its own, so a notebook's backend stays."""
+    """An empty image with a title, in inches; it has a canvas of its own, so a notebook's backend stays."""
     matplotlib = require_matplotlib()
     canvas = matplotlib.figure.Figure(figsize=(width, height), dpi=120, layout="constrained")
     matplotlib.backends.backend_agg.FigureCanvasAgg(canvas)
@@ -82,7 +82,7 @@ def labels_on(places: Iterable[Place], axis: int) -> list[str]:
 
 
 def colours(count: int) -> list[Any]:
-    """As many colours that can be told apart."""
+    """As many colours that can be distinguished."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     return list(require_matplotlib().colormaps["viridis"](np.linspace(0.0, 0.95, count)))
@@ -125,6 +125,6 @@ def add_panels(canvas: Any, labels: Sequence[str], axis: str | None = None) -> d
 
 
 def panel_size(count: int) -> tuple[float, float]:
-    """Width and height in inches of a picture of so many panels and a legend."""
+    """Width and height in inches of an image of so many panels and a legend."""
     columns = min(_MOST_COLUMNS, count)
     return {1: 5.0, 2: 4.2}.get(columns, 3.6) * columns + 2.2, 3.4 * math.ceil(count / columns) + 0.6

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_simclr.evaluate.confusion_plot import require_matplotlib
+from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.studies.comparison import summarise
 from tf_simclr.studies.drawing import Place, cells_by_place, labels_on, new_canvas, save
 from tf_simclr.studies.results import Results
@@ -66,7 +66,7 @@ def _heat_map(
     axes.spines[:].set_visible(False)
     mappable = matplotlib.cm.ScalarMappable(norm, colour_map)
     bar = canvas.colorbar(mappable, ax=axes, label=measure.label, pad=0.02, aspect=25)
-    bar.solids.set_rasterized(True)  # one picture instead of 256 rectangles
+    bar.solids.set_rasterized(True)  # one image instead of 256 rectangles
     bar.outline.set_visible(False)
     return canvas
 

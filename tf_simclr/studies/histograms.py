@@ -1,6 +1,6 @@
 """Histograms of the pixel intensities of random crops: the shortcut that colour distortion closes.
 
-Crops of one picture have much the same colours. Without colour distortion a histogram of them is enough to tell which
+Crops of one image have much the same colours. Without colour distortion a histogram of them is enough to tell which
 crops belong together, and a network may learn no more than that.
 
 Source: SimCLR, Section 3.2 and Figure 6.
@@ -26,9 +26,9 @@ class CropHistograms:
     """Densities over the intensities in [0, 1], cut into equal bins.
 
     Attributes:
-        pooled: float64 [pictures, crops, bins], of all channels together; the mean over the bins is 1.
-        channels: float64 [pictures, crops, 3, bins], of red, green and blue.
-        index: int64 [pictures], the picture's index in the source.
+        pooled: float64 [images, crops, bins], of all channels together; the mean over the bins is 1.
+        channels: float64 [images, crops, 3, bins], of red, green and blue.
+        index: int64 [images], the image's index in the source.
     """
 
     pooled: np.ndarray
@@ -45,7 +45,7 @@ class CropHistograms:
 def crop_histograms(
     source: ImageSource,
     *,
-    pictures: int,
+    images: int,
     crops: int,
     image_size: int,
     color_jitter_strength: float | None,
@@ -55,16 +55,16 @@ def crop_histograms(
 ) -> CropHistograms:
     """Histograms of views as pretraining draws them in its first epoch, blur left out.
 
-    Pictures, crops and flips are the same for every strength: only the colours differ.
+    Images, crops and flips are the same for every strength: only the colours differ.
 
     Args:
         source: with labels or without.
-        pictures: chosen at random, at least 1 and at most as many as there are.
-        crops: of every picture, 1 to 128.
+        images: chosen at random, at least 1 and at most as many as there are.
+        crops: of every image, 1 to 128.
         image_size: side of a crop.
         color_jitter_strength: of colour jitter, before some of the crops turn grey; None or 0 for crop and flip alone.
-        seed: pictures, crops and colours depend on it.
-        min_crop_area: of every picture: the smallest area of a crop.
+        seed: images, crops and colours depend on it.
+        min_crop_area: of every image: the smallest area of a crop.
         bins: at least 2.
 
     Returns:
@@ -73,17 +73,17 @@ def crop_histograms(
     Raises:
         InputError: a number out of range.
     """
-    require_range("pictures", pictures, at_least=1, at_most=source.num_examples)
+    require_range("images", images, at_least=1, at_most=source.num_examples)
     require_range("crops", crops, at_least=1, at_most=MAX_VIEWS)
     require_range("bins", bins, at_least=2)
     policy = ViewPolicy(
         image_size, color_jitter_strength=color_jitter_strength or 0.0, blur=False, min_crop_area=min_crop_area
     )
-    # One picture a batch: how many views are in memory does not grow with the number of pictures.
+    # One image a batch: how many views are in memory does not grow with the number of images.
     batches = train_batches(source, policy=policy, batch_size=1, num_views=crops, seed=seed)
-    index: np.ndarray = np.empty(pictures, np.int64)
-    channels = np.empty([pictures, crops, _CHANNELS, bins])
-    for place, batch in enumerate(batches.take(pictures).as_numpy_iterator()):
+    index: np.ndarray = np.empty(images, np.int64)
+    channels = np.empty([images, crops, _CHANNELS, bins])
+    for place, batch in enumerate(batches.take(images).as_numpy_iterator()):
         index[place] = batch["index"][0]
         for crop, view in enumerate(batch["views"]):
             for channel in range(_CHANNELS):
@@ -92,55 +92,55 @@ def crop_histograms(
 
 
 def nearest_is_own(histograms: CropHistograms) -> float:
-    """Share of crops whose nearest other crop, by the L1 distance of pooled histograms, is of the same picture.
+    """Share of crops whose nearest other crop, by the L1 distance of pooled histograms, is of the same image.
 
-    Where several are equally near, it counts the share of them that is of the same picture.
+    Where several are equally near, it counts the share of them that is of the same image.
 
     Args:
-        histograms: of at least 2 pictures and 2 crops of each.
+        histograms: of at least 2 images and 2 crops of each.
 
     Returns:
-        a number in [0, 1]; a choice at random gives (crops - 1) / (pictures * crops - 1).
+        a number in [0, 1]; a choice at random gives (crops - 1) / (images * crops - 1).
 
     Raises:
-        InputError: too few pictures or crops.
+        InputError: too few images or crops.
     """
-    pictures, crops, bins = histograms.pooled.shape
-    require_range("pictures", pictures, at_least=2)
+    images, crops, bins = histograms.pooled.shape
+    require_range("images", images, at_least=2)
     require_range("crops", crops, at_least=2)
     rows = histograms.pooled.reshape(-1, bins)
-    picture: np.ndarray = np.repeat(np.arange(pictures), crops)
+    image: np.ndarray = np.repeat(np.arange(images), crops)
     shares = []
     for number, row in enumerate(rows):
         distance = np.abs(rows - row).sum(axis=1)
         distance[number] = np.inf
         nearest = distance == distance.min()
-        shares.append((picture[nearest] == picture[number]).mean())
+        shares.append((image[nearest] == image[number]).mean())
     return float(np.mean(shares))
 
 
 def histogram_curves(
-    histograms: CropHistograms, *, pictures: int = 2, crops: int | None = None
+    histograms: CropHistograms, *, images: int = 2, crops: int | None = None
 ) -> dict[str, dict[str, list[float]]]:
-    """The pooled histograms as curves for `CellResult.curves`: the paper's figure shows crops of two pictures.
+    """The pooled histograms as curves for `CellResult.curves`: the paper's figure shows crops of two images.
 
     Args:
         histograms: of crops.
-        pictures: the first ones that are shown, at least 1; where there are fewer, all are.
+        images: the first ones that are shown, at least 1; where there are fewer, all are.
         crops: the first ones of each, at least 1; None for all.
 
     Returns:
-        "picture 1, crop 1" -> {"x": middles of the bins, "y": densities}.
+        "image 1, crop 1" -> {"x": middles of the bins, "y": densities}.
 
     Raises:
         InputError: a number out of range.
     """
-    require_range("pictures", pictures, at_least=1)
+    require_range("images", images, at_least=1)
     if crops is not None:
         require_range("crops", crops, at_least=1)
     x = histograms.centres.tolist()
     return {
-        f"picture {i}, crop {j}": {"x": x, "y": y.tolist()}
-        for i, of_picture in enumerate(histograms.pooled[:pictures], start=1)
-        for j, y in enumerate(of_picture[:crops], start=1)
+        f"image {i}, crop {j}": {"x": x, "y": y.tolist()}
+        for i, of_image in enumerate(histograms.pooled[:images], start=1)
+        for j, y in enumerate(of_image[:crops], start=1)
     }

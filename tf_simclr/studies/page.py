@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.evaluate.report_tables import NOTHING, duration
+from tf_simclr.evaluate.report.tables import NOTHING, duration
 from tf_simclr.files import write_json, write_whole
 from tf_simclr.studies.comparison import (
     FAILS,
@@ -20,10 +20,10 @@ from tf_simclr.studies.comparison import (
     RankAgreement,
     Summary,
     axes_of,
+    check_finding,
     csv_text,
     finite,
     json_values,
-    judge,
     missing_seeds,
     rank_agreement,
     summarise,
@@ -33,9 +33,9 @@ from tf_simclr.studies.document import (
     Bullets,
     Code,
     Heading,
+    Image,
     Links,
     Paragraph,
-    Picture,
     Table,
     html_page,
     markdown_page,
@@ -54,7 +54,7 @@ class Setting:
     Attributes:
         command: the command line that runs it.
         scale: of the study.
-        dataset: what its pictures are.
+        dataset: what its images are.
         seeds: with which every cell is run.
         flags: those of all cells that differ from their defaults, by name.
         date: as it shall stand on the page.
@@ -81,7 +81,7 @@ def write_page(
     cells: Sequence[StudyCell],
     results: Results,
     setting: Setting,
-    pictures: Sequence[tuple[str, str]],
+    images: Sequence[tuple[str, str]],
     directory: str,
 ) -> str:
     """Writes index.html, README.md, numbers.csv and numbers.json, each whole or not at all.
@@ -91,14 +91,14 @@ def write_page(
         cells: all that belong to it, measured or not.
         results: what was found.
         setting: how.
-        pictures: title and path of each PNG, in the order they are shown.
+        images: title and path of each PNG, in the order they are shown.
         directory: made where it is missing.
 
     Returns:
         the path of index.html.
     """
     tf.io.gfile.makedirs(directory)
-    shown = [_picture(title, path, directory) for title, path in pictures]
+    shown = [_image(title, path, directory) for title, path in images]
     blocks = _content(study, cells, results, setting, shown)
     path = os.path.join(directory, PAGE)
     values = {"setting": dataclasses.asdict(setting), **json_values(study, cells, results)}
@@ -109,15 +109,15 @@ def write_page(
     return path
 
 
-def _picture(title: str, path: str, directory: str) -> Picture:
+def _image(title: str, path: str, directory: str) -> Image:
     with tf.io.gfile.GFile(path, "rb") as file:
         png = file.read()
     link = PurePath(os.path.relpath(path, directory)).as_posix()
-    return Picture(title, f"Figure: {title}", png, link)
+    return Image(title, f"Figure: {title}", png, link)
 
 
 def _content(
-    study: Study, cells: Sequence[StudyCell], results: Results, setting: Setting, pictures: Sequence[Picture]
+    study: Study, cells: Sequence[StudyCell], results: Results, setting: Setting, images: Sequence[Image]
 ) -> list[Block]:
     blocks: list[Block] = [
         Paragraph(study.question, "Question"),
@@ -126,8 +126,8 @@ def _content(
         _findings(study, cells, results),
         *_agreement(study, rank_agreement(study, cells, results)),
     ]
-    if pictures:
-        blocks += [Heading("Figures"), Paragraph("Where a cell has no number, it is hatched or left out."), *pictures]
+    if images:
+        blocks += [Heading("Figures"), Paragraph("Where a cell has no number, it is hatched or left out."), *images]
     blocks += [Heading("All cells"), _cell_table(study, cells, results), *_left_out(study, cells, results)]
     blocks += [Heading("Missing"), *_missing(cells, results, setting.seeds)]
     blocks += [Heading("Setting"), _setting_table(setting), Paragraph("The command:"), Code(setting.command)]
@@ -143,10 +143,10 @@ def _content(
 def _findings(study: Study, cells: Sequence[StudyCell], results: Results) -> Block:
     if not study.findings:
         return Paragraph("This study checks no finding.")
-    judged = [judge(finding, cells, results) for finding in study.findings]
-    held = sum(one.outcome == HOLDS for one in judged)
-    rows = [["finding of the paper", "here", "numbers"], *([j.statement, j.outcome, j.numbers] for j in judged)]
-    return Table(f"{held} of {len(judged)} findings hold here", rows, _MARKS)
+    checked = [check_finding(finding, cells, results) for finding in study.findings]
+    held = sum(one.outcome == HOLDS for one in checked)
+    rows = [["finding of the paper", "here", "numbers"], *([j.statement, j.outcome, j.numbers] for j in checked)]
+    return Table(f"{held} of {len(checked)} findings hold here", rows, _MARKS)
 
 
 def _agreement(study: Study, agreement: RankAgreement | None) -> list[Block]:

@@ -1,6 +1,6 @@
 """The figures of a study: what study.py says is drawn, as PNG and SVG.
 
-The plots hold our numbers alone; the paper's matrix of a heat map is a picture of its own. A cell that was not run is
+The plots hold our numbers alone; the paper's matrix of a heat map is an image of its own. A cell that was not run is
 grey and hatched, or has a gap: nothing is filled in.
 """
 
@@ -39,7 +39,7 @@ def draw(figure: Drawn, cells: Sequence[StudyCell], results: Results, directory:
     """Draws a figure as NAME.png and NAME.svg.
 
     Args:
-        figure: what to draw. A heat map has a second picture, NAME_paper, where the paper gives most of its numbers.
+        figure: what to draw. A heat map has a second image, NAME_paper, where the paper gives most of its numbers.
         cells: of the study; those without a place on the figure's axes are not part of it.
         results: what was found; cells may be missing.
         directory: made where it is missing.

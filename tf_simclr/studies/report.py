@@ -1,4 +1,4 @@
-"""The pictures and pages of a study, from whatever results are there."""
+"""The images and pages of a study, from whatever results are there."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import tensorflow as tf
 import tf_simclr
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.studies.cells import cell_config
 from tf_simclr.studies.page import Setting, write_page
 from tf_simclr.studies.plots import draw
 from tf_simclr.studies.results import Results
+from tf_simclr.studies.run_cell import cell_config
 from tf_simclr.studies.scales import PAPER, SCALES
 from tf_simclr.studies.study import Study, StudyCell, Views
 from tf_simclr.studies.views import draw_views
 
-PICTURES_DIRECTORY = "pictures"
+IMAGES_DIRECTORY = "pictures"
 # What the paper's setting says of these is no difference worth a line.
 _INCIDENTAL = frozenset({"eval_batch_size", "checkpoint_epochs", "keep_checkpoint_max", "eval_split", "train_split"})
 
@@ -43,7 +43,7 @@ def write_report(
         scale: name of its scale.
         flags: that all cells share.
         results: what is there.
-        source: training pictures; one of them is shown by its views.
+        source: training images; one of them is shown by its views.
         directory: of the study.
         command: as it was called.
 
@@ -54,19 +54,19 @@ def write_report(
         InputError: matplotlib is missing.
     """
     cells = study.cells(scale)
-    pictures: list[tuple[str, str]] = []
+    images: list[tuple[str, str]] = []
     for figure in study.figures:
-        place = os.path.join(directory, PICTURES_DIRECTORY)
+        place = os.path.join(directory, IMAGES_DIRECTORY)
         if isinstance(figure, Views):
             paths = draw_views(figure, _rows(figure, cells, flags), source, place)
         else:
             paths = draw(figure, cells, results, place)
         titles = (figure.title, f"{figure.title}: the paper's")
-        pictures += list(zip(titles, paths, strict=False))
+        images += list(zip(titles, paths, strict=False))
     setting = Setting(
         command=command,
         scale=scale,
-        dataset=f"{source.name}, {source.num_examples} training pictures",
+        dataset=f"{source.name}, {source.num_examples} training images",
         seeds=tuple(results.seeds),
         flags=differing(flags, ExperimentConfig().to_flags()),
         date=time.strftime("%Y-%m-%d"),
@@ -79,7 +79,7 @@ def write_report(
         machine=f"{os.cpu_count()} cores, {platform.machine()}",
         differences=differences(study, scale, flags),
     )
-    return write_page(study, cells, results, setting, pictures, directory)
+    return write_page(study, cells, results, setting, images, directory)
 
 
 def _rows(figure: Views, cells: Sequence[StudyCell], flags: Mapping[str, Any]) -> list[tuple[str, ExperimentConfig]]:

@@ -15,18 +15,18 @@ import tf_simclr
 from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
-from tf_simclr.evaluate.judging import Splits
-from tf_simclr.evaluate.whole_network import StoppedError
+from tf_simclr.evaluate.protocols.context import Splits
+from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.files import read_json, write_json
-from tf_simclr.studies.cells import Bench, cell_config, durations_of, run_cell
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
+from tf_simclr.studies.run_cell import StudyContext, cell_config, durations_of, run_cell
 from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
 from tf_simclr.train.strategy import per_replica_batch
 
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
-# Where the pictures lie, and how they are read, changes no result.
+# Where the images lie, and how they are read, changes no result.
 _HOW_READ = ("data_dir", "cache_dataset", "labels")
 _FINGERPRINTS = frozenset({"train_fingerprint", "test_fingerprint"})
 
@@ -58,30 +58,30 @@ def tasks(cells: Sequence[StudyCell], config: StudyConfig) -> list[Task]:
     return [Task(cell, seed) for seed in config.seed_numbers for cell in chosen][index::count]
 
 
-def identity(study: Study, bench: Bench) -> dict[str, Any]:
+def identity(study: Study, context: StudyContext) -> dict[str, Any]:
     """What results must have in common to stand in one table.
 
     Args:
         study: the study.
-        bench: its scale, flags and pictures.
+        context: its scale, flags and images.
     """
     return {
         "format": FORMAT,
         "version": tf_simclr.__version__,
         "study": study.name,
-        "scale": bench.scale,
+        "scale": context.scale,
         "flags": {
             "hold_out_by": DataConfig.hold_out_by,
-            **{name: value for name, value in bench.flags.items() if name not in _HOW_READ},
+            **{name: value for name, value in context.flags.items() if name not in _HOW_READ},
         },
         "pictures": {
-            "train": bench.splits.train.num_examples,
-            "test": bench.splits.test.num_examples,
-            "classes": list(bench.splits.train.class_names),
-            "train_fingerprint": bench.splits.train.fingerprint,
-            "test_fingerprint": bench.splits.test.fingerprint,
+            "train": context.splits.train.num_examples,
+            "test": context.splits.test.num_examples,
+            "classes": list(context.splits.train.class_names),
+            "train_fingerprint": context.splits.train.fingerprint,
+            "test_fingerprint": context.splits.test.fingerprint,
         },
-        "cells": {cell.name: dict(cell.flags) for cell in study.cells(bench.scale)},
+        "cells": {cell.name: dict(cell.flags) for cell in study.cells(context.scale)},
     }
 
 
@@ -121,8 +121,8 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
     if _FINGERPRINTS - set(found.get("pictures", {})):
         # Of an earlier version, which cannot say whether its images were these.
         unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
-        pictures = {**found.get("pictures", {}), **unknown}
-        found = {**found, "pictures": pictures, "flags": of_recorded(found.get("flags", {}))}
+        images = {**found.get("pictures", {}), **unknown}
+        found = {**found, "pictures": images, "flags": of_recorded(found.get("flags", {}))}
         notes = (f"the results in {directory} do not say what their images were: taken to be those of now",)
     differences = list(_differences(found, wanted))
     if differences:
@@ -152,13 +152,13 @@ class Runner:
 
     Args:
         study: the study.
-        bench: what its cells need.
+        context: what its cells need.
         directory: of the study.
         keep_runs: whether checkpoints stay when a cell is measured.
     """
 
-    def __init__(self, study: Study, bench: Bench, directory: str, *, keep_runs: bool = False):
-        self._study, self._bench, self._directory, self._keep_runs = study, bench, directory, keep_runs
+    def __init__(self, study: Study, context: StudyContext, directory: str, *, keep_runs: bool = False):
+        self._study, self._context, self._directory, self._keep_runs = study, context, directory, keep_runs
 
     def check(self, todo: Sequence[Task]) -> None:
         """What can be known to fail before the first cell runs.
@@ -171,28 +171,28 @@ class Runner:
                 continue
             try:
                 config = self._config(task)
-                durations_of(config, task.cell, self._bench.splits.train.num_examples)
-                per_replica_batch("train_batch_size", config.data.train_batch_size, self._bench.strategy)
+                durations_of(config, task.cell, self._context.splits.train.num_examples)
+                per_replica_batch("train_batch_size", config.data.train_batch_size, self._context.strategy)
             except InputError as error:
                 raise InputError(f"cell {task.title}: {error}") from error
 
     def _config(self, task: Task) -> ExperimentConfig:
-        return cell_config(self._bench.flags, task.cell, task.seed, self._directory)
+        return cell_config(self._context.flags, task.cell, task.seed, self._directory)
 
     def _work(self, task: Task) -> float:
-        """How much a task is, in no unit: pictures, times what a picture costs."""
+        """How much a task is, in no unit: images, times what an image costs."""
         if task.cell.task == HISTOGRAMS:
             return 0.0
         config = self._config(task)
-        durations = durations_of(config, task.cell, self._bench.splits.train.num_examples)
+        durations = durations_of(config, task.cell, self._context.splits.train.num_examples)
         network = config.model.width_multiplier**2 * config.model.resnet_depth * config.data.image_size**2
         views = 1 if config.train.train_mode == "finetune" else 2
         return durations.train_steps * config.data.train_batch_size * views * network
 
-    def hold_pictures(self) -> None:
-        """Reads the pictures into memory once, for all cells: each would read and decode them again."""
-        splits = self._bench.splits
-        self._bench = replace(self._bench, splits=Splits(held(splits.train), held(splits.test)))
+    def hold_images(self) -> None:
+        """Reads the images into memory once, for all cells: each would read and decode them again."""
+        splits = self._context.splits
+        self._context = replace(self._context, splits=Splits(held(splits.train), held(splits.test)))
 
     def run(self, todo: Sequence[Task]) -> list[str]:
         """Runs what is not there yet; returns a line for each cell that could not be finished.
@@ -200,7 +200,7 @@ class Runner:
         Raises:
             StoppedError: somebody asked to stop; what was done is kept.
         """
-        say, failed = self._bench.reporter.say, []
+        say, failed = self._context.reporter.say, []
         waiting = [task for task in todo if read_result(self._directory, task.cell.name, task.seed) is None]
         if len(waiting) < len(todo):
             say(f"{len(todo) - len(waiting)} of {len(todo)} cells are kept from an earlier call")
@@ -218,14 +218,14 @@ class Runner:
                 continue
             say(f"    {self._result_line(result)} ({result.seconds:.0f} s)")
             clock.add(work[number], time.perf_counter() - began)
-            if self._bench.stop:
+            if self._context.stop:
                 raise StoppedError
         return failed
 
     def _run(self, task: Task) -> CellResult:
         run = os.path.join(self._directory, RUNS_DIRECTORY, file_name(task.cell.name, task.seed).removesuffix(".json"))
         try:
-            result = run_cell(self._bench, task.cell, task.seed, run)
+            result = run_cell(self._context, task.cell, task.seed, run)
         finally:
             # Graphs of the networks refer to themselves: without this a study of many cells fills the memory.
             tf.keras.backend.clear_session()

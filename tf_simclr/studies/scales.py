@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TINY, SMALL, PAPER = "tiny", "small", "paper"
-# As in the paper but for blur, which pictures of 32 pixels do not take (Appendix B.9).
+# As in the paper except for blur, which images of 32 pixels do not take (Appendix B.9).
 _VIEWS = "crop,flip,color_jitter,color_drop"
 
 
@@ -26,7 +26,7 @@ class Scale:
         batches, epochs: of Figure 9.
         operators: of Figure 5, by their names there.
         strengths: of colour distortion in Table 1, with their names there.
-        pictures, crops: of Figure 6.
+        images, crops: of Figure 6.
         curve_points: evaluations of h along a pretraining, in head_curves.
     """
 
@@ -43,7 +43,7 @@ class Scale:
     epochs: tuple[float, ...]
     operators: tuple[str, ...]
     strengths: tuple[tuple[str, float], ...]
-    pictures: int
+    images: int
     crops: int
     curve_points: int
 
@@ -92,7 +92,7 @@ SCALES = {
         epochs=(0.5, 1.0),
         operators=("crop", "color", "rotate"),
         strengths=(("1/8", 0.125), ("1", 1.0)),
-        pictures=6,
+        images=6,
         crops=4,
         curve_points=2,
     ),
@@ -129,7 +129,7 @@ SCALES = {
         epochs=(3.0, 6.0, 12.0),
         operators=_ALL_OPERATORS,
         strengths=_ALL_STRENGTHS,
-        pictures=64,
+        images=64,
         crops=8,
         curve_points=12,
     ),
@@ -162,7 +162,7 @@ SCALES = {
         epochs=(100.0, 200.0, 300.0, 400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 1000.0),
         operators=_ALL_OPERATORS,
         strengths=_ALL_STRENGTHS,
-        pictures=64,
+        images=64,
         crops=8,
         curve_points=20,
     ),

@@ -43,7 +43,7 @@ MEASURES = {
     "from_h": Measure("predicted from h, accuracy (%)"),
     "from_projection": Measure("predicted from g(h), accuracy (%)"),
     "chance": Measure("most frequent answer (%)"),
-    "same_picture": Measure("crop's nearest histogram is of its own picture (%)"),
+    "same_picture": Measure("crop's nearest histogram is of its own image (%)"),
 }
 
 
@@ -129,7 +129,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Views:
-    """A row of augmented views of one picture for each cell, as Figure 4; cells named, or all."""
+    """A row of augmented views of one image for each cell, as Figure 4; cells named, or all."""
 
     name: str
     title: str
@@ -143,7 +143,7 @@ Figure = HeatMap | Bars | Lines | Curves | Views
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Evidence:
     """Whether a finding holds on results, and the numbers that say so; None: cells are missing."""
 
     holds: bool | None
@@ -160,7 +160,7 @@ class Finding:
     """
 
     statement: str
-    check: Callable[[tuple[StudyCell, ...], Results], Verdict]
+    check: Callable[[tuple[StudyCell, ...], Results], Evidence]
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def figure6(scale: str) -> Cells:
             place={"views": name},
             flags={"augmentation": augmentation},
             task=HISTOGRAMS,
-            options={"strength": strength, "pictures": size.pictures, "crops": size.crops},
+            options={"strength": strength, "pictures": size.images, "crops": size.crops},
         )
         for name, augmentation, strength in (
             ("crop", "crop", None),

@@ -1,6 +1,6 @@
-"""Which transformation a picture underwent, told from h and from g(h) by a small network each.
+"""Which transformation an image underwent, recognised from h and from g(h) by a small network each.
 
-The contrastive loss asks g(h) to be the same for all views of a picture, so g may drop what tells the views apart; h
+The contrastive loss asks g(h) to be the same for all views of an image, so g may drop what tells the views apart; h
 need not. An MLP that finds the transformation in h and not in g(h) shows that it did.
 
 Source: SimCLR, Section 4.2 and Table 3, which does not say how large the MLP is or how it is trained.
@@ -24,11 +24,11 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.data.views import ViewPolicy, apply_batch, draw_view
 from tf_simclr.errors import InputError, require_choice, require_range
-from tf_simclr.evaluate.arrays import require_finite
 from tf_simclr.evaluate.features import extracted
-from tf_simclr.evaluate.logistic_regression import require_scikit_learn
-from tf_simclr.evaluate.metrics import accuracy
-from tf_simclr.evaluate.standardise import Standardiser
+from tf_simclr.evaluate.measures.arrays import require_finite
+from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
+from tf_simclr.evaluate.measures.metrics import accuracy
+from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
 
@@ -40,7 +40,7 @@ class _Task:
     """A transformation, and what is asked about it.
 
     Attributes:
-        operator: it is drawn for every picture.
+        operator: it is drawn for every image.
         answer: the draw that says what was done: bool, or a number from 0 on.
         answers: names of its values.
     """
@@ -60,7 +60,7 @@ _TASKS = {
 TASKS: tuple[str, ...] = tuple(_TASKS)
 
 _ENDPOINTS = {"from_h": "final_avg_pool", "from_projection": "proj_head_output"}
-# The numbers of views that pretraining reaches last, so that no picture gets the draws it was pretrained with.
+# The numbers of views that pretraining reaches last, so that no image gets the draws it was pretrained with.
 _VIEWS: dict[Role, int] = {"train": MAX_VIEWS - 2, "test": MAX_VIEWS - 1}
 
 HIDDEN_UNITS = 512
@@ -69,7 +69,7 @@ _BATCH = 64
 _VALIDATION = 0.1
 _PATIENCE = 10
 # Of every answer: a validation part of a tenth has one of each then, about.
-LEAST_PICTURES = 10
+LEAST_IMAGES = 10
 
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -84,29 +84,29 @@ def predict_transformation(
     batch_size: int,
     image_size: int,
     seed: int,
-    most_pictures: int | None = None,
+    most_images: int | None = None,
     eval_crop: float | None = None,
 ) -> dict[str, float]:
-    """How well the transformation of a picture can be told from its representations.
+    """How well the transformation of an image can be recognised from its representations.
 
     Args:
         task: one of TASKS.
         model: pretrained, with a projection head; no variable changes.
-        train: pictures that the MLPs are trained on; their labels are not used.
-        test: pictures that they are measured on.
+        train: images that the MLPs are trained on; their labels are not used.
+        test: images that they are measured on.
         strategy: devices, those the model was made on. Every worker must call this, and gets the same numbers.
         batch_size: global, of the encoder; a multiple of the replicas.
-        image_size: side of the pictures.
-        seed: the transformations, the choice of pictures and the MLPs depend on it.
-        most_pictures: of each split, chosen at random where it has more; None for all.
+        image_size: side of the images.
+        seed: the transformations, the choice of images and the MLPs depend on it.
+        most_images: of each split, chosen at random where it has more; None for all.
         eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
 
     Returns:
-        accuracies on the test pictures in [0, 1]: "from_h", "from_projection", and "chance", the share of the answer
+        accuracies on the test images in [0, 1]: "from_h", "from_projection", and "chance", the share of the answer
         that is most frequent there.
 
     Raises:
-        InputError: an unknown task, no scikit-learn, a number out of range, or too few training pictures.
+        InputError: an unknown task, no scikit-learn, a number out of range, or too few training images.
 
     Source: SimCLR, Table 3.
     """
@@ -120,7 +120,7 @@ def predict_transformation(
             role,
             image_size=image_size,
             seed=seed,
-            most_pictures=most_pictures,
+            most_images=most_images,
             eval_crop=eval_crop,
         )
         for role, source in splits.items()
@@ -133,7 +133,7 @@ def predict_transformation(
             tuple(_ENDPOINTS.values()),
             batch_size=batch_size,
             image_size=image_size,
-            eval_crop=1.0,  # the transformed pictures have their final size
+            eval_crop=1.0,  # the transformed images have their final size
         )
         for role, source in sources.items()
     }
@@ -155,24 +155,24 @@ def transformed_source(
     *,
     image_size: int,
     seed: int,
-    most_pictures: int | None = None,
+    most_images: int | None = None,
     eval_crop: float | None = None,
 ) -> ImageSource:
-    """The same pictures, as evaluation sees them, transformed; the label of each is the answer.
+    """The same images, as evaluation sees them, transformed; the label of each is the answer.
 
-    What happens to a picture depends on (seed, its index, role) alone, not on the other pictures or their order.
+    What happens to an image depends on (seed, its index, role) alone, not on the other images or their order.
 
     Args:
         task: one of TASKS.
         source: with labels or without.
         role: "train" or "test".
-        image_size: side of the transformed pictures.
+        image_size: side of the transformed images.
         seed: see above.
-        most_pictures: chosen at random where there are more; None for all.
+        most_images: chosen at random where there are more; None for all.
         eval_crop: as in `predict_transformation`.
 
     Returns:
-        a source whose pictures have one size and whose classes are the answers.
+        a source whose images have one size and whose classes are the answers.
 
     Raises:
         InputError: an unknown task, or a number out of range.
@@ -194,8 +194,8 @@ def transformed_source(
         return record | {"data": (record["data"], record["index"])}
 
     def decode(data: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        picture, index = data
-        view = evaluation_view(source.decode(picture), image_size, crop)
+        image, index = data
+        view = evaluation_view(source.decode(image), image_size, crop)
         return apply_batch(policy, view, draw_of(index))
 
     labelled = dataclasses.replace(
@@ -208,7 +208,7 @@ def transformed_source(
         fingerprint=fingerprint.of_facts("transformed", task, role, image_size, seed, source.fingerprint),
         targets=None,
     )
-    chosen = _at_most(labelled, most_pictures, seed)
+    chosen = _at_most(labelled, most_images, seed)
     return dataclasses.replace(
         chosen,
         image_shape=shape,
@@ -218,29 +218,29 @@ def transformed_source(
     )
 
 
-def _at_most(source: ImageSource, most_pictures: int | None, seed: int) -> ImageSource:
-    if most_pictures is None:
+def _at_most(source: ImageSource, most_images: int | None, seed: int) -> ImageSource:
+    if most_images is None:
         return source
-    require_range("most_pictures", most_pictures, at_least=1)
-    if source.num_examples <= most_pictures:
+    require_range("most_images", most_images, at_least=1)
+    if source.num_examples <= most_images:
         return source
-    return chosen_at_random(source, most_pictures, seed=seed).source
+    return chosen_at_random(source, most_images, seed=seed).source
 
 
 def _require_every_answer(answers: np.ndarray, source: ImageSource) -> None:
     counts = np.bincount(answers, minlength=source.num_classes)
-    if counts.min() < LEAST_PICTURES:
+    if counts.min() < LEAST_IMAGES:
         raise InputError(
-            f"Training an MLP needs at least {LEAST_PICTURES} pictures of every answer. Received: {counts.min()} of "
-            f"{source.class_names[int(counts.argmin())]!r} among {len(answers)} pictures of {source.name}, "
-            f"{source.split}. Take more pictures"
+            f"Training an MLP needs at least {LEAST_IMAGES} images of every answer. Received: {counts.min()} of "
+            f"{source.class_names[int(counts.argmin())]!r} among {len(answers)} images of {source.name}, "
+            f"{source.split}. Take more images"
         )
 
 
 def _mlp_predictions(train: np.ndarray, answers: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     """Answers int64 [m] to test features [m, d], of an MLP trained on features [n, d] and answers [n].
 
-    It stops when the accuracy on a tenth of the training pictures no longer improves, and keeps the weights that were
+    It stops when the accuracy on a tenth of the training images no longer improves, and keeps the weights that were
     best there: features without information then give the most frequent answer, not answers learnt by heart.
     """
     require_finite("test features", test)

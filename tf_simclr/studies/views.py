@@ -1,4 +1,4 @@
-"""Augmented views of one picture, a row for each cell, as Figure 4: made as training makes them."""
+"""Augmented views of one image, a row for each cell, as Figure 4: made as training makes them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tf_simclr.studies.study import Views
 from tf_simclr.train.build import view_policy
 
 VIEWS = 6
-_INCHES = 0.9  # side of a picture
-_SIDE = 0.94  # of a picture, where its place in the grid has 1
+_INCHES = 0.9  # side of an image
+_SIDE = 0.94  # of an image, where its place in the grid has 1
 
 
 def draw_views(
@@ -27,28 +27,28 @@ def draw_views(
     source: ImageSource,
     directory: str,
     *,
-    picture: int = 0,
+    image: int = 0,
     count: int = VIEWS,
 ) -> list[str]:
-    """Draws the grid as NAME.png and NAME.svg: the picture itself, then views of it, a row for each config.
+    """Draws the grid as NAME.png and NAME.svg: the image itself, then views of it, a row for each config.
 
     Args:
         figure: its name and title.
         rows: label and config of each row; `figure.cells` is not looked at.
-        source: the pictures.
+        source: the images.
         directory: made where it is missing.
-        picture: which of them, by its place in the canonical order.
+        image: which of them, by its place in the canonical order.
         count: views in a row.
 
     Returns:
         the PNG; empty without rows.
 
     Raises:
-        InputError: matplotlib is missing, or the source has no such picture.
+        InputError: matplotlib is missing, or the source has no such image.
     """
     if not rows:
         return []
-    index, original = picture_of(source, picture)
+    index, original = image_of(source, image)
     labels = [label for label, _ in rows]
     label_inches = 0.095 * max(map(len, labels))
     canvas = new_canvas(_INCHES * (count + 1) + label_inches + 0.3, _INCHES * len(rows) + 0.9, figure.title)
@@ -61,7 +61,7 @@ def draw_views(
             axes.imshow(pixels, extent=(left, left + _SIDE, top + _SIDE, top), interpolation="none")
     axes.set_xlim(0, count + 1.15)
     axes.set_ylim(len(rows), 0)
-    axes.set_xticks([_SIDE / 2, 1.15 + (count - 1 + _SIDE) / 2], ["picture", "augmented views"])
+    axes.set_xticks([_SIDE / 2, 1.15 + (count - 1 + _SIDE) / 2], ["image", "augmented views"])
     axes.set_yticks([row + _SIDE / 2 for row in range(len(rows))], labels, parse_math=False)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
@@ -69,30 +69,30 @@ def draw_views(
     return [save(canvas, directory, figure.name)]
 
 
-def picture_of(source: ImageSource, number: int) -> tuple[int, tf.Tensor]:
-    """The index of a picture, which its augmentations depend on, and the picture, float32 [h, w, 3] in [0, 1].
+def image_of(source: ImageSource, number: int) -> tuple[int, tf.Tensor]:
+    """The index of an image, which its augmentations depend on, and the image, float32 [h, w, 3] in [0, 1].
 
     Raises:
-        InputError: the source has no such picture.
+        InputError: the source has no such image.
     """
     if not 0 <= number < source.num_examples:
         raise InputError(
-            f"`picture` must be in [0, {source.num_examples}), the pictures of {source.split!r} of {source.name}. "
-            f"Received: picture={number}"
+            f"`image` must be in [0, {source.num_examples}), the images of {source.split!r} of {source.name}. "
+            f"Received: image={number}"
         )
     record = next(iter(source.records(None).skip(number)))
     return int(record["index"]), source.decode(record["data"])
 
 
 def augmented_views(config: ExperimentConfig, image: tf.Tensor, index: int, count: int = VIEWS) -> np.ndarray:
-    """What training makes of a picture: its first view in each of the first epochs.
+    """What training makes of an image: its first view in each of the first epochs.
 
     The first view is the one that gets the operators where only one branch has them.
 
     Args:
         config: of the training; its policy and seed decide the views.
         image: float32 [h, w, 3] in [0, 1].
-        index: of the picture in its data set.
+        index: of the image in its data set.
         count: how many views.
 
     Returns:

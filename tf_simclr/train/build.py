@@ -37,7 +37,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Trainer:
+class TrainState:
     """Everything a training loop needs.
 
     Attributes:
@@ -90,16 +90,14 @@ def _require_labels_where_needed(config: ExperimentConfig, train: ImageSource) -
     several = train.targets is not None
     kind = "with several classes each" if several else "without labels"
     if config.train.train_mode == "finetune":
-        remedy = (
-            "Choose a data set with one class a picture" if several else "Sort the pictures into one folder a class"
-        )
+        remedy = "Choose a data set with one class an image" if several else "Sort the images into one folder a class"
         raise InputError(
-            f"`train_mode` must be pretrain for pictures {kind}. Received: train_mode=finetune, "
+            f"`train_mode` must be pretrain for images {kind}. Received: train_mode=finetune, "
             f"dataset={train.name}. {remedy}, or pass --train_mode=pretrain"
         )
     if config.train.untrained_baseline:
         raise InputError(
-            f"`untrained_baseline` needs one label a picture. Received: dataset={train.name}, pictures {kind}. Pass "
+            f"`untrained_baseline` needs one label an image. Received: dataset={train.name}, images {kind}. Pass "
             "--untrained_baseline=False"
         )
 
@@ -130,9 +128,9 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
     )
 
 
-def build_trainer(
+def build_train_state(
     config: ExperimentConfig, durations: Durations, num_classes: int, *, contrastive: bool = True
-) -> Trainer:
+) -> TrainState:
     """Model, optimizer and step of a run; call inside the strategy's scope.
 
     Args:
@@ -166,7 +164,7 @@ def build_trainer(
         step = build_step(model, updater, config, penalized, contrastive=contrastive)
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True)
-    return Trainer(model, optimizer, schedule, step, trained, penalized, updater)
+    return TrainState(model, optimizer, schedule, step, trained, penalized, updater)
 
 
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
@@ -175,7 +173,7 @@ def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
 
 
 def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
-    """The augmentation of a training run, and how many views of each picture it takes."""
+    """The augmentation of a training run, and how many views of each image it takes."""
     size, augmentation = config.data.image_size, config.augmentation
     num_views = 1 if config.train.train_mode == "finetune" else 2
     if augmentation.operators:

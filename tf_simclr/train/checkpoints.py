@@ -1,6 +1,6 @@
 """Checkpoints: explicit variables under stable paths, written by TensorFlow, checked name by name when read.
 
-Object-based restoring skips in silence what Keras 3 does not track, and accepts another architecture as far as it
+Object-based restoring silently skips what Keras 3 does not track, and accepts another architecture as far as it
 happens to fit. Here a checkpoint is a flat dictionary path -> array, the same on both Keras versions and for any
 number of replicas; whatever does not match is named.
 """

@@ -26,7 +26,7 @@ class Progress:
     Attributes:
         step: steps done.
         total_steps: steps in all.
-        images_per_second: pictures (not views) per second in the last call; 0 for the call that also traced the graph.
+        images_per_second: images (not views) per second in the last call; 0 for the call that also traced the graph.
         seconds_left: estimate from the speed so far; None before there is one.
         learning_rate: of the last step.
         metrics: means over the last call, by summary tag.
@@ -124,7 +124,7 @@ class _Clock:
         return max(1, int(SECONDS_PER_CALL / self._seconds_per_step)) if self._seconds_per_step else 1
 
     def add(self, seconds: float, steps: int) -> float:
-        """Records a call; returns pictures a second."""
+        """Records a call; returns images a second."""
         self._calls += 1
         if self._calls == 1:  # most of it was tracing
             return 0.0

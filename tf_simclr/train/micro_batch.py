@@ -31,7 +31,7 @@ def describe_micro_batches(micro_batch_size: int, share: int) -> str:
     whole, rest = divmod(share, micro_batch_size)
     remainder = f" and one of {rest}" if rest else ""
     return (
-        f"{whole} micro-batches of {micro_batch_size} pictures{remainder} a step and replica; the loss is that of the "
+        f"{whole} micro-batches of {micro_batch_size} images{remainder} a step and replica; the loss is that of the "
         "whole batch, batch norm takes the moments of each micro-batch"
     )
 
@@ -129,7 +129,7 @@ class _MicroBatches:
     def piece(
         self, batch: dict[str, Any], rows: tf.Tensor, z_gradient: tf.Tensor | None
     ) -> tuple[list[tf.Tensor], Metrics]:
-        """The part of one micro-batch, pictures `rows`, in the scaled gradients and in the supervised terms."""
+        """The part of one micro-batch, images `rows`, in the scaled gradients and in the supervised terms."""
         terms: Metrics = {}
         losses = []
         with tf.GradientTape() as tape:
@@ -157,7 +157,7 @@ def build_micro_batch_step(
     *,
     contrastive: bool = True,
 ) -> Step:
-    """The step of `build_pretrain_step` with only config.train.micro_batch_size pictures of a replica in flight.
+    """The step of `build_pretrain_step` with only config.train.micro_batch_size images of a replica in flight.
 
     Arguments and result are those of `build_pretrain_step`; the batch must have a static size. Moving statistics move
     once a micro-batch. Beside the batch it holds the projections [2n, d] with their gradient, and a second set of
@@ -167,12 +167,12 @@ def build_micro_batch_step(
 
 
 def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
-    """Both views of some pictures, [2 rows, s, s, 3]."""
+    """Both views of some images, [2 rows, s, s, 3]."""
     return tf.concat([tf.gather(view, rows) for view in batch["views"]], axis=0)
 
 
 def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
-    """Where the two views of some pictures stand in [2 total, ...]."""
+    """Where the two views of some images stand in [2 total, ...]."""
     return tf.concat([rows, rows + total], axis=0)
 
 

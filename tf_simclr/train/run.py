@@ -12,9 +12,9 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import (
     Say,
-    Trainer,
+    TrainState,
     build_train_iterator,
-    build_trainer,
+    build_train_state,
 )
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
@@ -29,7 +29,7 @@ from tf_simclr.train.workers import Workers
 class Outcome:
     """How a training run ended."""
 
-    trainer: Trainer
+    state: TrainState
     step: int
     finished: bool
 
@@ -78,14 +78,14 @@ def train(
     Raises:
         InputError: a checkpoint that does not fit, or a run that diverged.
     """
-    # Where a picture may have several classes there is no supervised head, as without labels.
+    # Where an image may have several classes there is no supervised head, as without labels.
     num_classes = source.num_classes if source.labelled else 0
     with strategy.scope():
-        trainer = build_trainer(config, durations, num_classes, contrastive=contrastive)
+        state = build_train_state(config, durations, num_classes, contrastive=contrastive)
     class_names = head_classes(config, source)
     store = CheckpointStore(
         directory,
-        trainer.named_state(),
+        state.named_state(),
         config.checkpoint.keep_checkpoint_max,
         manifest=Manifest(class_names, describe_images(source)).to_text(),
         fresh=fresh,
@@ -97,26 +97,26 @@ def train(
         require_order_of(directory, start, class_names)
         say(f"resuming from step {start} in {directory}")
     elif config.train.train_mode == "finetune" and config.train.checkpoint:
-        load_pretrained(config, trainer.model, class_names, say)
+        load_pretrained(config, state.model, class_names, say)
     step = start or 0
     if begin is not None:
         begin()
-    on_due = build_on_due(trainer.model) if build_on_due is not None else None
+    on_due = build_on_due(state.model) if build_on_due is not None else None
     if on_due is not None and durations.online_eval_is_due(step):
         on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
         say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
         step = run_loop(
-            train=build_train_function(strategy, trainer.step),
+            train=build_train_function(strategy, state.step),
             iterator=build_train_iterator(config, source, strategy, step),
             durations=durations,
             start_step=step,
             batch_size=config.data.train_batch_size,
-            learning_rate=trainer.schedule,
+            learning_rate=state.schedule,
             save=store.save,
             observer=observer,
             stop=stop,
             plan_call=workers.plan_call,
             on_due=on_due,
         )
-    return Outcome(trainer, step, finished=step >= durations.train_steps)
+    return Outcome(state, step, finished=step >= durations.train_steps)

@@ -13,7 +13,7 @@ REPLICATING = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirrored
 
 
 def check_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
-    """Checks micro-batches and compilation against the replicas; `build_trainer` does so too, but later in a run.
+    """Checks micro-batches and compilation against the replicas; `build_train_state` does so too, but later in a run.
 
     Raises:
         InputError: micro-batches larger than a replica's batch, or a compiled step on replicas.

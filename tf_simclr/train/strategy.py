@@ -15,13 +15,13 @@ import tensorflow as tf
 
 from tf_simclr.config import RuntimeConfig
 from tf_simclr.errors import InputError
-from tf_simclr.train.choice import Choice, choose
+from tf_simclr.train.device_choice import DeviceChoice, choose
 
 TPU_SECONDS = 45.0
 _PROBE_SECONDS = 10.0
 
 
-def choose_strategy(runtime: RuntimeConfig) -> Choice:
+def choose_strategy(runtime: RuntimeConfig) -> DeviceChoice:
     """The strategy for the flags, TF_CONFIG and the GPUs of this machine; no device is opened yet.
 
     Raises:
@@ -30,7 +30,7 @@ def choose_strategy(runtime: RuntimeConfig) -> Choice:
     return choose(runtime, os.environ, _count("GPU"))
 
 
-def build_strategy(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Strategy, str]:
+def build_strategy(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.Strategy, str]:
     """The tf.distribute strategy, and a sentence that says which it is and why.
 
     It must be the first thing a process asks of TensorFlow: workers connect, and the CPU is split, before any tensor.
@@ -90,13 +90,13 @@ def _count(kind: str) -> int:
     return sum(len(tf.config.get_logical_device_configuration(device) or [device]) for device in devices)
 
 
-def _one_device(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Strategy, str]:
+def _one_device(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.Strategy, str]:
     del runtime, choice
     kind = "GPU" if _count("GPU") else "CPU"
     return tf.distribute.OneDeviceStrategy(f"{kind}:0"), f"one {kind} device"
 
 
-def _mirrored(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Strategy, str]:
+def _mirrored(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.Strategy, str]:
     del runtime, choice
     kind = "GPU" if _count("GPU") else "CPU"
     count = _count(kind)
@@ -105,7 +105,7 @@ def _mirrored(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Str
     return strategy, f"MirroredStrategy over {count} {kind} device{'s' * (count > 1)}{alone}"
 
 
-def _multi_worker(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Strategy, str]:
+def _multi_worker(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.Strategy, str]:
     del runtime
     implementation = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(
@@ -124,7 +124,7 @@ def _multi_worker(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute
     )
 
 
-def _tpu(runtime: RuntimeConfig, choice: Choice) -> tuple[tf.distribute.Strategy, str]:
+def _tpu(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.Strategy, str]:
     """Connects to a TPU in a thread of its own: the calls of TensorFlow may wait for ever."""
     del choice
     name, value = runtime.tpu_request or ("strategy", runtime.strategy)

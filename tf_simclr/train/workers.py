@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_simclr.train.choice import Worker
+from tf_simclr.train.device_choice import Worker
 
 
 class Workers:

@@ -1,0 +1,92 @@
+"""Evaluate a representation by every protocol of the field, with one report."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shlex
+import time
+from typing import Any
+
+from tf_simclr.cli import flags
+from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
+from tf_simclr.cli.main import say
+from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.config.identity import absolute
+from tf_simclr.config.option import paths_of
+
+USAGE = """usage: python -m tf_simclr evaluate --checkpoint=DIR [flags]
+
+Evaluates the encoder of a run, a checkpoint or an exported SavedModel: nearest neighbours, linear classifiers, logistic
+regression, fine-tuning on few labels, a supervised baseline, the untrained encoder, and the health of the
+representation. Writes report.json, report.md and confusion matrices to --model_dir. Without --dataset, the images
+are those of the checkpoint's own run. What is done is kept: the same command goes on where it was stopped."""
+PROTOCOLS = flags.Group(ProtocolConfig)
+DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
+RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
+FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
+_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig)
+# What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
+_ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
+_OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
+
+
+def main(parsed: flags.ParsedFlags) -> int:
+    """Runs the task; returns the exit code."""
+    protocols = PROTOCOLS.build(parsed.values)
+    protocols.validate()
+    say(f"context {protocols.checkpoint}")
+    from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
+
+    origin, prefix = read_config(protocols.checkpoint)
+    recorded = origin.to_flags()
+    parsed = with_other_folder(parsed, origin.data)
+    own = not parsed.values["dataset"]
+    names = _ALWAYS + _OWN_IMAGES * own
+    taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
+    parsed = flags.fill_from_values(parsed, taken)
+    data, runtime = DATA.build(parsed.values), RUNTIME.build(parsed.values)
+    runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
+    for part in (data, runtime):
+        part.validate()
+    if data.dataset == FOLDER and "dataset" not in parsed.given and not own:
+        say(f"note: {ONLY_DATA_DIR}")
+    if own:
+        say(f"no --dataset given: the images are those of the checkpoint's run, {data.dataset}")
+    from tf_simclr.cli import evaluate
+
+    used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
+    command = pasted({**used, "model_dir": runtime.model_dir})
+    return evaluate.run(protocols, data, runtime, origin, prefix, command)
+
+
+def pasted(values: dict[str, Any]) -> str:
+    """The command with these flags, as it can be pasted in any directory: local paths are absolute."""
+    words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
+    return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
+
+
+def default_directory(prefix: str, data: DataConfig) -> str:
+    """Where the report goes without --model_dir: below the checkpoint's run, or a new directory for an export.
+
+    The name has the folder or data set, the split, and a digest of all that says which images are seen and how, so that
+    no two reports of different images have the same.
+    """
+    place = absolute(data.data_dir)
+    images = [data.dataset, place, absolute(data.labels), data.hold_out_by, data.train_split, data.eval_split]
+    seen = json.dumps([*images, data.reading], sort_keys=True, allow_nan=False)
+    digest = hashlib.sha256(seen.encode()).hexdigest()[:8]
+    shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
+    name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
+    run = os.path.dirname(prefix)
+    if os.path.exists(os.path.join(run, FLAGS_FILE)):
+        return os.path.join(run, name)
+    return os.path.join("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+def _plain(text: str) -> str:
+    """The text without what a file system or a shell may take for its own; not empty, and at most 40 characters."""
+    return re.sub(r"[^A-Za-z0-9.]+", "_", text).strip("_.")[:40] or "images"

@@ -1,0 +1,67 @@
+"""Run one of the paper's tables or figures, cell by cell, and draw it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+
+from tf_simclr.cli import flags
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, FOLDER, ONLY_DATA_DIR
+from tf_simclr.cli.main import say
+from tf_simclr.config import StudyConfig
+from tf_simclr.errors import InputError
+
+USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] --dataset=... [flags]
+
+Repeats a table or figure of the paper: pretrains and measures one network for each of its cells, keeps every result
+in --model_dir, and writes there index.html, images, numbers.csv and numbers.json. The same command goes on where it
+was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
+STUDY = flags.Group(StudyConfig)
+# Of a training, without what a study decides by itself.
+_OWN = frozenset({"mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
+TRAINING = tuple(
+    flags.Group(group.config, _OWN & {field.name for field in dataclasses.fields(group.config)})
+    for group in ALL_FLAG_GROUPS
+)
+FLAG_GROUPS = (STUDY, *TRAINING)
+
+
+def main(parsed: flags.ParsedFlags) -> int:
+    """Runs the task; returns the exit code."""
+    config = STUDY.build(parsed.values)
+    config.validate()
+    if parsed.values["data_dir"] and not parsed.values["dataset"]:
+        say(f"note: {ONLY_DATA_DIR}")
+        parsed = dataclasses.replace(parsed, values=parsed.values | {"dataset": FOLDER})
+    dataset = dataset_of(config, parsed.values["dataset"])
+    directory = parsed.values["model_dir"] or default_directory(config, dataset)
+    given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
+    words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
+    command = shlex.join(["python", "-m", "tf_simclr", "study", *words])
+    from tf_simclr.cli import study  # imports TensorFlow, which takes seconds
+
+    return study.run(config, {**given, "dataset": dataset}, directory, command)
+
+
+def _training_flags() -> set[str]:
+    return {field.name for group in TRAINING for field in group.fields} - {"model_dir"}
+
+
+def dataset_of(config: StudyConfig, given: str) -> str:
+    """The images of a study: the built-in ones where none are given, except for the scale that they are too small for.
+
+    Raises:
+        InputError: the paper's scale without images.
+    """
+    if config.scale == "paper" and not given:
+        raise InputError(
+            "`dataset` must be given at --scale=paper: days of training on the built-in images would show nothing. "
+            "Received: none. The paper's is --dataset=imagenet2012"
+        )
+    return given or "shapes"
+
+
+def default_directory(config: StudyConfig, dataset: str) -> str:
+    """Where a study's results go without --model_dir: the same place at every call, so that it goes on."""
+    return os.path.join("runs", f"{config.study}-{config.scale}-{dataset.replace('/', '_').replace(':', '_')}")

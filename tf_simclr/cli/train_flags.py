@@ -1,0 +1,34 @@
+"""Pretrain, fine-tune or evaluate a network (the same as run.py)."""
+
+from __future__ import annotations
+
+import os
+
+import tf_simclr
+from tf_simclr.cli import flags
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
+from tf_simclr.cli.main import say
+from tf_simclr.config import build_config
+from tf_simclr.train.device_choice import choose
+
+USAGE = """usage: python run.py --mode=train_then_eval [flags]
+
+Pretrains a ResNet by SimCLR (--train_mode=pretrain) or trains it with labels (--train_mode=finetune), evaluates its
+linear head, and leaves checkpoints, TensorBoard curves, result.json and a SavedModel in --model_dir. Without
+--dataset, configs/quickstart.cfg supplies every flag that is not given. Recipes: --flagfile=configs/NAME.cfg."""
+FLAG_GROUPS = ALL_FLAG_GROUPS
+
+
+def main(parsed: flags.ParsedFlags) -> int:
+    """Runs the task; returns the exit code."""
+    parsed, origin = complete(parsed)
+    config = build_config(parsed.values)
+    worker = choose(config.runtime, os.environ).worker
+    config = with_model_dir(config, shared=worker.count > 1)
+    if worker.chief:
+        say(f"tf_simclr {tf_simclr.__version__}: {origin}; results in {config.runtime.model_dir}")
+        for name in parsed.ignored:
+            say(f"note: --{name} is accepted for older recipes and has no effect")
+    from tf_simclr.cli import train  # imports TensorFlow, which takes seconds: not before the first line
+
+    return train.run(config, parsed.given)

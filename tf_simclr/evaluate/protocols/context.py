@@ -1,0 +1,150 @@
+"""What every protocol needs, opened and checked before the first of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.data.datasets import BUILT_IN, build_splits
+from tf_simclr.data.joined import joined
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.subset import require_every_class
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.classifier import require_comparable_classes
+from tf_simclr.evaluate.measures import metrics
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observer
+
+Say = Callable[[str], None]
+
+
+class Reporter(Protocol):
+    """How a context tells the person who waits; the command line has one for terminals and pipes."""
+
+    def say(self, line: str) -> None:
+        """A line."""
+
+    def counting(self, what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Progress of something that is counted: (done, in all)."""
+
+    def training(self, directory: str) -> AbstractContextManager[Observer]:
+        """Progress and curves of a training run in a directory."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The images of a context, all with the same classes.
+
+    Attributes:
+        train: what classifiers are trained on.
+        test: what they are evaluated on.
+        validation: what settings are chosen on; None: each protocol that needs one takes it out of `train`.
+    """
+
+    train: ImageSource
+    test: ImageSource
+    validation: ImageSource | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What every protocol needs.
+
+    Attributes:
+        protocols: what is done.
+        data: which images, their size and batches.
+        runtime: directory, devices, precision of what is trained.
+        origin: config of the run behind the checkpoint.
+        prefix: the checkpoint.
+        pictures_seen: by the checkpoint's pretraining: steps times batch.
+        splits: the images.
+        strategy: the devices.
+        stop: whether somebody asked to stop.
+        reporter: receives lines and progress.
+    """
+
+    protocols: ProtocolConfig
+    data: DataConfig
+    runtime: RuntimeConfig
+    origin: ExperimentConfig
+    prefix: str
+    pictures_seen: int
+    splits: Splits
+    strategy: tf.distribute.Strategy
+    stop: StopRequest
+    reporter: Reporter
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data set."""
+        return self.splits.train.num_classes
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Numbers of neighbours of kNN: --knn_k, each at most the number of training images, each once."""
+        return tuple(dict.fromkeys(min(k, self.splits.train.num_examples) for k in self.protocols.ks))
+
+    @property
+    def named_splits(self) -> dict[str, ImageSource]:
+        """The splits that there are, by what they are for."""
+        splits = {"train": self.splits.train, "test": self.splits.test, "validation": self.splits.validation}
+        return {role: source for role, source in splits.items() if source is not None}
+
+    def metric(self, predictions: np.ndarray, labels: np.ndarray) -> float:
+        """What settings are chosen by, of single-label images."""
+        if self.protocols.metric == "mean_per_class":
+            return metrics.mean_per_class_accuracy(predictions, labels, self.num_classes, missing="exclude")
+        return metrics.accuracy(predictions, labels)
+
+    def train_and_validation(self) -> ImageSource:
+        """All that a classifier may be trained on once its settings are chosen."""
+        validation = self.splits.validation
+        if validation is None:
+            return self.splits.train
+        if self.data.dataset in BUILT_IN:
+            return joined(self.splits.train, validation)
+        both = f"{self.splits.train.split}+{validation.split}"
+        return build_splits(replace(self.data, train_split=both), eval_split=None).train
+
+
+def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
+    """Opens the splits and checks that they can be evaluated on; reads every label once, and no image.
+
+    Args:
+        data: which images.
+        validation_split: its name, or None.
+
+    Raises:
+        InputError: anything wrong with the data: no labels, no test split, other classes in one split than in another,
+            a class without an image.
+    """
+    train, test, validation = build_splits(data, eval_split=data.eval_split, validation_split=validation_split)
+    _require_labels(train)
+    if test is None:
+        raise InputError(
+            f"`eval_split` must name a split with labels. Received: {train.name}, eval_split={data.eval_split!r}, "
+            "where there are none. Sort the images into one folder a class, or choose another data set"
+        )
+    for other in (test, validation):
+        if other is not None:
+            _require_labels(other)
+            require_comparable_classes(train, other)
+    splits = [split for split in (train, test, validation) if split is not None]
+    for split in splits:
+        if split.targets is None:
+            require_every_class(split)
+    return Splits(train, test, validation)
+
+
+def _require_labels(source: ImageSource) -> None:
+    if not source.labelled and source.targets is None:
+        raise InputError(
+            f"An evaluation needs labels. Received: {source.name}, {source.split!r}, without any. Sort the "
+            "images into one folder a class, or choose another data set"
+        )

@@ -1,0 +1,295 @@
+"""Runs one cell of a study: trains what it says, and measures what came out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import (
+    Durations,
+    ExperimentConfig,
+    build_config,
+    resolve_durations,
+)
+from tf_simclr.data.source import ImageSource
+from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.measures.knn import knn_accuracies
+from tf_simclr.evaluate.measures.linear import LinearClassifier, train_linear
+from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
+from tf_simclr.evaluate.protocols.context import Reporter, Splits
+from tf_simclr.evaluate.protocols.whole_network import StoppedError
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
+from tf_simclr.studies.recorder import Recorder
+from tf_simclr.studies.results import CellResult
+from tf_simclr.studies.scales import SCALES
+from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.transformations import predict_transformation
+from tf_simclr.train.device_choice import Worker
+from tf_simclr.train.directory import begin_run
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observers
+from tf_simclr.train.run import train
+from tf_simclr.train.workers import Workers
+
+H, Z = "final_avg_pool", "proj_head_output"
+# Enough for an MLP, of each split: all of ImageNet's would take hours.
+MOST_TRANSFORMED = 100_000
+_TAGS = {
+    "contrast_loss": "train/contrast_loss",
+    "contrast_acc": "train/contrast_acc",
+    "contrast_entropy": "train/contrast_entropy",
+}
+
+
+@dataclass(frozen=True)
+class StudyContext:
+    """What every cell of a study needs.
+
+    Attributes:
+        scale: name of the scale.
+        flags: what all cells share, by flag name: the scale's, and what was given for all of them.
+        splits: the images; `test` is `train` in a study that evaluates nothing.
+        strategy: the devices.
+        stop: whether somebody asked to stop.
+        reporter: receives lines and progress.
+    """
+
+    scale: str
+    flags: Mapping[str, Any]
+    splits: Splits
+    strategy: tf.distribute.Strategy
+    stop: StopRequest
+    reporter: Reporter
+
+
+def cell_config(flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
+    """The config of a cell's training.
+
+    Args:
+        flags: as in StudyContext.
+        cell: what differs.
+        seed: of weights, order and augmentations.
+        directory: of its checkpoints.
+
+    Raises:
+        InputError: values that cannot work together.
+    """
+    return build_config({**flags, **cell.flags, "seed": seed, "model_dir": directory})
+
+
+def durations_of(config: ExperimentConfig, cell: StudyCell, num_examples: int) -> Durations:
+    """The lengths of a cell's training in steps, with the points of its curves."""
+    durations = resolve_durations(config, num_examples)
+    points = cell.options.get("curve_points", 0)
+    every = max(1, durations.train_steps // points) if points else 0
+    return replace(durations, online_eval_steps=every)
+
+
+def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) -> CellResult:
+    """Trains and measures a cell, or goes on where an earlier try in the directory was stopped.
+
+    Raises:
+        InputError: it cannot be run so, or it diverged.
+        StoppedError: somebody asked to stop.
+    """
+    began = time.perf_counter()
+    if cell.task == HISTOGRAMS:
+        measures, curves = _histograms(context, cell, seed)
+        return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
+    config = cell_config(context.flags, cell, seed, directory)
+    durations = durations_of(config, cell, context.splits.train.num_examples)
+    recorder = Recorder(directory)
+    model = _trained(context, config, durations, recorder, cell, directory)
+    curves = {}
+    if cell.task == SUPERVISED:
+        measures = {"top_1": _classified(context, config, model)}
+    else:
+        measures, curves = _represented(context, config, model, linear_curves="curve_points" in cell.options)
+        measures |= {name: value for name, tag in _TAGS.items() if (value := recorder.at_the_end(tag)) is not None}
+        curves |= {"contrast_loss": recorder.curve("train/contrast_loss")}
+        if "curve_points" in cell.options:
+            curves["online_top_1"] = recorder.curve(LINEAR_TOP_1)
+    if cell.task == TRANSFORMATIONS:
+        measures |= predict_transformation(
+            cell.options["transformation"],
+            model,
+            context.splits.train,
+            context.splits.test,
+            context.strategy,
+            batch_size=config.data.eval_batch_size,
+            image_size=config.data.image_size,
+            seed=seed,
+            most_images=MOST_TRANSFORMED,
+            eval_crop=config.data.crop_of_evaluation,
+        )
+    details = {
+        "steps": durations.train_steps,
+        "pictures_seen": durations.train_steps * config.data.train_batch_size,
+        "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
+    }
+    return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+
+
+def _trained(
+    context: StudyContext,
+    config: ExperimentConfig,
+    durations: Durations,
+    recorder: Recorder,
+    cell: StudyCell,
+    directory: str,
+) -> SimCLRModel:
+    online = None
+    if durations.online_eval_steps:
+        online = OnlinePlan(
+            gallery=context.splits.train,
+            queries=context.splits.test,
+            batch_size=config.data.eval_batch_size,
+            image_size=config.data.image_size,
+            seed=config.runtime.seed,
+            eval_crop=config.data.crop_of_evaluation,
+        )
+
+    def measure_online(model: SimCLRModel) -> Any:
+        assert online is not None
+        evaluation = OnlineEvaluation(online, model, context.strategy)
+        return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
+
+    with context.reporter.training(directory) as progress:
+        outcome = train(
+            config,
+            durations,
+            context.splits.train,
+            context.strategy,
+            directory=directory,
+            observer=Observers(progress, recorder),
+            say=lambda line: None,
+            stop=context.stop,
+            workers=Workers(Worker(), context.strategy),
+            build_on_due=None if online is None else measure_online,
+            begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
+        )
+    if not outcome.finished:
+        raise StoppedError
+    return outcome.state.model
+
+
+def _features(
+    context: StudyContext,
+    config: ExperimentConfig,
+    model: SimCLRModel,
+    endpoints: tuple[str, ...],
+    *sources: ImageSource,
+) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Features by endpoint, and labels, of each of the splits; the encoder's pass is traced once for all of them."""
+    extract = build_extract(model, context.strategy, endpoints)
+    size = config.data.image_size
+    return [
+        in_memory(
+            extract,
+            distributed_eval_batches(
+                source,
+                context.strategy,
+                batch_size=config.data.eval_batch_size,
+                image_size=size,
+                eval_crop=config.data.crop_of_evaluation,
+            ),
+            source,
+        )
+        for source in sources
+    ]
+
+
+def _classified(context: StudyContext, config: ExperimentConfig, model: SimCLRModel) -> float:
+    """Top-1 of a network that was trained with labels."""
+    [(values, labels)] = _features(context, config, model, ("logits_sup",), context.splits.test)
+    return _top_1(values["logits_sup"], labels)
+
+
+def _top_1(logits: np.ndarray, labels: np.ndarray) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def _represented(
+    context: StudyContext, config: ExperimentConfig, model: SimCLRModel, *, linear_curves: bool
+) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    """Measures of h, and of g(h) where there is a head, on features of the evaluation view."""
+    endpoints = (H,) if config.model.proj_head_mode == "none" else (H, Z)
+    splits = context.splits.train, context.splits.test
+    (train_features, train_labels), (test_features, test_labels) = _features(context, config, model, endpoints, *splits)
+    knn = knn_accuracies(
+        test_features[H],
+        test_labels,
+        train_features[H],
+        train_labels,
+        ks=[min(K, len(train_labels))],
+        temperatures=[TEMPERATURE],
+    )
+    num_classes = context.splits.train.num_classes
+    curves: dict[str, dict[str, list[float]]] = {}
+
+    def fitted(endpoint: str, **observers: Any) -> LinearClassifier:
+        return train_linear(
+            train_features[endpoint],
+            train_labels,
+            num_classes,
+            epochs=SCALES[context.scale].linear_epochs,
+            # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
+            batch_size=min(4096, max(len(train_labels) // 4, 1)),
+            seed=config.runtime.seed,
+            **observers,
+        )
+
+    def test_top_1(endpoint: str, classifier: LinearClassifier) -> float:
+        return _top_1(classifier.logits(test_features[endpoint]), test_labels)
+
+    observers = {}
+    if linear_curves:
+        losses, accuracies = _Points(), _Points()
+        observers = {
+            "on_step": lambda done, total, loss: losses.add(done, loss),
+            "on_epoch": lambda epoch, classifier: accuracies.add(epoch, test_top_1(H, classifier)),
+        }
+        curves = {"linear_loss": losses.curve, "linear_top_1": accuracies.curve}
+    classifier = fitted(H, **observers)
+    measures = {
+        "top_1": test_top_1(H, classifier),
+        "train_top_1": _top_1(classifier.logits(train_features[H]), train_labels),
+        "knn_top_1": next(iter(knn.values())),
+    }
+    if Z in endpoints:
+        measures["projection_top_1"] = test_top_1(Z, fitted(Z))
+    return measures, curves
+
+
+class _Points:
+    """Collects the points of a curve."""
+
+    def __init__(self) -> None:
+        self.curve: dict[str, list[float]] = {"x": [], "y": []}
+
+    def add(self, x: float, y: float) -> None:
+        self.curve["x"].append(float(x))
+        self.curve["y"].append(float(y))
+
+
+def _histograms(
+    context: StudyContext, cell: StudyCell, seed: int
+) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    config = build_config({**context.flags})
+    histograms = crop_histograms(
+        context.splits.train,
+        images=min(cell.options["pictures"], context.splits.train.num_examples),
+        crops=cell.options["crops"],
+        image_size=config.data.image_size,
+        color_jitter_strength=cell.options["strength"],
+        seed=seed,
+        min_crop_area=config.augmentation.min_crop_area,
+    )
+    return {"same_picture": nearest_is_own(histograms)}, histogram_curves(histograms)
