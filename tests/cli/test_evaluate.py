@@ -289,7 +289,7 @@ FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab"
 
 
 @pytest.mark.parametrize(
-    ("pictures", "flags", "words"),
+    ("images", "flags", "words"),
     [
         (UNLABELLED, [], "An evaluation needs labels"),
         (OTHER_CLASSES, [], "only in 'train': b; only in 'test': c"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.folders import class_folders, make_images
-from tf_simclr.cli import train as train_task
+from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 
@@ -92,7 +92,7 @@ def test_a_run_from_before_keeps_its_draw(folder, tmp_path, capsys):
 
 
 def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, capsys, monkeypatch):
-    begin_run = train_task.begin_run
+    begin_run = plan_module.begin_run
 
     def then_lose_an_image(config, **options):
         begin_run(config, **options)
@@ -100,7 +100,7 @@ def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, caps
             for path in (folder / name).iterdir():
                 path.rename(tmp_path / f"{name}{path.name}")
 
-    monkeypatch.setattr(train_task, "begin_run", then_lose_an_image)
+    monkeypatch.setattr(plan_module, "begin_run", then_lose_an_image)
     assert train(tmp_path, "--dataset=folder", f"--data_dir={folder}") == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.networks import small_networks
-from tf_simclr.cli import session
+from tf_simclr.cli import train as train_task
 from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import run_task
 from tf_simclr.config import build_config, own_images
@@ -102,7 +102,7 @@ def copy(finished, tmp_path):
 
 @pytest.fixture
 def without_export(monkeypatch):
-    monkeypatch.setattr(session, "export", lambda *words: None)
+    monkeypatch.setattr(train_task, "export", lambda *words: None)
 
 
 def refused(directory, *flags):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_simclr.cli import session
+from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
 from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
 
@@ -67,7 +67,7 @@ def pretrained(pretraining):
 @pytest.fixture
 def without_export(monkeypatch):
     """For runs that no test reads the export of: writing it takes as long as the rest of such a run."""
-    monkeypatch.setattr(session, "export", lambda *words: None)
+    monkeypatch.setattr(train_task, "export", lambda *words: None)
 
 
 def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "tf_simclr"
 # From top to bottom; modules on one line do not import each other.
 LAYERS = (
     {"__main__"},
+    {"tasks"},
     {"cli"},
     {"studies"},
     {"evaluate", "interop"},

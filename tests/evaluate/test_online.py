@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tests.networks import small_networks
 from tf_simclr import compat
-from tf_simclr.cli.online import Watch, knn_at_the_end, knn_line
+from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
@@ -20,7 +20,7 @@ from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import train_linear
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online
 from tf_simclr.train.build import Data
-from tf_simclr.train.loop import Observers
+from tf_simclr.train.loop import Observer
 from tf_simclr.train.summaries import SummaryWriter
 
 SIDE, GALLERY = 16, 60
@@ -183,34 +183,34 @@ def test_no_plan_where_nothing_is_evaluated_while_training():
 
 def test_a_watch_writes_curves_and_says_a_line(tmp_path):
     said, model = [], model_on(ONE_DEVICE)
-    watch = Watch(plan_of(), ONE_DEVICE, chief=True, say=said.append)
-    measure = watch.on_due(model, Observers(SummaryWriter(str(tmp_path))))
+    curves = SummaryWriter(str(tmp_path))
+    measure = OnlineWatch(plan_of(), model, ONE_DEVICE, curves, chief=True, say=said.append)
     for step in (10, 20):
         measure(step)
-    assert set(watch.last) == {KNN_TOP_1, LINEAR_TOP_1}
-    knn, linear = watch.last[KNN_TOP_1], watch.last[LINEAR_TOP_1]
+    assert set(measure.last) == {KNN_TOP_1, LINEAR_TOP_1}
+    knn, linear = measure.last[KNN_TOP_1], measure.last[LINEAR_TOP_1]
     assert said == [f"step {step}: kNN top-1 {knn:.1%}, linear {linear:.1%} (online)" for step in (10, 20)]
     tags = tags_in(tmp_path)
-    for tag, value in watch.last.items():
+    for tag, value in measure.last.items():
         assert tags[tag] == [(10, pytest.approx(value)), (20, pytest.approx(value))]
 
 
 def test_a_worker_that_is_not_the_chief_only_takes_part(monkeypatch):
     passes, real = [], OnlineEvaluation.features
     monkeypatch.setattr(OnlineEvaluation, "features", lambda self: passes.append(1) or real(self))
-    watch = Watch(plan_of(), ONE_DEVICE, chief=False, say=pytest.fail)
-    watch.on_due(model_on(ONE_DEVICE), Observers())(10)
+    watch = OnlineWatch(plan_of(), model_on(ONE_DEVICE), ONE_DEVICE, Observer(), chief=False, say=pytest.fail)
+    watch(10)
     assert passes == [1] and watch.last == {}
 
 
 def test_features_that_are_no_numbers_do_not_end_a_run(tmp_path):
     said, model = [], model_on(ONE_DEVICE)
-    watch = Watch(plan_of(), ONE_DEVICE, chief=True, say=said.append)
-    measure = watch.on_due(model, Observers(SummaryWriter(str(tmp_path))))
+    curves = SummaryWriter(str(tmp_path))
+    measure = OnlineWatch(plan_of(), model, ONE_DEVICE, curves, chief=True, say=said.append)
     measure(10)
     shifts = [v for name, v in model.named_variables().items() if name.startswith("encoder/block") and "beta" in name]
     shifts[-1].assign(np.full(shifts[-1].shape, np.inf, np.float32))
     measure(20)
-    assert watch.last == {}
+    assert measure.last == {}
     assert len(said) == 2 and said[1].startswith("note: step 20: no online evaluation: ") and "finite" in said[1]
     assert [step for step, _ in tags_in(tmp_path)[KNN_TOP_1]] == [10]

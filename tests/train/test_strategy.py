@@ -166,7 +166,7 @@ def test_calls_suit_the_chief_and_one_stop_is_enough(mirrored):
 
 
 def test_a_worker_that_is_not_the_chief_leaves_the_decision_to_it(mirrored):
-    other = Workers(Worker(1, 2), mirrored(2))  # two replicas that both belong to worker 1: nobody decides
+    other = Workers(Worker(1, 2), mirrored(2), "elsewhere")  # two replicas that both belong to worker 1: nobody decides
     assert other.plan_call(False, 5) == 0
     assert other.from_chief(9) == 0
 

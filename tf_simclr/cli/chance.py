@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tf_simclr.train.loop import Progress
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.losses.chance import chance_of
+from tf_simclr.train.loop import Observer, Progress
 
 LOSS = "train/contrast_loss"
 # The decision falls after a fifth of the run. One call alone is noisy: the loss is averaged over the twentieth before.
@@ -13,7 +15,7 @@ _FIFTH, _TWENTIETH = 5, 20
 _FEWEST_STEPS = 100
 
 
-class ChanceWatch:
+class ChanceWatch(Observer):
     """An Observer that says so when a fifth of the run has passed and the contrastive loss is not below chance.
 
     A run that goes on after its first fifth is watched for a twentieth of its steps from there. Runs of less than 100
@@ -55,5 +57,9 @@ class ChanceWatch:
             "See 'Learning rate' in docs/guide.md"
         )
 
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Windows are as long as a quarter of an epoch, which may be the whole run."""
+
+def chance_watches(config: ExperimentConfig, say: Callable[[str], None]) -> list[ChanceWatch]:
+    """What warns of a pretraining that learns nothing; empty where the loss has no known chance level."""
+    batch = config.data.train_batch_size
+    chance = chance_of(config.loss, batch) if config.train.train_mode == "pretrain" else None
+    return [] if chance is None else [ChanceWatch(chance, config.optimizer.peak_learning_rate(batch), say)]

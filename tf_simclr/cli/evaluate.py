@@ -1,21 +1,19 @@
-"""Opens what a context needs, runs the protocols, and writes the report."""
+"""Opens what an evaluation needs, runs the protocols, and writes the report."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import tensorflow as tf
 from rich.console import Console
 
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
-from tf_simclr.cli.progress import build_counter, build_progress
-from tf_simclr.cli.session import SIGNAL_EXIT_CODES
-from tf_simclr.cli.train import build_own_strategy, named_images
+from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.load import step_of
@@ -31,37 +29,25 @@ from tf_simclr.evaluate.report.files import JSON_FILE, print_report, write_repor
 from tf_simclr.evaluate.report.summary import SplitFacts, Subject
 from tf_simclr.files import read_json
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Observers
 from tf_simclr.train.strategy import per_replica_batch
-from tf_simclr.train.summaries import SummaryWriter
-
-EXIT_SOME_FAILED = 1
 
 
-class TerminalReporter:
-    """Tells the person who waits on the terminal, and writes the curves of trainings."""
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found.
 
-    def say(self, line: str) -> None:
-        """Prints a line."""
-        say(line)
+    Attributes:
+        directory: of the report, `model_dir`.
+        report: what report.json holds: "subject", "rows" (protocols over seeds) and "cells" (every record); empty where
+            the evaluation was stopped, and goes on with the same flags.
+        failed: a line for each protocol that could not be finished.
+        exit_code: of the program that does the same; 0 where all went well.
+    """
 
-    @contextlib.contextmanager
-    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """A line that counts, removed when it is done; now and then a plain line in a pipe."""
-        counter = build_counter(say, what)
-        try:
-            yield counter.count
-        finally:
-            counter.close()
-
-    @contextlib.contextmanager
-    def training(self, directory: str) -> Iterator[Observer]:
-        """The progress of a training, and its curves in the directory."""
-        progress = build_progress(say)
-        try:
-            yield Observers(progress, SummaryWriter(directory))
-        finally:
-            progress.close()
+    directory: str
+    report: dict[str, Any] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    exit_code: int = 0
 
 
 def run(
@@ -71,8 +57,8 @@ def run(
     origin: ExperimentConfig,
     prefix: str,
     command: str,
-) -> int:
-    """Evaluates a checkpoint; returns the exit code. `command` is what a person pastes to have the same again.
+) -> EvaluationResult:
+    """Evaluates a checkpoint. `command` is what a person pastes to have the same again.
 
     Raises:
         InputError: what a person can fix, before any long work starts.
@@ -86,15 +72,14 @@ def run(
         try:
             records, failed = runner.run()
         except StoppedError:
-            name = context.stop.signal_name or "SIGTERM"
+            name, code = exit_code_of(context.stop)
             say(f"{name} received: what was done is kept in {runtime.directory}; run the same command to go on")
-            return SIGNAL_EXIT_CODES[name]
-    if records:
-        report(context, runner, records, command)
+            return EvaluationResult(runtime.directory, exit_code=code)
+    values = report(context, runner, records, command) if records else {}
     for line in failed:
         say(f"error: not in the report: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
-    return EXIT_SOME_FAILED if failed else 0
+    return EvaluationResult(runtime.directory, values, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 
 def open_context(
@@ -160,8 +145,8 @@ def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
         )
 
 
-def report(context: EvaluationContext, runner: Runner, records: list[Record], command: str) -> None:
-    """Writes the report and prints its tables."""
+def report(context: EvaluationContext, runner: Runner, records: list[Record], command: str) -> dict[str, Any]:
+    """Writes the report and prints its tables; returns what report.json holds."""
     model, data, splits, images = context.origin.model, context.data, context.splits, runner.images
     floor = floor_of(context, images)
     subject = Subject(
@@ -194,6 +179,7 @@ def report(context: EvaluationContext, runner: Runner, records: list[Record], co
         f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices and "
         f"{len(paths.predictions)} tables of predictions beside them"
     )
+    return read_json(paths.json) or {}
 
 
 def floor_of(context: EvaluationContext, images: EvaluatedImages) -> Baselines:

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
@@ -17,6 +17,9 @@ from tf_simclr.cli.main import say
 from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.identity import absolute
 from tf_simclr.config.option import paths_of
+
+if TYPE_CHECKING:
+    from tf_simclr.cli.evaluate import EvaluationResult
 
 USAGE = """usage: python -m tf_simclr evaluate --checkpoint=DIR [flags]
 
@@ -34,11 +37,11 @@ _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
 _OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
 
 
-def main(parsed: flags.ParsedFlags) -> int:
-    """Runs the task; returns the exit code."""
+def main(parsed: flags.ParsedFlags) -> EvaluationResult:
+    """Runs the task."""
     protocols = PROTOCOLS.build(parsed.values)
     protocols.validate()
-    say(f"context {protocols.checkpoint}")
+    say(f"evaluating {protocols.checkpoint}")
     from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
 
     origin, prefix = read_config(protocols.checkpoint)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from tf_simclr.errors import InputError
 
-# A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> exit code, and one line here.
+# A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
 TASKS = {
     "train": "tf_simclr.cli.train_flags",
     "evaluate": "tf_simclr.cli.evaluate_flags",
@@ -39,7 +39,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         say(flags.help_text(task.USAGE, task.FLAG_GROUPS))
         return 0
     try:
-        return task.main(flags.parse(argv, task.FLAG_GROUPS))
+        return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT

@@ -1,8 +1,6 @@
-"""Online evaluation of a session: curves, a line on the terminal, and the last figures for result.json."""
+"""Online evaluation of a run: curves, a line on the terminal, and the last figures for result.json."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -56,37 +54,42 @@ def knn_line(plan: OnlinePlan, top_1: float, step: int) -> str:
     )
 
 
-class Watch:
-    """Evaluates a model at the steps that are due.
+class OnlineWatch:
+    """Evaluates a model whenever it is called with a step.
 
     Args:
         plan: what is measured on.
-        strategy: devices.
-        chief: whether this worker computes the figures and reports them; the others only take part in the passes.
-        say: receives the figures, or why there are none.
+        model: read anew at every call; no variable changes.
+        strategy: devices, those the model was made on.
+        observer: receives the measures.
+        chief: whether this worker computes the measures; the others only take part in the passes.
+        say: receives a line with the measures, or why there are none.
     """
 
-    def __init__(self, plan: OnlinePlan, strategy: tf.distribute.Strategy, *, chief: bool, say: Say):
-        self.plan, self._strategy, self._chief, self._say = plan, strategy, chief, say
+    def __init__(
+        self,
+        plan: OnlinePlan,
+        model: SimCLRModel,
+        strategy: tf.distribute.Strategy,
+        observer: Observer,
+        *,
+        chief: bool,
+        say: Say,
+    ):
+        self.plan, self._observer, self._chief, self._say = plan, observer, chief, say
+        self._evaluation = OnlineEvaluation(plan, model, strategy)
         self.last: dict[str, float] = {}
 
-    def on_due(self, model: SimCLRModel, observer: Observer) -> Callable[[int], None]:
-        """A function of the step that measures the model now; `observer` receives the figures."""
-        evaluation = OnlineEvaluation(self.plan, model, self._strategy)
-
-        def measure(step: int) -> None:
-            try:
-                gallery, queries = evaluation.features()
-                if not self._chief:
-                    return
-                self.last = evaluation.figures(gallery, queries)
-            except InputError as error:  # hours of training are worth more than a point of a curve
-                self.last = {}
-                self._say(f"note: step {step}: no online evaluation: {error}")
+    def __call__(self, step: int) -> None:
+        """Measures the model now."""
+        try:
+            gallery, queries = self._evaluation.features()
+            if not self._chief:
                 return
-            observer.on_window(step, self.last)
-            self._say(
-                f"step {step}: kNN top-1 {self.last[KNN_TOP_1]:.1%}, linear {self.last[LINEAR_TOP_1]:.1%} (online)"
-            )
-
-        return measure
+            self.last = self._evaluation.figures(gallery, queries)
+        except InputError as error:  # hours of training are worth more than a point of a curve
+            self.last = {}
+            self._say(f"note: step {step}: no online evaluation: {error}")
+            return
+        self._observer.on_window(step, self.last)
+        self._say(f"step {step}: kNN top-1 {self.last[KNN_TOP_1]:.1%}, linear {self.last[LINEAR_TOP_1]:.1%} (online)")

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.loop import Observer, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONTRASTIVE = (("train/contrast_loss", "loss", ".3f"), ("train/contrast_acc", "contrast acc", ".1%"))
@@ -43,7 +43,7 @@ def describe(progress: Progress) -> str:
     )
 
 
-class PlainProgress:
+class PlainProgress(Observer):
     """An Observer that prints a line every ten seconds, and the first and the last."""
 
     def __init__(self, say: Callable[[str], None]):
@@ -57,14 +57,11 @@ class PlainProgress:
             self._say(describe(progress))
             self._last = now
 
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Windows go to the summaries."""
-
     def close(self) -> None:
         """Nothing to put back."""
 
 
-class LiveProgress:
+class LiveProgress(Observer):
     """An Observer that keeps one line of the terminal up to date."""
 
     def __init__(self, console: Console):
@@ -77,9 +74,6 @@ class LiveProgress:
         self._bar.update(
             self._task, total=progress.total_steps, completed=progress.step, description=describe(progress)
         )
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Windows go to the summaries."""
 
     def close(self) -> None:
         """Leaves the last state of the line on the terminal."""

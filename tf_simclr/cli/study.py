@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.cli.evaluate import EXIT_SOME_FAILED, TerminalReporter
 from tf_simclr.cli.main import say
-from tf_simclr.cli.session import SIGNAL_EXIT_CODES
-from tf_simclr.cli.train import build_own_strategy, named_images
+from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
@@ -21,7 +20,7 @@ from tf_simclr.evaluate.protocols.context import Splits, open_splits
 from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.studies.catalogue import find_study
-from tf_simclr.studies.comparison import check_finding
+from tf_simclr.studies.comparison import CheckedFinding, check_finding
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
@@ -32,8 +31,28 @@ from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
 
 
-def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> int:
-    """Runs a study; returns the exit code.
+@dataclass(frozen=True)
+class StudyResult:
+    """What a study found.
+
+    Attributes:
+        directory: of its pages and results, `model_dir`.
+        results: the measures of all cells that are measured, over seeds; None where the study was stopped, and goes on
+            with the same flags.
+        findings: the paper's findings, each with whether it holds here.
+        failed: a line for each cell that could not be measured.
+        exit_code: of the program that does the same; 0 where all went well.
+    """
+
+    directory: str
+    results: Results | None = None
+    findings: tuple[CheckedFinding, ...] = ()
+    failed: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> StudyResult:
+    """Runs a study.
 
     Args:
         config: which one, and how much of it.
@@ -65,15 +84,17 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
                 runner.hold_images()
             failed = runner.run(todo)
         except StoppedError:
-            name = context.stop.signal_name or "SIGTERM"
+            name, code = exit_code_of(context.stop)
             say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
-            return SIGNAL_EXIT_CODES[name]
+            return StudyResult(directory, exit_code=code)
+    results = read_results(directory, [cell.name for cell in cells])
+    findings = tuple(check_finding(finding, cells, results) for finding in study.findings)
     if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
-        report(study, context, directory, command)
+        report(study, context, directory, command, results, findings)
     for line in failed:
         say(f"error: not measured: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
-    return EXIT_SOME_FAILED if failed else 0
+    return StudyResult(directory, results, findings, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 
 def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
@@ -98,24 +119,26 @@ def require_packages(cells: Sequence[StudyCell]) -> None:
         require_scikit_learn("neural_network", "Predicting transformations")
 
 
-def report(study: Study, context: StudyContext, directory: str, command: str) -> None:
+def report(
+    study: Study,
+    context: StudyContext,
+    directory: str,
+    command: str,
+    results: Results,
+    findings: Sequence[CheckedFinding],
+) -> None:
     """Writes the pages of what is there, and says what the findings are."""
-    cells = study.cells(context.scale)
-    results = read_results(directory, [cell.name for cell in cells])
     page = write_report(study, context.scale, context.flags, results, context.splits.train, directory, command=command)
     say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
-    for line in summary(study, cells, results):
+    for line in summary(study.cells(context.scale), results, findings):
         say(line)
 
 
-def summary(study: Study, cells: Sequence[StudyCell], results: Results) -> list[str]:
+def summary(cells: Sequence[StudyCell], results: Results, findings: Sequence[CheckedFinding]) -> list[str]:
     """The findings, a line each, and how many cells there are."""
     missing = sum(not results.of(cell.name) for cell in cells)
     lines = [f"{missing} of {len(cells)} cells are not measured yet"] if missing else []
-    for finding in study.findings:
-        checked = check_finding(finding, cells, results)
-        lines.append(f"{checked.outcome}: {checked.statement} ({checked.numbers})")
-    return lines
+    return lines + [f"{checked.outcome}: {checked.statement} ({checked.numbers})" for checked in findings]
 
 
 def open_context(

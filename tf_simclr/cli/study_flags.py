@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+from typing import TYPE_CHECKING
 
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, FOLDER, ONLY_DATA_DIR
 from tf_simclr.cli.main import say
 from tf_simclr.config import StudyConfig
 from tf_simclr.errors import InputError
+
+if TYPE_CHECKING:
+    from tf_simclr.cli.study import StudyResult
 
 USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] --dataset=... [flags]
 
@@ -27,8 +31,8 @@ TRAINING = tuple(
 FLAG_GROUPS = (STUDY, *TRAINING)
 
 
-def main(parsed: flags.ParsedFlags) -> int:
-    """Runs the task; returns the exit code."""
+def main(parsed: flags.ParsedFlags) -> StudyResult:
+    """Runs the task."""
     config = STUDY.build(parsed.values)
     config.validate()
     if parsed.values["data_dir"] and not parsed.values["dataset"]:

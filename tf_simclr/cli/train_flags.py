@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import tf_simclr
 from tf_simclr.cli import flags
@@ -10,6 +11,9 @@ from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
 from tf_simclr.cli.main import say
 from tf_simclr.config import build_config
 from tf_simclr.train.device_choice import choose
+
+if TYPE_CHECKING:
+    from tf_simclr.cli.run_results import RunResult
 
 USAGE = """usage: python run.py --mode=train_then_eval [flags]
 
@@ -19,8 +23,8 @@ linear head, and leaves checkpoints, TensorBoard curves, result.json and a Saved
 FLAG_GROUPS = ALL_FLAG_GROUPS
 
 
-def main(parsed: flags.ParsedFlags) -> int:
-    """Runs the task; returns the exit code."""
+def main(parsed: flags.ParsedFlags) -> RunResult:
+    """Runs the task."""
     parsed, origin = complete(parsed)
     config = build_config(parsed.values)
     worker = choose(config.runtime, os.environ).worker

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from tf_simclr.files import read_json, write_json
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.loop import Observer
 
 FILE = "curves.json"
 # Metrics of the end of a training are means over this part of its steps.
 LAST_PART = 0.1
 
 
-class Recorder:
+class Recorder(Observer):
     """An Observer that keeps the metrics of every summary window in a file of the run.
 
     Args:
@@ -25,9 +25,6 @@ class Recorder:
         self._windows: dict[int, dict[str, float]] = {
             int(step): metrics for step, metrics in (read_json(self._path) or {}).items()
         }
-
-    def on_progress(self, progress: Progress) -> None:
-        """Only windows are kept."""
 
     def on_window(self, step: int, metrics: dict[str, float]) -> None:
         """Keeps the means of a window, and what was measured at its end."""

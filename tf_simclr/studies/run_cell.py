@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,11 +31,12 @@ from tf_simclr.studies.results import CellResult
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
 from tf_simclr.studies.transformations import predict_transformation
+from tf_simclr.train.build import TrainState
 from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.directory import begin_run
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observers
-from tf_simclr.train.run import train
+from tf_simclr.train.run import RunContext, build_run_state, train
 from tf_simclr.train.workers import Workers
 
 H, Z = "final_avg_pool", "proj_head_output"
@@ -106,7 +107,7 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     config = cell_config(context.flags, cell, seed, directory)
     durations = durations_of(config, cell, context.splits.train.num_examples)
     recorder = Recorder(directory)
-    model = _trained(context, config, durations, recorder, cell, directory)
+    model = _trained(context, config, durations, recorder, directory)
     curves = {}
     if cell.task == SUPERVISED:
         measures = {"top_1": _classified(context, config, model)}
@@ -138,46 +139,38 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
 
 
 def _trained(
-    context: StudyContext,
-    config: ExperimentConfig,
-    durations: Durations,
-    recorder: Recorder,
-    cell: StudyCell,
-    directory: str,
+    context: StudyContext, config: ExperimentConfig, durations: Durations, recorder: Recorder, directory: str
 ) -> SimCLRModel:
-    online = None
-    if durations.online_eval_steps:
-        online = OnlinePlan(
-            gallery=context.splits.train,
-            queries=context.splits.test,
-            batch_size=config.data.eval_batch_size,
-            image_size=config.data.image_size,
-            seed=config.runtime.seed,
-            eval_crop=config.data.crop_of_evaluation,
-        )
-
-    def measure_online(model: SimCLRModel) -> Any:
-        assert online is not None
-        evaluation = OnlineEvaluation(online, model, context.strategy)
-        return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
-
+    source, strategy = context.splits.train, context.strategy
+    state = build_run_state(config, durations, source, strategy)
     with context.reporter.training(directory) as progress:
         outcome = train(
-            config,
-            durations,
-            context.splits.train,
-            context.strategy,
+            state,
+            source,
+            RunContext(strategy, Workers(Worker(), strategy), context.stop, say=lambda line: None),
             directory=directory,
             observer=Observers(progress, recorder),
-            say=lambda line: None,
-            stop=context.stop,
-            workers=Workers(Worker(), context.strategy),
-            build_on_due=None if online is None else measure_online,
+            on_due=_online(context, state, recorder) if durations.online_eval_steps else None,
             begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
         )
     if not outcome.finished:
         raise StoppedError
     return outcome.state.model
+
+
+def _online(context: StudyContext, state: TrainState, recorder: Recorder) -> Callable[[int], None]:
+    """Measures the model of a cell's training at a step, on the study's own splits."""
+    data = state.config.data
+    plan = OnlinePlan(
+        gallery=context.splits.train,
+        queries=context.splits.test,
+        batch_size=data.eval_batch_size,
+        image_size=data.image_size,
+        seed=state.config.runtime.seed,
+        eval_crop=data.crop_of_evaluation,
+    )
+    evaluation = OnlineEvaluation(plan, state.model, context.strategy)
+    return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
 
 
 def _features(

@@ -28,6 +28,8 @@ FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
 # Where the images lie, and how they are read, changes no result.
 _HOW_READ = ("data_dir", "cache_dataset", "labels")
+# The names of parts of study.json, for a person.
+_SHOWN = {"pictures": "images"}
 _FINGERPRINTS = frozenset({"train_fingerprint", "test_fingerprint"})
 
 
@@ -141,7 +143,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     for key in dict.fromkeys((*wanted, *found)):
         old, new = found.get(key), wanted.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            lines += _differences(old, new, f"{prefix}{key} ")
+            lines += _differences(old, new, f"{prefix}{_SHOWN.get(key, key)} ")
         elif old != new and not (isinstance(old, list) and old == list(new or ())):
             lines.append(f"{prefix}{key} is {old!r} there and {new!r} here")
     return lines

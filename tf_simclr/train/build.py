@@ -41,6 +41,8 @@ class TrainState:
     """Everything a training loop needs.
 
     Attributes:
+        config: the experiment.
+        durations: its lengths in steps.
         model: the networks.
         optimizer: built on what is trained.
         schedule: step -> learning rate.
@@ -50,6 +52,8 @@ class TrainState:
         updater: applies gradients; holds the loss scale.
     """
 
+    config: ExperimentConfig
+    durations: Durations
     model: SimCLRModel
     optimizer: tf.keras.optimizers.Optimizer
     schedule: WarmupCosine
@@ -164,7 +168,7 @@ def build_train_state(
         step = build_step(model, updater, config, penalized, contrastive=contrastive)
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True)
-    return TrainState(model, optimizer, schedule, step, trained, penalized, updater)
+    return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater)
 
 
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:

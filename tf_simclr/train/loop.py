@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import tensorflow as tf
 
@@ -40,8 +40,8 @@ class Progress:
     metrics: dict[str, float]
 
 
-class Observer(Protocol):
-    """What a loop tells the outside; every method is called between steps."""
+class Observer:
+    """What a loop reports to; both methods are called between steps, and do nothing here."""
 
     def on_progress(self, progress: Progress) -> None:
         """After every call of the training function."""
@@ -50,7 +50,7 @@ class Observer(Protocol):
         """At the end of a summary window, with means over it."""
 
 
-class Observers:
+class Observers(Observer):
     """Several observers as one."""
 
     def __init__(self, *observers: Observer):

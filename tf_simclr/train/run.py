@@ -9,13 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.train.build import (
-    Say,
-    TrainState,
-    build_train_iterator,
-    build_train_state,
-)
+from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.interrupts import StopRequest
@@ -23,6 +17,23 @@ from tf_simclr.train.loop import Observer, build_train_function, run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
 from tf_simclr.train.pretrained import load_pretrained
 from tf_simclr.train.workers import Workers
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What surrounds a training, whatever is trained.
+
+    Attributes:
+        strategy: devices.
+        workers: the processes that train together.
+        stop: asked between calls of the training function.
+        say: receives lines for the person who waits.
+    """
+
+    strategy: tf.distribute.Strategy
+    workers: Workers
+    stop: StopRequest
+    say: Say
 
 
 @dataclass(frozen=True)
@@ -34,89 +45,108 @@ class Outcome:
     finished: bool
 
 
-def train(
+def build_run_state(
     config: ExperimentConfig,
     durations: Durations,
     source: ImageSource,
     strategy: tf.distribute.Strategy,
     *,
-    directory: str,
-    observer: Observer,
-    say: Say,
-    stop: StopRequest,
     contrastive: bool = True,
-    workers: Workers,
-    scratch: str | None = None,
-    build_on_due: Callable[[SimCLRModel], Callable[[int], None]] | None = None,
-    begin: Callable[[], object] | None = None,
-    fresh: bool = False,
-) -> Outcome:
-    """Trains to exactly `durations.train_steps`, saving into `directory` and going on from what it finds there.
-
-    Nothing is written before the checkpoint that the run goes on from, or begins with, was read.
+) -> TrainState:
+    """Networks, optimizer and step for the images of a source, on the devices of a strategy.
 
     Args:
         config: the experiment.
         durations: its lengths in steps.
         source: training split.
         strategy: devices.
-        directory: of the checkpoints.
-        observer: receives progress and summaries.
-        say: receives lines for the person who waits.
-        stop: asked between calls.
         contrastive: False trains only the linear head on the untrained encoder.
-        workers: that train together.
-        scratch: where a worker that is not the chief writes its checkpoints; None on the chief.
-        build_on_due: makes of the model what is called with every step where `durations.online_eval_is_due`; None for
-            nothing.
-        begin: called once, when nothing can refuse the run any more and nothing is written yet.
-        fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
-
-    Returns:
-        the trained model, the step it reached, and whether that was the last.
-
-    Raises:
-        InputError: a checkpoint that does not fit, or a run that diverged.
     """
     # Where an image may have several classes there is no supervised head, as without labels.
     num_classes = source.num_classes if source.labelled else 0
     with strategy.scope():
-        state = build_train_state(config, durations, num_classes, contrastive=contrastive)
-    class_names = head_classes(config, source)
-    store = CheckpointStore(
-        directory,
-        state.named_state(),
-        config.checkpoint.keep_checkpoint_max,
-        manifest=Manifest(class_names, describe_images(source)).to_text(),
-        fresh=fresh,
-        scratch=scratch,
-        from_chief=workers.from_chief,
-    )
-    start = store.restore_latest(say)
-    if start is not None:
-        require_order_of(directory, start, class_names)
-        say(f"resuming from step {start} in {directory}")
-    elif config.train.train_mode == "finetune" and config.train.checkpoint:
-        load_pretrained(config, state.model, class_names, say)
-    step = start or 0
+        return build_train_state(config, durations, num_classes, contrastive=contrastive)
+
+
+def train(
+    state: TrainState,
+    source: ImageSource,
+    context: RunContext,
+    *,
+    directory: str,
+    observer: Observer,
+    on_due: Callable[[int], None] | None = None,
+    begin: Callable[[], object] | None = None,
+    fresh: bool = False,
+) -> Outcome:
+    """Trains to exactly `state.durations.train_steps`, saving into a directory and going on from what it finds there.
+
+    Nothing is written before the checkpoint that the run goes on from, or begins with, was read.
+
+    Args:
+        state: as made by `build_run_state`, with the weights that a new run begins with.
+        source: training split.
+        context: devices, workers, and who is asked and informed.
+        directory: of the checkpoints.
+        observer: receives progress and summaries.
+        on_due: called with every step where `durations.online_eval_is_due`; None for nothing.
+        begin: called once, when nothing can refuse the run any more and nothing is written yet.
+        fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
+
+    Returns:
+        the trained state, the step it reached, and whether that was the last.
+
+    Raises:
+        InputError: a checkpoint that does not fit, or a run that diverged.
+    """
+    store = _open_store(state, source, context, directory, fresh=fresh)
+    step = _start(state, source, context, store, directory)
     if begin is not None:
         begin()
-    on_due = build_on_due(state.model) if build_on_due is not None else None
+    config, durations = state.config, state.durations
     if on_due is not None and durations.online_eval_is_due(step):
         on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
-        say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
+        context.say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
         step = run_loop(
-            train=build_train_function(strategy, state.step),
-            iterator=build_train_iterator(config, source, strategy, step),
+            train=build_train_function(context.strategy, state.step),
+            iterator=build_train_iterator(config, source, context.strategy, step),
             durations=durations,
             start_step=step,
             batch_size=config.data.train_batch_size,
             learning_rate=state.schedule,
             save=store.save,
             observer=observer,
-            stop=stop,
-            plan_call=workers.plan_call,
+            stop=context.stop,
+            plan_call=context.workers.plan_call,
             on_due=on_due,
         )
     return Outcome(state, step, finished=step >= durations.train_steps)
+
+
+def _open_store(
+    state: TrainState, source: ImageSource, context: RunContext, directory: str, *, fresh: bool
+) -> CheckpointStore:
+    workers = context.workers
+    return CheckpointStore(
+        directory,
+        state.named_state(),
+        state.config.checkpoint.keep_checkpoint_max,
+        manifest=Manifest(head_classes(state.config, source), describe_images(source)).to_text(),
+        fresh=fresh,
+        scratch=None if workers.chief else workers.own_directory(directory),
+        from_chief=workers.from_chief,
+    )
+
+
+def _start(state: TrainState, source: ImageSource, context: RunContext, store: CheckpointStore, directory: str) -> int:
+    """Reads what the run goes on from, or begins with; returns the steps that are done."""
+    config, class_names = state.config, head_classes(state.config, source)
+    start = store.restore_latest(context.say)
+    if start is not None:
+        require_order_of(directory, start, class_names)
+        context.say(f"resuming from step {start} in {directory}")
+        return start
+    if config.train.train_mode == "finetune" and config.train.checkpoint:
+        load_pretrained(config, state.model, class_names, context.say)
+    return 0

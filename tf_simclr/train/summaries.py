@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.loop import Observer
 
 
-class SummaryWriter:
+class SummaryWriter(Observer):
     """Writes windows of metrics as TensorBoard scalars; an Observer of the loop.
 
     The directory and its event file are made with the first window: a run that is refused before leaves nothing.
@@ -19,9 +19,6 @@ class SummaryWriter:
     def __init__(self, directory: str):
         self._directory = directory
         self._writer: tf.summary.SummaryWriter | None = None
-
-    def on_progress(self, progress: Progress) -> None:
-        """Curves are made of windows; single calls are not recorded."""
 
     def on_window(self, step: int, metrics: dict[str, float]) -> None:
         """Writes one point a metric, under its tag."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -17,10 +18,13 @@ class Workers:
     Args:
         worker: this process's place.
         strategy: of the run, connected to the others.
+        scratch: directory below which a worker that is not the chief writes what only the chief keeps; None on the
+            chief.
     """
 
-    def __init__(self, worker: Worker, strategy: tf.distribute.Strategy):
-        self.me = worker
+    def __init__(self, worker: Worker, strategy: tf.distribute.Strategy, scratch: str | None = None):
+        assert worker.chief == (scratch is None), "only the chief writes into the run's directory"
+        self._me, self._scratch = worker, scratch
         self._local_replicas = strategy.num_replicas_in_sync // worker.count
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
@@ -30,16 +34,27 @@ class Workers:
 
         self._total = total
 
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes what stays, and prints."""
+        return self._me.chief
+
+    def own_directory(self, directory: str) -> str:
+        """Where this process writes what the chief writes into `directory`."""
+        if self._scratch is None:
+            return directory
+        return os.path.join(self._scratch, os.path.basename(os.path.normpath(directory)))
+
     def _sums(self, values: Sequence[int]) -> list[int]:
         """The sum of each value over the workers."""
-        if self.me.count == 1:
+        if self._me.count == 1:
             return list(values)
         sums = self._total(tf.constant(values, tf.int64)).numpy()
         return [int(x) // self._local_replicas for x in sums]  # every replica of a worker contributed its values
 
     def from_chief(self, value: int) -> int:
         """The chief's value, on every worker."""
-        return self._sums([value if self.me.chief else 0])[0]
+        return self._sums([value if self._me.chief else 0])[0]
 
     def plan_call(self, stopping: bool, steps: int) -> int:
         """The steps of the next call: as many as suit the chief, whose clock is not the others'; 0 stops.
@@ -48,7 +63,7 @@ class Workers:
             stopping: whether this worker was asked to stop; one is enough to stop them all, at the same step.
             steps: that suit this worker.
         """
-        stops, chosen = self._sums([int(stopping), steps if self.me.chief else 0])
+        stops, chosen = self._sums([int(stopping), steps if self._me.chief else 0])
         return 0 if stops else chosen
 
     def wait_for_all(self) -> None:

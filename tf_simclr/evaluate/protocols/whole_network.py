@@ -28,7 +28,7 @@ from tf_simclr.evaluate.records import Predictions, measured
 from tf_simclr.nn.heads import endpoint_of_layer, projection_layers
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.device_choice import Worker
-from tf_simclr.train.run import train
+from tf_simclr.train.run import RunContext, build_run_state, train
 from tf_simclr.train.workers import Workers
 
 # Epochs of fine-tuning by the share of labels (SimCLR, Appendix B.5).
@@ -160,15 +160,11 @@ def trained_model(
     durations = resolve_durations(config, training.source.num_examples)
     with context.reporter.training(directory) as observer:
         outcome = train(
-            config,
-            durations,
+            build_run_state(config, durations, training.source, context.strategy),
             training.source,
-            context.strategy,
+            RunContext(context.strategy, Workers(Worker(), context.strategy), context.stop, context.reporter.say),
             directory=directory,
             observer=observer,
-            say=context.reporter.say,
-            stop=context.stop,
-            workers=Workers(Worker(), context.strategy),
             begin=begin,
         )
     if not outcome.finished:

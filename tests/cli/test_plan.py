@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.cli.train import describe_loss
+from tf_simclr.cli.plan import describe_loss
 from tf_simclr.config import LossConfig
 
 

@@ -1,0 +1,178 @@
+"""What a run is going to do: its data, lengths and directory, checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from tf_simclr.cli.completion import complete_by_images
+from tf_simclr.cli.main import say
+from tf_simclr.config import Durations, ExperimentConfig, LossConfig, resolve_durations
+from tf_simclr.data.hold_out import compare_held_out, write_held_out
+from tf_simclr.data.source import ImageSource
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.classifier import require_comparable_classes
+from tf_simclr.evaluate.online import OnlinePlan, plan_online
+from tf_simclr.losses.chance import chance_of
+from tf_simclr.train import checkpoints
+from tf_simclr.train.build import Data, build_data
+from tf_simclr.train.classes import in_order_of
+from tf_simclr.train.directory import RunDirectory, begin_run, look_into, require_same_network, require_same_run
+from tf_simclr.train.micro_batch import describe_micro_batches
+from tf_simclr.train.step_checks import check_step
+from tf_simclr.train.strategy import per_replica_batch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that was checked and has written nothing yet.
+
+    Attributes:
+        config: the experiment, complete.
+        data: its splits, with labels in the order of the run's head.
+        durations: its lengths in steps.
+        online: what is evaluated while pretraining; None for nothing.
+        notes: lines that a person should see.
+    """
+
+    config: ExperimentConfig
+    data: Data
+    durations: Durations
+    online: OnlinePlan | None
+    notes: tuple[str, ...]
+
+    @property
+    def directory(self) -> str:
+        """The run's directory."""
+        return self.config.runtime.directory
+
+    @property
+    def eval_source(self) -> ImageSource | None:
+        """The split to evaluate on; None without a supervised head, or without labels to compare it with."""
+        train, source = self.config.train, self.data.evaluation
+        has_head = train.train_mode == "finetune" or train.lineareval_while_pretraining
+        return source if has_head and self.data.train.labelled and source is not None and source.labelled else None
+
+    def claim(self) -> None:
+        """Makes the run's directory and writes what the run is: the first thing that a run writes."""
+        kept = begin_run(self.config, overwrite=self.config.runtime.overwrite)
+        if kept is not None:
+            say(f"note: what was in {self.directory} is kept in {kept}")
+        write_held_out(self.directory, self.data.train)
+
+
+def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distribute.Strategy) -> Plan:
+    """Opens the data, looks into the run's directory, and checks all that can be checked; writes nothing.
+
+    Args:
+        config: of the command.
+        given: names of the flags that were given, and not filled in.
+        strategy: the devices.
+
+    Raises:
+        InputError: the command cannot work, or would make another run of the one in the directory.
+    """
+    data, directory = build_data(config), config.runtime.directory
+    found = RunDirectory(directory) if config.runtime.overwrite else look_into(directory)
+    began_with = found.manifest.images["examples"] if found.manifest is not None else None
+    config, notes = complete_by_images(config, given, data.train.num_examples, found.config, began_with)
+    durations = check_run(config, data, strategy, resumes=found.done > 0)
+    if config.runtime.mode == "eval":
+        require_same_network(found, config)
+    else:
+        notes += require_same_run(found, config, data.train, durations)
+        if found.done:
+            names = None if found.manifest is None else found.manifest.class_names
+            data, more = in_order_of(names, config, data, directory)
+            notes += more
+        if found.holds_run:
+            notes += compare_held_out(directory, data.train)
+    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes))
+
+
+def check_run(
+    config: ExperimentConfig, data: Data, strategy: tf.distribute.Strategy, *, resumes: bool = False
+) -> Durations:
+    """Everything that can be known to fail before the work starts.
+
+    Args:
+        config: the experiment.
+        data: its splits.
+        strategy: its devices.
+        resumes: whether the run has a checkpoint of its own, and needs none to begin with.
+
+    Raises:
+        InputError: with the flag to change.
+    """
+    durations = resolve_durations(config, data.train.num_examples)
+    if config.runtime.mode != "eval":
+        check_step(config, strategy)
+    per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
+    if data.evaluation is not None and data.evaluation.labelled:
+        require_comparable_classes(data.train, data.evaluation)
+    if config.train.train_mode == "finetune" and config.train.checkpoint and not resumes:
+        checkpoints.resolve(config.train.checkpoint)
+    if config.runtime.overwrite:
+        require_apart(config)
+    return durations
+
+
+def require_apart(config: ExperimentConfig) -> None:
+    """Raises InputError where --overwrite would rename what the run itself needs under its old name."""
+    directory = config.runtime.directory
+    needed = {"checkpoint": config.train.checkpoint, "data_dir": config.data.data_dir, "working directory": os.getcwd()}
+    for name, path in needed.items():
+        if path and is_within(path, directory):
+            raise InputError(
+                f"`overwrite` renames the directory, which must hold nothing that the new run needs. Received: {name}="
+                f"{path}, model_dir={directory}. Pass another --model_dir"
+            )
+
+
+def is_within(path: str, directory: str) -> bool:
+    """Whether a local path lies below a directory, links followed."""
+    root = os.path.realpath(directory)
+    return "://" not in directory and os.path.commonpath([root, os.path.realpath(path)]) == root
+
+
+def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
+    """What the run is, in a few lines, and the plan's notes."""
+    config, data, durations = plan.config, plan.data, plan.durations
+    sources = [data.train] + ([data.evaluation] if data.evaluation is not None else [])
+    lines = [f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)]
+    classes = f"{data.train.num_classes} classes" if data.train.labelled else "no labels"
+    lines.append(f"{data.train.name}: {data.train.num_examples} training images, {classes}")
+    if data.evaluation is not None:
+        lines.append(f"evaluation on {data.evaluation.num_examples} images of {data.evaluation.split}")
+    model, batch = config.model, config.data.train_batch_size
+    lines.append(
+        f"ResNet-{model.resnet_depth} x{model.width_multiplier:g}, {model.stem_for(config.data.image_size)} stem, "
+        f"{config.data.image_size} px, batch {batch}, {durations.train_steps} steps "
+        f"({durations.warmup_steps} of warm-up), peak learning rate {config.optimizer.peak_learning_rate(batch):.4g}"
+    )
+    if config.train.train_mode == "pretrain":
+        lines.append(describe_loss(config.loss, batch))
+    if plan.online is not None:
+        lines.append(plan.online.describe(durations.online_eval_steps))
+    if config.train.micro_batch_size:
+        share = per_replica_batch("train_batch_size", batch, strategy)
+        lines.append(describe_micro_batches(config.train.micro_batch_size, share))
+    if config.runtime.precision != "float32":
+        lines.append(f"layers compute in {config.runtime.precision}; variables, loss and optimiser are float32")
+    return lines + [f"note: {note}" for note in plan.notes]
+
+
+def describe_loss(loss: LossConfig, batch: int) -> str:
+    """The contrastive loss at chance; with semi-hard negatives it depends on the projections, and is left out."""
+    level = chance_of(loss, batch)
+    if level is None:
+        return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"
+    chance = {
+        "nt_xent": f"ln(2 x {batch} - 1) = {level:.3f}",
+        "nt_logistic": f"at least 2 ln 2 = {level:.3f}",
+        "margin_triplet": f"at least the margin, {level:g}",
+    }[loss.loss]
+    name = "contrastive loss" if loss.loss == "nt_xent" else f"contrastive loss ({loss.loss})"
+    return f"{name} at chance: {chance}"

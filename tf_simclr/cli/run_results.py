@@ -1,0 +1,96 @@
+"""What a run leaves beside its checkpoints: lines, result files, and the SavedModel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tf_simclr.cli.main import say
+from tf_simclr.cli.plan import Plan
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.config.identity import recorded_flags
+from tf_simclr.evaluate.classifier import TOP_1, TOP_5
+from tf_simclr.evaluate.results import write_results
+from tf_simclr.interop.card import ModelCard
+from tf_simclr.interop.saved_model import export_step
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train.build import Say
+from tf_simclr.train.checkpoint_files import is_pattern
+from tf_simclr.train.finite import require_finite_network
+from tf_simclr.train.run import Outcome
+from tf_simclr.train.summaries import SummaryWriter
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        directory: of its checkpoints and results, `model_dir`.
+        step: steps that are done.
+        finished: whether that was the last one; a run that was stopped goes on with the same flags.
+        metrics: accuracies in [0, 1] and counts by the names of result.json; empty where nothing was evaluated.
+        saved_model: path of the exported SavedModel; None without one.
+        exit_code: of the program that does the same; 0 where all went well.
+    """
+
+    directory: str
+    step: int = 0
+    finished: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    saved_model: str | None = None
+    exit_code: int = 0
+
+
+def require_finite(plan: Plan, model: SimCLRModel, step: int) -> None:
+    """Refuses a network that diverged, before anything is made of it.
+
+    Raises:
+        DivergedError: it holds a value that is not finite, or computes one from an image.
+    """
+    require_finite_network(model, image_size=plan.config.data.image_size, what=f"the network at step {step}")
+
+
+def untrained_tag(name: str) -> str:
+    """The name in result.json of the untrained encoder's metric."""
+    return name.replace("eval/", "untrained/")
+
+
+def report(
+    config: ExperimentConfig, step: int, metrics: dict[str, float], online: Mapping[str, float] | None = None
+) -> None:
+    """Prints accuracies and writes result files, with those of the online evaluation, and summaries."""
+    write_results(config.runtime.directory, step, {**metrics, **(online or {})})
+    directory = os.path.join(config.runtime.directory, config.evaluation.eval_name or "")
+    SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
+    head = "online linear" if config.train.train_mode == "pretrain" else "supervised"
+    say(
+        f"step {step}, {metrics['eval/examples']:.0f} held-out images: {head} top-1 {metrics[TOP_1]:.1%}, "
+        f"top-5 {metrics[TOP_5]:.1%}"
+    )
+    if untrained_tag(TOP_1) in metrics:
+        floor = metrics[untrained_tag(TOP_1)]
+        say(
+            f"the same head on the untrained encoder: top-1 {floor:.1%}; "
+            f"pretraining gains {100 * (metrics[TOP_1] - floor):.1f} points"
+        )
+
+
+def export(plan: Plan, outcome: Outcome, metrics: dict[str, float], directory: str, say: Say) -> str:
+    """Writes the SavedModel of a step below a directory, with the metrics of its evaluation; returns its path."""
+    config = plan.config
+    card = ModelCard(
+        image_size=config.data.image_size,
+        step=outcome.step,
+        dataset=config.data.dataset,
+        class_names=plan.data.train.class_names,
+        config=recorded_flags(config),
+        metrics=metrics,
+        eval_crop=config.data.eval_crop,
+    )
+    path = export_step(outcome.state.model, directory, card, config.checkpoint.keep_hub_module_max)
+    say(f"SavedModel written to {path}")
+    if is_pattern(path):
+        say("note: TensorFlow loads no SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
+    return path

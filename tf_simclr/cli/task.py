@@ -1,0 +1,84 @@
+"""What the tasks that need TensorFlow have in common: devices, errors of the images, lines and progress, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+
+from tf_simclr.cli.main import say
+from tf_simclr.cli.progress import build_counter, build_progress
+from tf_simclr.config import RuntimeConfig
+from tf_simclr.data.read_errors import named
+from tf_simclr.errors import InputError
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.strategy import build_strategy, choose_strategy
+from tf_simclr.train.summaries import SummaryWriter
+
+EXIT_SOME_FAILED = 1
+_SIGNAL_EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
+
+
+def exit_code_of(stop: StopRequest) -> tuple[str, int]:
+    """The signal that stopped a task, and the exit code of a program that it ends."""
+    name = stop.signal_name or "SIGTERM"
+    return name, _SIGNAL_EXIT_CODES[name]
+
+
+@contextlib.contextmanager
+def named_images() -> Iterator[None]:
+    """Turns the error of an image that is damaged, gone or closed into one line with its path."""
+    try:
+        yield
+    except (tf.errors.OpError, UnicodeDecodeError) as error:
+        explained = named(error)
+        if explained is None:
+            raise
+        raise explained from error
+
+
+def build_own_strategy(runtime: RuntimeConfig, what: str) -> tuple[tf.distribute.Strategy, str]:
+    """The strategy of a task that runs in one process, and words on it.
+
+    Args:
+        runtime: asks for devices.
+        what: is done in one process, for the message.
+
+    Raises:
+        InputError: TF_CONFIG makes this process one of several workers.
+    """
+    choice = choose_strategy(runtime)
+    if choice.worker.count > 1:
+        raise InputError(
+            f"{what} in one process. Received: worker {choice.worker.index} of {choice.worker.count}. Unset TF_CONFIG, "
+            "or pass --strategy=one_device or --strategy=mirrored"
+        )
+    return build_strategy(runtime, choice)
+
+
+class TerminalReporter:
+    """Shows lines and progress on the terminal, and writes the curves of trainings."""
+
+    def say(self, line: str) -> None:
+        """Prints a line."""
+        say(line)
+
+    @contextlib.contextmanager
+    def counting(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A line that counts, removed when it is done; now and then a plain line in a pipe."""
+        counter = build_counter(say, what)
+        try:
+            yield counter.count
+        finally:
+            counter.close()
+
+    @contextlib.contextmanager
+    def training(self, directory: str) -> Iterator[Observer]:
+        """The progress of a training, and its curves in the directory."""
+        progress = build_progress(say)
+        try:
+            yield Observers(progress, SummaryWriter(directory))
+        finally:
+            progress.close()

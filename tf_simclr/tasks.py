@@ -1,0 +1,124 @@
+"""The tasks of the command line as functions: the same flags, by name, and results in place of an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tf_simclr.errors import InputError
+
+if TYPE_CHECKING:
+    from tf_simclr.cli.evaluate import EvaluationResult
+    from tf_simclr.cli.run_results import RunResult
+    from tf_simclr.cli.study import StudyResult
+
+
+def run(**flags: Any) -> RunResult:
+    """Pretrains, fine-tunes or evaluates a network, as `python run.py` does.
+
+    It runs in this process. Ctrl-C (in a notebook, stopping the cell) saves a checkpoint and returns. The same call
+    goes on from there. Lines and progress go to standard output.
+
+    Args:
+        **flags: the flags of run.py by name, with Python values: `train_steps=100`, `use_blur=False`. `flagfile` names
+            a recipe. Flags that are not given come from where `run.py` takes them: without `dataset`, from the run in
+            `model_dir` or from the quickstart.
+
+    Returns:
+        where the run lies, its last step, and the accuracies of result.json.
+
+    Raises:
+        InputError: an unknown flag, values that cannot work together, or data that cannot be read. Nothing is written
+            then.
+
+    Example:
+        ```python
+        result = tf_simclr.run(
+            dataset="shapes", train_split="train[:64]", eval_split="test[:32]", image_size=16, resnet_depth=18,
+            width_multiplier=0.0625, train_batch_size=32, eval_batch_size=32, train_steps=2, warmup_epochs=0,
+            use_blur=False, model_dir="runs/example",
+        )
+        print(result.step, result.metrics["eval/label_top_1_accuracy"])
+        ```
+    """
+    result: RunResult = _call("train", flags)
+    return result
+
+
+def evaluate_checkpoint(**flags: Any) -> EvaluationResult:
+    """Evaluates a representation by the protocols of the field, as `python -m tf_simclr evaluate` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values; lists for those that take several.
+            `checkpoint` is a run's directory, a checkpoint, or an exported SavedModel.
+
+    Returns:
+        where the report lies, and what report.json holds.
+
+    Raises:
+        InputError: an unknown flag, values that cannot work together, or a checkpoint that cannot be read.
+
+    Example:
+        ```python
+        found = tf_simclr.evaluate_checkpoint(checkpoint="runs/example", protocols="knn", knn_k=5)
+        for row in found.report["rows"]:
+            print(row["protocol"], row["metrics"]["top_1"]["mean"])
+        ```
+    """
+    result: EvaluationResult = _call("evaluate", flags)
+    return result
+
+
+def run_study(**flags: Any) -> StudyResult:
+    """Repeats a table or figure of the paper, as `python -m tf_simclr study` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values; lists for those that take several.
+
+    Returns:
+        where the pages lie, the measures of every cell, and which of the paper's findings hold.
+
+    Raises:
+        InputError: an unknown flag, values that cannot work together, or a flag that the study itself varies.
+
+    Example:
+        ```python
+        found = tf_simclr.run_study(
+            study="figure8", scale="tiny", cells=["none", "linear"], train_split="train[:64]", eval_split="test[:32]",
+            train_steps=2, model_dir="runs/figure8-example",
+        )
+        for finding in found.findings:
+            print(finding.outcome, finding.statement)
+        ```
+    """
+    result: StudyResult = _call("study", flags)
+    return result
+
+
+def _call(task_name: str, flags: dict[str, Any]) -> Any:
+    from tf_simclr.cli.flags import parse
+    from tf_simclr.cli.main import TASKS
+
+    task = importlib.import_module(TASKS[task_name])
+    words = [f"--{name}={_text(name, value)}" for name, value in flags.items() if value is not None]
+    return task.main(parse(words, task.FLAG_GROUPS))
+
+
+def _text(name: str, value: Any) -> str:
+    """A Python value as the text of a flag.
+
+    Raises:
+        InputError: a value that no flag takes.
+    """
+    if isinstance(value, (bool, int, float, str)):
+        return str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, dict)):
+        return ",".join(_text(name, item) for item in value)
+    raise InputError(
+        f"`{name}` must be a number, a text, a path or a list of them. Received: {name}={value!r} of type "
+        f"{type(value).__name__}"
+    )
