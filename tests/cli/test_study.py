@@ -90,7 +90,7 @@ def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, capsys, monkeypat
     monkeypatch.setattr(CheckpointStore, "save", save)
     assert study("figure5", stopped, *every_step) == 0
     printed = capsys.readouterr().out
-    assert "1 of 2 cells are kept from an earlier call" in printed
+    assert "1 of 2 results are kept from an earlier call" in printed
     assert "[2/2] crop+color, seed 0" in printed
     assert measures(stopped) == measures(whole)
 
@@ -171,7 +171,7 @@ def test_results_belong_to_their_images(small, tmp_path, capsys):
     assert again("data") == 0
     (tmp_path / "data").rename(tmp_path / "moved")
     assert again("moved") == 0
-    assert "1 of 1 cells are kept" in capsys.readouterr().out
+    assert "1 of 1 results are kept" in capsys.readouterr().out
     image = tmp_path / "moved" / "test" / "a" / "00.png"
     image.rename(tmp_path / "moved" / "test" / "b" / "x.png")
     assert again("moved") == 2
@@ -191,7 +191,7 @@ def test_a_study_from_before_goes_on(small, tmp_path, capsys):
     capsys.readouterr()
     assert study("figure5", directory, *flags) == 0
     output = capsys.readouterr().out
-    assert "do not say what their images were" in output and "1 of 1 cells are kept" in output
+    assert "do not say what their images were" in output and "1 of 1 results are kept" in output
     # From now on they do, and the draw stays.
     assert study("figure5", directory, *flags) == 0
     assert "do not say" not in capsys.readouterr().out

@@ -16,6 +16,7 @@ LAYERS = (
     {"train"},
     {"data", "nn", "losses", "optim"},
     {"ops"},
+    {"resumable"},
     {"config", "compat", "files"},
     {"errors"},
 )

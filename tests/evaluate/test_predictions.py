@@ -23,8 +23,9 @@ from tf_simclr.evaluate.predictions import (
     softmax_of,
     unpack,
 )
-from tf_simclr.evaluate.record_store import RecordStore, short_digest
+from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, Predictions, Record, measured, measured_multi_label
+from tf_simclr.resumable import short_digest
 
 NAMES = ("cat", 'a,"b"\nc', "=cmd")
 LABELS = np.array([0, 1, 2, 1])

@@ -17,8 +17,8 @@ from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
-from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
 from tf_simclr.studies.report import write_report

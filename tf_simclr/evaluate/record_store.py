@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import os
 import zipfile
@@ -15,15 +14,10 @@ import tensorflow as tf
 
 from tf_simclr.evaluate.predictions import pack, to_npz, unpack
 from tf_simclr.evaluate.records import Record
-from tf_simclr.files import read_json, to_json, write_json, write_whole
+from tf_simclr.files import read_json, write_json, write_whole
 
 RECORDS_DIRECTORY = "cells"
 _UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
-
-
-def short_digest(values: Any) -> str:
-    """12 hexadecimal digits that change with JSON values."""
-    return hashlib.sha256(to_json(values).encode()).hexdigest()[:12]
 
 
 class RecordStore:

@@ -23,8 +23,8 @@ from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import LinearClassifier, train_linear
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.protocols.context import Reporter, Splits
-from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 import tf_simclr
+from tf_simclr import resumable
 from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.protocols.context import Splits
-from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.files import read_json, write_json
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.run_cell import StudyContext, cell_config, durations_of, run_cell
@@ -202,59 +201,41 @@ class Runner:
         Raises:
             StoppedError: somebody asked to stop; what was done is kept.
         """
-        say, failed = self._context.reporter.say, []
-        waiting = [task for task in todo if read_result(self._directory, task.cell.name, task.seed) is None]
-        if len(waiting) < len(todo):
-            say(f"{len(todo) - len(waiting)} of {len(todo)} cells are kept from an earlier call")
-        work = [self._work(task) for task in waiting]
-        clock = _TimeLeft()
-        for number, task in enumerate(waiting):
-            done = len(todo) - len(waiting) + number + 1
-            say(f"[{done}/{len(todo)}] {task.title}{clock.describe(work[number:])}")
-            began = time.perf_counter()
-            try:
-                result = self._run(task)
-            except InputError as error:
-                failed.append(f"{task.title}: {error}")
-                say(f"error: {failed[-1]}; going on with the others")
-                continue
-            say(f"    {self._result_line(result)} ({result.seconds:.0f} s)")
-            clock.add(work[number], time.perf_counter() - began)
-            if self._context.stop:
-                raise StoppedError
+        _, failed = resumable.run_tasks(
+            [self._resumable(task) for task in todo],
+            say=self._context.reporter.say,
+            stop=lambda: bool(self._context.stop),
+        )
         return failed
 
+    def _resumable(self, task: Task) -> resumable.Task[CellResult]:
+        return resumable.Task(
+            task.title,
+            read=lambda: read_result(self._directory, task.cell.name, task.seed),
+            run=lambda: self._run(task),
+            keep=lambda result: self._keep(task, result),
+            describe=lambda result: [f"{self._result_line(result)} ({result.seconds:.0f} s)"],
+            work=self._work(task),
+        )
+
     def _run(self, task: Task) -> CellResult:
-        run = os.path.join(self._directory, RUNS_DIRECTORY, file_name(task.cell.name, task.seed).removesuffix(".json"))
         try:
-            result = run_cell(self._context, task.cell, task.seed, run)
+            return run_cell(self._context, task.cell, task.seed, self._run_directory(task))
         finally:
             # Graphs of the networks refer to themselves: without this a study of many cells fills the memory.
             tf.keras.backend.clear_session()
             gc.collect()
+
+    def _keep(self, task: Task, result: CellResult) -> None:
         write_result(self._directory, result)
+        run = self._run_directory(task)
         if not self._keep_runs and tf.io.gfile.exists(run):
             tf.io.gfile.rmtree(run)
-        return result
+
+    def _run_directory(self, task: Task) -> str:
+        name = file_name(task.cell.name, task.seed).removesuffix(".json")
+        return os.path.join(self._directory, RUNS_DIRECTORY, name)
 
     def _result_line(self, result: CellResult) -> str:
         shown = [name for name in self._study.measures if name in result.measures]
         return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown)
-
-
-class _TimeLeft:
-    """Estimates the time that is left from the speed of what was done."""
-
-    def __init__(self) -> None:
-        self._work = self._seconds = 0.0
-
-    def add(self, work: float, seconds: float) -> None:
-        self._work += work
-        self._seconds += seconds
-
-    def describe(self, work: Sequence[float]) -> str:
-        """Words on the time for this work; none as long as nothing is known."""
-        if not self._work:
-            return ""
-        minutes = self._seconds / self._work * sum(work) / 60
-        return f"; about {minutes:.0f} min left" if minutes < 120 else f"; about {minutes / 60:.1f} h left"

@@ -26,9 +26,9 @@ from tf_simclr.evaluate.measures.twins import find_twins
 from tf_simclr.evaluate.protocols import runner as runner_module
 from tf_simclr.evaluate.protocols.context import EvaluationContext, open_splits
 from tf_simclr.evaluate.protocols.runner import Runner, plan
-from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED
+from tf_simclr.resumable import StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Progress
 

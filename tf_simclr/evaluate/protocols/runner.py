@@ -24,10 +24,11 @@ from tf_simclr.evaluate.protocols import frozen, grid, whole_network
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures
 from tf_simclr.evaluate.protocols.health import health
-from tf_simclr.evaluate.record_store import RecordStore, short_digest
+from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED, Record
 from tf_simclr.files import to_json
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.resumable import Task, run_tasks, short_digest
 
 # 2: a result says what the images are made of, and what was predicted for each.
 FORMAT = 2
@@ -138,33 +139,24 @@ class Runner:
         Raises:
             StoppedError: somebody asked to stop; what was done is kept.
         """
-        records, failed = [], []
-        todo = plan(self._context)
+        planned = plan(self._context)
         say = self._context.reporter.say
         self._note_fewer_neighbours()
         self._store.note_older_results(FORMAT)
-        self._find_twins(todo)
-        for number, planned in enumerate(todo, start=1):
-            head = f"[{number}/{len(todo)}] {planned.title}"
-            stored = self._store.read(self._name(planned))
-            if stored is not None:
-                say(f"{head}: kept from an earlier run")
-                records += [record.with_twins(self.images) for record in stored]
-                continue
-            say(head)
-            try:
-                found = self._run(planned)
-            except InputError as error:
-                failed.append(f"{planned.title}: {error}")
-                say(f"error: {failed[-1]}; going on with the others")
-                continue
-            self._store.write(self._name(planned), self._identity(planned), found)
-            records += [record.with_twins(self.images) for record in found]
-            for record in found:
-                say("    " + self._result_line(record))
-            if self._context.stop:
-                raise whole_network.StoppedError
-        return records, failed
+        self._find_twins(planned)
+        found, failed = run_tasks([self._task(one) for one in planned], say=say, stop=lambda: bool(self._context.stop))
+        return [record.with_twins(self.images) for records in found for record in records], failed
+
+    def _task(self, planned: Planned) -> Task[list[Record]]:
+        """A protocol with what is kept of it, under a name that changes with all that its result depends on."""
+        name = self._name(planned)
+        return Task(
+            planned.title,
+            read=lambda: self._store.read(name),
+            run=lambda: self._run(planned),
+            keep=lambda found: self._store.write(name, self._identity(planned), found),
+            describe=lambda found: [self._result_line(record) for record in found],
+        )
 
     def _note_fewer_neighbours(self) -> None:
         context = self._context

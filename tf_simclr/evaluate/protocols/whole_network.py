@@ -27,6 +27,7 @@ from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.records import Predictions, measured
 from tf_simclr.nn.heads import endpoint_of_layer, projection_layers
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.resumable import StoppedError
 from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.run import RunContext, build_run_state, train
 from tf_simclr.train.workers import Workers
@@ -35,10 +36,6 @@ from tf_simclr.train.workers import Workers
 FEW_LABELS, EPOCHS_FEW, EPOCHS_MORE = 0.01, 60.0, 30.0
 SUPERVISED_WARMUP = 0.05
 _CHECKPOINTS = 10
-
-
-class StoppedError(Exception):
-    """Somebody asked to stop; what was trained so far is saved."""
 
 
 @dataclass(frozen=True)
