@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,15 @@ page is made from the config by `{COMMAND}`; do not edit it.
 """
 
 
-def described_type(kind: Any, choices: Sequence[str] | None) -> str:
-    """A field's type for a reader: its choices, or switch, integer, number, text."""
+def described_type(kind: Any, choices: Sequence[Any] | None, bounds: Mapping[str, float]) -> str:
+    """A field's type for a reader: its choices, or switch, integer, number, text; a number with its range."""
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
     plain = (set(typing.get_args(kind)) - {type(None)} or {kind}).pop()
-    return {bool: "switch", int: "integer", float: "number", str: "text"}[plain]
+    signs = {"above": ">", "at_least": "≥", "at_most": "≤"}
+    # The largest seed is a number of machines; it would say nothing here.
+    shown = [f"{signs[name]} {bound:g}" for name, bound in bounds.items() if bound < 1e9]
+    return ", ".join([{bool: "switch", int: "integer", float: "number", str: "text"}[plain], *shown])
 
 
 def described_default(name: str, default: Any) -> str:
@@ -80,7 +83,7 @@ def section(group: Group) -> Iterator[str]:
         yield table_row(
             [
                 f"`--{field.name}`",
-                described_type(kinds[field.name], field.metadata["choices"]),
+                described_type(kinds[field.name], field.metadata["choices"], field.metadata["bounds"]),
                 described_default(field.name, field.default),
                 "authors" if field.name in AUTHORS_FLAGS else "ours",
                 field.metadata["help"],

@@ -27,8 +27,8 @@ def test_every_flag_and_its_origin_are_there(tool):
     authors = {row.split("`")[1].removeprefix("--") for row in rows if "| authors |" in row}
     assert authors == tool.AUTHORS_FLAGS
     assert all("| authors |" in row or "| ours |" in row for row in rows)
-    assert any(row.startswith("| `--temperature` | number | `0.1` | authors |") for row in rows)
-    assert any(row.startswith("| `--seed` | integer | `0` | ours |") for row in rows)
+    assert any(row.startswith("| `--temperature` | number, > 0 | `0.1` | authors |") for row in rows)
+    assert any(row.startswith("| `--seed` | integer, ≥ 0 | `0` | ours |") for row in rows)
     assert any(row.startswith("| `--use_tpu` | switch | `False` (`True`) | authors |") for row in rows)
 
 

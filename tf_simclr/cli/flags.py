@@ -59,7 +59,7 @@ def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, 
     help_text, choices = field.metadata["help"], field.metadata["choices"]
     options: dict[str, Any] = {"flag_values": parser, "module_name": group}
     kinds = set(typing.get_args(kind)) - {type(None)} or {kind}
-    if choices:
+    if choices and kinds == {str}:
         flags.DEFINE_enum(field.name, str(field.default), list(choices), help_text, **options)
         return
     define: dict[Any, Callable[..., Any]] = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
-from tf_simclr.config.option import option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, option
+from tf_simclr.errors import InputError
 
 CIFAR_STEM_MAX_SIZE = 32
 DECODERS = ("auto", "tensorflow", "pillow")
@@ -64,9 +64,9 @@ class DataConfig:
     )
     train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.")
     eval_split: str = option("validation", "Split to evaluate on.")
-    image_size: int = option(224, "Side of the square images the encoder sees, in pixels.")
-    train_batch_size: int = option(512, "Global batch: images per step over all replicas.")
-    eval_batch_size: int = option(256, "Global batch size for evaluation.")
+    image_size: int = option(224, "Side of the square images the encoder sees, in pixels.", at_least=8)
+    train_batch_size: int = option(512, "Global batch: images per step over all replicas.", at_least=2)
+    eval_batch_size: int = option(256, "Global batch size for evaluation.", at_least=1)
     data_seed: int = option(
         0,
         "Seed of the built-in images and of hold-out splits; apart from --seed, so that runs with "
@@ -92,6 +92,8 @@ class DataConfig:
         "Share of the shorter side that evaluation and exports see of an image: the central square is cut out and "
         "resized. 1 resizes the whole image, which suits drawings that fill their frame. Omitted: 0.875 (the paper's) "
         "above 32 pixels of --image_size, 1 up to there.",
+        above=0,
+        at_most=1,
     )
     decoder: str = option(
         "auto",
@@ -123,18 +125,12 @@ class DataConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_range("image_size", self.image_size, at_least=8)
-        require_range("train_batch_size", self.train_batch_size, at_least=2)
-        require_range("eval_batch_size", self.eval_batch_size, at_least=1)
-        require_range("eval_crop", self.crop_of_evaluation, above=0, at_most=1)
-        require_choice("hold_out_by", self.hold_out_by, ("hash", "count"))
+        check_options(self)
         if self.labels and self.dataset != "folder":
             raise InputError(
                 f"`labels` is a table for a folder of images. Received: labels={self.labels}, dataset={self.dataset}. "
                 "Pass --dataset=folder, or leave --labels out"
             )
-        require_choice("decoder", self.decoder, DECODERS)
-        require_choice("on_bad_image", self.on_bad_image, ON_BAD_IMAGE)
         if self.dataset == "folder" and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of images with --dataset=folder. "
@@ -146,7 +142,7 @@ class DataConfig:
 class AugmentationConfig:
     """The family of augmentations that the two views are drawn from (SimCLR, Section 3 and Appendix A)."""
 
-    color_jitter_strength: float = option(1.0, "Strength s of the colour distortion; 0 turns it off.")
+    color_jitter_strength: float = option(1.0, "Strength s of the colour distortion; 0 turns it off.", at_least=0)
     color_jitter_impl: str = option(
         "simclrv1",
         "Brightness jitter: simclrv1 adds (the paper), simclrv2 multiplies (the authors' later code).",
@@ -156,6 +152,8 @@ class AugmentationConfig:
         0.08,
         "Smallest area of a random crop, as a share of the image. Raise it where a piece of an image does not show "
         "what it is an image of.",
+        above=0,
+        at_most=1,
     )
     use_blur: bool = option(True, "Gaussian blur in pretraining; off for CIFAR-sized images.")
     augmentation: str = option(
@@ -180,10 +178,7 @@ class AugmentationConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_range("color_jitter_strength", self.color_jitter_strength, at_least=0)
-        require_choice("color_jitter_impl", self.color_jitter_impl, ("simclrv1", "simclrv2"))
-        require_choice("augmentation_branch", self.augmentation_branch, BRANCHES)
-        require_range("min_crop_area", self.min_crop_area, above=0, at_most=1)
+        check_options(self)
         options = {operator.name: operator for operator in self.operators}
         if self.augmentation_branch == "one" and not options:
             raise InputError(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE
-from tf_simclr.config.option import option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, option
+from tf_simclr.errors import InputError
 
 RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
 CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
@@ -16,12 +16,14 @@ CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
 class ModelConfig:
     """Encoder and heads."""
 
-    resnet_depth: int = option(50, "Depth of the ResNet: 18, 34, 50, 101, 152 or 200.")
+    resnet_depth: int = option(50, "Depth of the ResNet: 18, 34, 50, 101, 152 or 200.", choices=RESNET_DEPTHS)
     width_multiplier: float = option(
-        1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth."
+        1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth.", above=0
     )
-    sk_ratio: float = option(0.0, "Selective-kernel ratio; > 0 also turns on ResNet-D (SimCLR v2: 0.0625).")
-    se_ratio: float = option(0.0, "Squeeze-and-excitation ratio; > 0 turns it on.")
+    sk_ratio: float = option(
+        0.0, "Selective-kernel ratio; > 0 also turns on ResNet-D (SimCLR v2: 0.0625).", at_least=0, at_most=1
+    )
+    se_ratio: float = option(0.0, "Squeeze-and-excitation ratio; > 0 turns it on.", at_least=0, at_most=1)
     stem: str = option(
         "auto",
         "First layers: imagenet (7x7 stride 2, max pool), cifar (3x3 stride 1, no pool), or auto: cifar up "
@@ -29,25 +31,17 @@ class ModelConfig:
         ("auto", "imagenet", "cifar"),
     )
     proj_head_mode: str = option("nonlinear", "Projection head g.", ("none", "linear", "nonlinear"))
-    proj_out_dim: int = option(128, "Dimension of the projections z.")
+    proj_out_dim: int = option(128, "Dimension of the projections z.", at_least=1)
     num_proj_layers: int = option(
-        3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code)."
+        3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1
     )
     global_bn: bool = option(True, "Batch-norm moments over all replicas instead of each replica's own.")
-    batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.")
+    batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.", at_least=0, at_most=1)
     zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("resnet_depth", self.resnet_depth, RESNET_DEPTHS)
-        require_range("width_multiplier", self.width_multiplier, above=0)
-        require_range("sk_ratio", self.sk_ratio, at_least=0, at_most=1)
-        require_range("se_ratio", self.se_ratio, at_least=0, at_most=1)
-        require_choice("stem", self.stem, ("auto", "imagenet", "cifar"))
-        require_choice("proj_head_mode", self.proj_head_mode, ("none", "linear", "nonlinear"))
-        require_range("proj_out_dim", self.proj_out_dim, at_least=1)
-        require_range("num_proj_layers", self.num_proj_layers, at_least=1)
-        require_range("batch_norm_decay", self.batch_norm_decay, at_least=0, at_most=1)
+        check_options(self)
 
     def stem_for(self, image_size: int) -> str:
         """The stem itself: `auto` is resolved by the image size."""
@@ -66,14 +60,14 @@ class LossConfig:
         CONTRASTIVE_LOSSES,
     )
     temperature: float = option(
-        0.1,
-        "Temperature tau of NT-Xent and NT-Logistic. With margin_triplet, only of train/contrast_entropy.",
+        0.1, "Temperature tau of NT-Xent and NT-Logistic. With margin_triplet, only of train/contrast_entropy.", above=0
     )
     hidden_norm: bool = option(True, "Cosine similarity: l2-normalise the projections.")
     margin: float = option(
         0.4,
         "Margin between similarities (cosines, with --hidden_norm): of margin_triplet, and of the negatives that "
         "--semi_hard may choose.",
+        at_least=0,
     )
     semi_hard: bool = option(
         False,
@@ -83,9 +77,7 @@ class LossConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("loss", self.loss, CONTRASTIVE_LOSSES)
-        require_range("temperature", self.temperature, above=0)
-        require_range("margin", self.margin, at_least=0)
+        check_options(self)
         if self.semi_hard and self.loss == "nt_xent":
             raise InputError(
                 "`semi_hard` chooses one negative an anchor, and nt_xent weighs all of them by itself. Received: "

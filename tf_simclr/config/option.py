@@ -6,21 +6,58 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, require_choice, require_range
 
 _Item = TypeVar("_Item")
 
 
-def option(default: Any, help_text: str, choices: tuple[str, ...] | None = None, *, path: bool = False) -> Any:
+def option(
+    default: Any,
+    help_text: str,
+    choices: tuple[Any, ...] | None = None,
+    *,
+    path: bool = False,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Any:
     """A config field that is also a command-line flag.
+
+    What it may be is declared here once: `check_options` checks it, and the documentation shows it.
 
     Args:
         default: its value where none is given.
         help_text: for --help and the documentation.
         choices: the only values; None for any.
         path: whether the value is a path, in which the command line expands ~.
+        above: bound of a number that it must exceed; None for no such bound.
+        at_least: smallest number; None for no such bound.
+        at_most: largest number; None for no such bound.
     """
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices, "path": path})
+    bounds = {"above": above, "at_least": at_least, "at_most": at_most}
+    metadata = {
+        "help": help_text,
+        "choices": choices,
+        "path": path,
+        "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_options(part: Any) -> None:
+    """Checks every field of a config dataclass against its choices and its range; None means that it is not given.
+
+    Raises:
+        InputError: naming the field, with the choices or the range.
+    """
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if value is None:
+            continue
+        if field.metadata["choices"]:
+            require_choice(field.name, value, field.metadata["choices"])
+        elif field.metadata["bounds"]:
+            require_range(field.name, value, **field.metadata["bounds"])
 
 
 def paths_of(*parts: type) -> frozenset[str]:

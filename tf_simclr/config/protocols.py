@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.config.option import listed, option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, listed, option
+from tf_simclr.errors import InputError, require_range
 
 # On frozen features: the encoder runs once over each split.
 FROZEN_PROTOCOLS = ("knn", "linear_cached", "logreg")
@@ -102,32 +102,35 @@ class ProtocolConfig:
     )
     knn_k: str = option("200", "Comma-separated numbers of neighbours; at most all training images are taken.")
     knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.")
-    logreg_iterations: int = option(1000, "L-BFGS iterations of each of logreg's fits, at most.")
+    logreg_iterations: int = option(1000, "L-BFGS iterations of each of logreg's fits, at most.", at_least=1)
     logreg_strengths: str = option(
         "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5."
     )
-    linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.")
-    linear_batch_size: int = option(4096, "Batch of linear_cached, at most a quarter of the training images.")
-    linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.")
-    finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.")
+    linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.", above=0)
+    linear_batch_size: int = option(
+        4096, "Batch of linear_cached, at most a quarter of the training images.", at_least=1
+    )
+    linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.", above=0)
+    finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.", at_least=0)
     finetune_batch_size: int = option(
         256,
         "Batch of linear, finetune_* and supervised* where images go through the encoder, at most a quarter of "
         "the training images. The paper's is 4096; learning rates are scaled with it.",
+        at_least=2,
     )
-    finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.")
+    finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.", above=0)
     supervised_epochs: float = option(
-        0.0, "Epochs of supervised*; 0: as many images as the checkpoint's pretraining took."
+        0.0, "Epochs of supervised*; 0: as many images as the checkpoint's pretraining took.", at_least=0
     )
-    supervised_learning_rate: float = option(0.1, "Learning rate of supervised* for a batch of 256.")
-    supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.")
+    supervised_learning_rate: float = option(0.1, "Learning rate of supervised* for a batch of 256.", above=0)
+    supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.", at_least=0)
     grid_learning_rates: str = option(
         "", "Comma-separated learning rates of finetune_grid; empty: the paper's 7 from 1e-4 to 1e-1."
     )
     grid_weight_decays: str = option(
         "", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3."
     )
-    grid_steps: int = option(20000, "Steps of each run of finetune_grid.")
+    grid_steps: int = option(20000, "Steps of each run of finetune_grid.", at_least=1)
     find_twins: bool = option(
         True,
         "Look for test images that are an exact or near copy of a training image, and give each figure without them.",
@@ -138,20 +141,12 @@ class ProtocolConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
+        check_options(self)
         if not self.checkpoint:
             raise InputError(
                 "`checkpoint` must name what is evaluated: a run's directory, a checkpoint or an exported SavedModel. "
                 "Received: none. Pass --checkpoint=DIR"
             )
-        require_choice("metric", self.metric, METRICS)
-        for name in ("linear_epochs", "linear_learning_rate", "finetune_learning_rate", "supervised_learning_rate"):
-            require_range(name, getattr(self, name), above=0)
-        for name in ("finetune_epochs", "supervised_epochs", "supervised_weight_decay"):
-            require_range(name, getattr(self, name), at_least=0)
-        require_range("linear_batch_size", self.linear_batch_size, at_least=1)
-        require_range("finetune_batch_size", self.finetune_batch_size, at_least=2)
-        require_range("grid_steps", self.grid_steps, at_least=1)
-        require_range("logreg_iterations", self.logreg_iterations, at_least=1)
         for name, numbers, bounds in (
             ("knn_k", self.ks, {"at_least": 1}),
             ("knn_temperature", self.knn_temperatures, {"above": 0}),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.config.option import option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, option
+from tf_simclr.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -22,7 +22,7 @@ class RuntimeConfig:
         "Start a new run in --model_dir. What is there now is kept: the directory is renamed to "
         "<model_dir>.replaced-<date>-<time>.",
     )
-    seed: int = option(0, "Seed of weights, shuffling and every augmentation.")
+    seed: int = option(0, "Seed of weights, shuffling and every augmentation.", at_least=0, at_most=2**31 - 1)
     precision: str = option(
         "float32",
         "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, batch-norm "
@@ -38,7 +38,9 @@ class RuntimeConfig:
         ("auto", "one_device", "mirrored", "multi_worker", "tpu"),
     )
     cpu_devices: int = option(
-        0, "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone."
+        0,
+        "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone.",
+        at_least=0,
     )
     use_tpu: bool = option(False, "Run on a TPU (our default is False; the authors' is True).")
     tpu_name: str | None = option(None, "Name of the TPU to use, or 'local' on a TPU VM.")
@@ -61,11 +63,7 @@ class RuntimeConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("mode", self.mode, ("train", "eval", "train_then_eval"))
-        require_range("seed", self.seed, at_least=0, at_most=2**31 - 1)
-        require_choice("precision", self.precision, PRECISIONS)
-        require_choice("strategy", self.strategy, ("auto", "one_device", "mirrored", "multi_worker", "tpu"))
-        require_range("cpu_devices", self.cpu_devices, at_least=0)
+        check_options(self)
         if self.overwrite and self.mode == "eval":
             raise InputError(
                 "`overwrite` starts a new run, and mode eval evaluates the one that is there. Received: "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tf_simclr.config.option import listed, option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, listed, option
+from tf_simclr.errors import InputError, require_range
 
 SCALE_NAMES = ("tiny", "small", "paper")
 STUDY_NAMES = (
@@ -69,8 +69,7 @@ class StudyConfig:
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("study", self.study, STUDY_NAMES)
-        require_choice("scale", self.scale, SCALE_NAMES)
+        check_options(self)
         for seed in self.seed_numbers:
             require_range("seeds", seed, at_least=0, at_most=2**31 - 1)
         _ = self.cell_names, self.part  # raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tf_simclr.config.option import option
-from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.config.option import check_options, option
+from tf_simclr.errors import InputError
 
 OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
 # These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
@@ -22,25 +22,21 @@ class OptimizerConfig:
         "lars, lamb (on TensorFlow 2.15: from TensorFlow Addons), momentum (Nesterov SGD) or adam.",
         OPTIMIZERS,
     )
-    learning_rate: float = option(0.3, "Base learning rate, before scaling with the batch size.")
+    learning_rate: float = option(0.3, "Base learning rate, before scaling with the batch size.", above=0)
     learning_rate_scaling: str = option(
         "linear", "linear: base x batch / 256; sqrt: base x sqrt(batch).", ("linear", "sqrt")
     )
     warmup_epochs: float = option(
         10.0,
         "Epochs of linear warm-up. Where it is not given and training is shorter than that: a tenth of the steps.",
+        at_least=0,
     )
-    weight_decay: float = option(1e-6, "Weight decay.")
-    momentum: float = option(0.9, "Momentum of lars and momentum.")
+    weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
+    momentum: float = option(0.9, "Momentum of lars and momentum.", at_least=0, at_most=1)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("optimizer", self.optimizer, OPTIMIZERS)
-        require_choice("learning_rate_scaling", self.learning_rate_scaling, ("linear", "sqrt"))
-        require_range("learning_rate", self.learning_rate, above=0)
-        require_range("warmup_epochs", self.warmup_epochs, at_least=0)
-        require_range("weight_decay", self.weight_decay, at_least=0)
-        require_range("momentum", self.momentum, at_least=0, at_most=1)
+        check_options(self)
 
     def peak_learning_rate(self, batch_size: int) -> float:
         """The learning rate after warm-up for a global batch."""
@@ -58,12 +54,13 @@ class TrainConfig:
         "pretrain (contrastive) or finetune (supervised; from scratch without --checkpoint).",
         ("pretrain", "finetune"),
     )
-    train_epochs: float = option(100.0, "Epochs to train.")
-    train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.")
+    train_epochs: float = option(100.0, "Epochs to train.", above=0)
+    train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.", at_least=0)
     micro_batch_size: int = option(
         0,
         "pretrain: images of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
         "batch, at the price of a second forward pass; batch norm takes the moments of each micro-batch.",
+        at_least=0,
     )
     lineareval_while_pretraining: bool = option(
         True, "Train a linear classifier on h beside pretraining, behind a stop_gradient."
@@ -81,66 +78,61 @@ class TrainConfig:
     fine_tune_after_block: int = option(
         -1,
         "finetune: -1 trains everything, 0 freezes the stem, k the stem and groups 1..k, 4 all of h.",
+        choices=(-1, 0, 1, 2, 3, 4),
     )
     ft_proj_selector: int = option(
         0,
         "finetune: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
+        at_least=-1,
     )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_choice("train_mode", self.train_mode, ("pretrain", "finetune"))
-        require_range("train_epochs", self.train_epochs, above=0)
-        require_range("train_steps", self.train_steps, at_least=0)
-        require_range("micro_batch_size", self.micro_batch_size, at_least=0)
+        check_options(self)
         if self.micro_batch_size and self.train_mode != "pretrain":
             raise InputError(
                 "`micro_batch_size` must be 0 when fine-tuning: labels need no large batch. Received: "
                 f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
                 "--train_batch_size"
             )
-        require_choice("fine_tune_after_block", self.fine_tune_after_block, (-1, 0, 1, 2, 3, 4))
-        require_range("ft_proj_selector", self.ft_proj_selector, at_least=-1)
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
     """When to save, and how much to keep."""
 
-    checkpoint_epochs: float = option(1.0, "Epochs between checkpoints.")
-    checkpoint_steps: int = option(0, "Steps between checkpoints; overrides --checkpoint_epochs when > 0.")
-    keep_checkpoint_max: int = option(5, "Newest checkpoints to keep.")
-    keep_hub_module_max: int = option(1, "Newest SavedModels to keep.")
+    checkpoint_epochs: float = option(1.0, "Epochs between checkpoints.", above=0)
+    checkpoint_steps: int = option(0, "Steps between checkpoints; overrides --checkpoint_epochs when > 0.", at_least=0)
+    keep_checkpoint_max: int = option(5, "Newest checkpoints to keep.", at_least=1)
+    keep_hub_module_max: int = option(1, "Newest SavedModels to keep.", at_least=1)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_range("checkpoint_epochs", self.checkpoint_epochs, above=0)
-        require_range("checkpoint_steps", self.checkpoint_steps, at_least=0)
-        require_range("keep_checkpoint_max", self.keep_checkpoint_max, at_least=1)
-        require_range("keep_hub_module_max", self.keep_hub_module_max, at_least=1)
+        check_options(self)
 
 
 @dataclass(frozen=True)
 class EvalConfig:
     """How the supervised head, and h while pretraining, are evaluated."""
 
-    eval_steps: int = option(0, "Evaluation batches; 0 means every example exactly once.")
+    eval_steps: int = option(0, "Evaluation batches; 0 means every example exactly once.", at_least=0)
     eval_name: str | None = option(None, "Name appended to the evaluation's summary directory.")
-    eval_timeout: float = option(3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.")
+    eval_timeout: float = option(
+        3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.", at_least=0
+    )
     eval_every_epochs: float = option(
         0.0,
         "pretrain: epochs between evaluations of h on --eval_split by kNN (k = 200, T = 0.1) and a linear classifier "
         "while training, and at the end; 0.5 is twice an epoch, 0 never. Needs labels.",
+        at_least=0,
     )
     online_eval_examples: int = option(
         10_000,
         "--eval_every_epochs: labelled training images, chosen at random by --data_seed, that kNN searches and the "
         "linear classifier learns from; all where there are fewer. k is at most their number.",
+        at_least=1,
     )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
-        require_range("eval_steps", self.eval_steps, at_least=0)
-        require_range("eval_timeout", self.eval_timeout, at_least=0)
-        require_range("eval_every_epochs", self.eval_every_epochs, at_least=0)
-        require_range("online_eval_examples", self.online_eval_examples, at_least=1)
+        check_options(self)
