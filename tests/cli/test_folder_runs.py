@@ -107,8 +107,10 @@ def test_an_image_that_goes_while_a_run_works_is_one_line(folder, tmp_path, caps
     assert "cannot be read now: No such file or directory" in errors[0] and str(folder) in errors[0]
 
 
-def test_splits_that_overlap_are_refused_before_anything_is_written(folder, tmp_path, capsys):
-    data = ("--dataset=folder", f"--data_dir={folder / 'a'}", "--mode=train_then_eval")
+@pytest.mark.parametrize("mode", ["train_then_eval", "train"])
+def test_splits_that_overlap_are_refused_before_anything_is_written(folder, tmp_path, capsys, mode):
+    """A run that is only trained is evaluated later, when it is too late."""
+    data = ("--dataset=folder", f"--data_dir={folder / 'a'}", f"--mode={mode}")
     make_images(folder / "a", class_folders({"train/x": 20, "train/y": 20}))
     assert train(tmp_path, *data, "--train_split=train[:80%]", "--eval_split=train[50%:]") == 2
     error = capsys.readouterr().err

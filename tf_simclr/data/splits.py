@@ -28,8 +28,12 @@ class SplitSources(NamedTuple):
     validation: ImageSource | None = None
 
 
+class OverlapError(InputError):
+    """Two splits share an example."""
+
+
 def require_disjoint(*sources: ImageSource | None) -> None:
-    """Raises InputError where two splits share an example: a network would be measured on what it was trained on.
+    """Raises OverlapError where two splits share an example: a network would be measured on what it was trained on.
 
     Two paths to one file are one example. Splits that do not say what they are made of are not compared.
     """
@@ -37,7 +41,7 @@ def require_disjoint(*sources: ImageSource | None) -> None:
     for first, second in itertools.combinations(given, 2):
         positions = shared(first, second)
         if positions.size:
-            raise InputError(
+            raise OverlapError(
                 f"Two splits must not share images. Received: {first.split!r} and {second.split!r} of {first.name}, "
                 f"with {positions.size} images in both{_examples(second, positions)}. {_remedy(first, second)}"
             )

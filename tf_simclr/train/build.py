@@ -9,10 +9,11 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import ADAPTIVE_OPTIMIZERS, Durations, ExperimentConfig
+from tf_simclr.config import ADAPTIVE_OPTIMIZERS, DataConfig, Durations, ExperimentConfig
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
+from tf_simclr.data.splits import OverlapError
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 from tf_simclr.nn.model import SimCLRModel, build_model
@@ -81,11 +82,27 @@ def build_data(config: ExperimentConfig) -> Data:
     Raises:
         InputError: anything wrong with the data, or labels that the run needs and the data has not.
     """
-    data, online = config.data, config.evaluation.eval_every_epochs > 0
-    eval_split = data.eval_split if config.runtime.mode != "train" or online else None
-    train, evaluation, _ = build_splits(data, eval_split=eval_split)
+    data = config.data
+    if config.runtime.mode != "train" or config.evaluation.eval_every_epochs > 0:
+        train, evaluation, _ = build_splits(data, eval_split=data.eval_split)
+    else:
+        train, evaluation = _train_alone(data), None
     _require_labels_where_needed(config, train)
     return Data(train, evaluation)
+
+
+def _train_alone(data: DataConfig) -> ImageSource:
+    """The training split of a run that evaluates nothing.
+
+    It may be evaluated later on --eval_split, which must not share images with it. A data set without such a split is
+    fine here.
+    """
+    try:
+        return build_splits(data, eval_split=data.eval_split).train
+    except OverlapError:
+        raise
+    except InputError:
+        return build_splits(data, eval_split=None).train
 
 
 def _require_labels_where_needed(config: ExperimentConfig, train: ImageSource) -> None:
