@@ -10,6 +10,8 @@ from tf_simclr.errors import InputError
 
 KERAS_3: bool = hasattr(tf.keras, "ops")
 _optimizers = tf.keras.optimizers
+# serialize_keras_object and deserialize_keras_object; under tf.keras.utils Keras 2 has older ones of the same names.
+saving: Any = tf.keras.utils if KERAS_3 else tf.keras.saving
 _WITH_TWO_MOMENTS = (_optimizers.Adam, _optimizers.Lamb) if KERAS_3 else (_optimizers.Adam,)
 
 
@@ -85,6 +87,11 @@ def global_policy() -> Any:
 def policy_of(layer: tf.keras.layers.Layer) -> Any:
     """A layer's dtype policy."""
     return layer.dtype_policy
+
+
+def unscaled_loss() -> dict[str, Any]:
+    """Arguments of `Model.compile` that keep Keras from wrapping the optimizer: losses are scaled by `Updater`."""
+    return {"auto_scale_loss": False} if KERAS_3 else {}
 
 
 class SlottedOptimizer(tf.keras.optimizers.Optimizer):
