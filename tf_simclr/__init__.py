@@ -9,7 +9,7 @@ from tf_simclr.lazy import attach
 
 if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr import callbacks, evaluate, layers, losses, optimizers, schedules
-    from tf_simclr.data.image_dataset import image_dataset
+    from tf_simclr.image_data import image_dataset
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
@@ -22,7 +22,7 @@ PUBLIC = {
     "resnet": "tf_simclr.layers",
     "load": "tf_simclr.loading",
     "load_encoder": "tf_simclr.loading",
-    "image_dataset": "tf_simclr.data.image_dataset",
+    "image_dataset": "tf_simclr.image_data",
     "layers": "tf_simclr.layers",
     "losses": "tf_simclr.losses",
     "optimizers": "tf_simclr.optimizers",

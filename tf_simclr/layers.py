@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -30,6 +31,7 @@ def resnet(
     se_ratio: float = 0.0,
     *,
     batch_norm_decay: float = 0.9,
+    global_bn: bool = True,
     dtype: Any = None,
 ) -> tf.keras.Model:
     """The ResNet encoder of SimCLR, with batch norm over all replicas and without a classifier.
@@ -41,6 +43,7 @@ def resnet(
         sk_ratio: in [0, 1]; > 0 turns on selective kernels and ResNet-D (SimCLRv2: 0.0625).
         se_ratio: in [0, 1]; > 0 turns on squeeze-and-excitation.
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
+        global_bn: whether batch norms take the moments over all replicas. Default True.
         dtype: Keras dtype policy or its name, as "mixed_bfloat16"; None for the global policy.
 
     Returns:
@@ -60,10 +63,7 @@ def resnet(
 
     Reference: SimCLR, Section 2.2 and Appendix B; SimCLRv2, Section 2.
     """
-
-    def norm(**options: Any) -> BatchNorm:
-        return BatchNorm(momentum=batch_norm_decay, **options)
-
+    norm = functools.partial(BatchNorm, momentum=batch_norm_decay, global_moments=global_bn)
     policy = compat.global_policy() if dtype is None else dtype
     return build_encoder(depth, width, sk_ratio, se_ratio, stem, norm, policy)
 
@@ -80,6 +80,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         num_layers: >= 1, of a nonlinear head. Default 3, as in the authors' code; the paper has 2.
         mode: "nonlinear", "linear" (one layer) or "none" (z = h).
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
+        global_bn: whether batch norms take the moments over all replicas. Default True.
         **kwargs: name and dtype, as in every Keras layer.
 
     Raises:
@@ -101,6 +102,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         num_layers: int = 3,
         mode: str = "nonlinear",
         batch_norm_decay: float = 0.9,
+        global_bn: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**{"name": "projection_head", **kwargs})
@@ -111,6 +113,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         self.num_layers = num_layers
         self.mode = mode
         self.batch_norm_decay = batch_norm_decay
+        self.global_bn = global_bn
 
     def build(self, input_shape: Any) -> None:
         """Makes the layers for h [b, d], whose d must be known."""
@@ -120,11 +123,8 @@ class ProjectionHead(tf.keras.layers.Layer):
                 f"ProjectionHead needs a known width of h. Received: inputs of shape {input_shape}. Set the last "
                 "dimension of the input"
             )
-
-        def norm(**options: Any) -> BatchNorm:
-            return BatchNorm(momentum=self.batch_norm_decay, **options)
-
-        #: The layers as a functional model: h -> dict of endpoints.
+        norm = functools.partial(BatchNorm, momentum=self.batch_norm_decay, global_moments=self.global_bn)
+        # A functional model, h -> dict of endpoints.
         self.network = build_projection_head(
             self.mode, int(width), self.out_dim, self.num_layers, norm, compat.policy_of(self)
         )
@@ -146,6 +146,7 @@ class ProjectionHead(tf.keras.layers.Layer):
             "num_layers": self.num_layers,
             "mode": self.mode,
             "batch_norm_decay": self.batch_norm_decay,
+            "global_bn": self.global_bn,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -77,6 +78,7 @@ class SimCLR(tf.keras.Model):
         augmentation: makes two views of an image; None where the data are pairs of views.
         probe_classes: classes of a linear classifier on h that is trained beside the encoder; 0 for none.
         probe_input: what the probe reads: 0 for h, i for the i-th layer of the head, -1 for its output.
+        class_names: of the probe, in the order of its logits; for whoever reads them.
         name: of the model.
 
     Raises:
@@ -112,6 +114,7 @@ class SimCLR(tf.keras.Model):
         augmentation: SimCLRAugmentation | None = None,
         probe_classes: int = 0,
         probe_input: int = 0,
+        class_names: Sequence[str] = (),
         name: str = "simclr",
     ):
         # The layers have policies of their own; Keras would scale the loss once more under a policy of the model's.
@@ -128,6 +131,7 @@ class SimCLR(tf.keras.Model):
         if probe_classes:
             self.probe = heads.build_supervised_head(self.head.network.output[endpoint].shape[-1], probe_classes)
         self.probe_classes, self.probe_input = probe_classes, probe_input
+        self.class_names = tuple(class_names)
         self.parts = SimCLRModel(self.encoder, self.head.network, self.probe, probe_input)
         self._means = _Means()
         self._penalty = 0.0
@@ -269,6 +273,7 @@ class SimCLR(tf.keras.Model):
             **{name: compat.saving.serialize_keras_object(part) for name, part in parts.items()},
             "probe_classes": self.probe_classes,
             "probe_input": self.probe_input,
+            "class_names": list(self.class_names),
             "name": self.name,
         }
 
@@ -284,7 +289,9 @@ class SimCLR(tf.keras.Model):
         return cls(**values)
 
     def get_compile_config(self) -> dict[str, Any]:
-        """What `compile` was called with, serialised."""
+        """What `compile` was called with, serialised; empty before it was called."""
+        if getattr(self, "optimizer", None) is None:
+            return {}
         own_decay = isinstance(self.optimizer, KernelsOnly)
         return {
             "optimizer": tf.keras.optimizers.serialize(self.optimizer),
@@ -293,6 +300,8 @@ class SimCLR(tf.keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says."""
+        if not config:
+            return
         self.compile(tf.keras.optimizers.deserialize(config["optimizer"]), weight_decay=config["weight_decay"])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.config import LossConfig
 from tf_simclr.errors import InputError, require_range
 from tf_simclr.losses.anchors import ContrastiveOutput
 from tf_simclr.losses.margin_triplet import margin_triplet
@@ -218,6 +219,19 @@ class MarginTriplet(_OneNegativeAtATime):
     def statistics(self, z_a: tf.Tensor, z_b: tf.Tensor) -> ContrastiveOutput:
         """Loss, accuracy and entropy of this replica's anchors."""
         return margin_triplet(z_a, z_b, **self._settings())
+
+
+def loss_of(settings: LossConfig) -> ContrastiveLoss:
+    """The loss object that the flags of a run describe."""
+    if settings.loss == "nt_xent":
+        return NTXent(settings.temperature, settings.hidden_norm)
+    kind = {"nt_logistic": NTLogistic, "margin_triplet": MarginTriplet}[settings.loss]
+    return kind(
+        temperature=settings.temperature,
+        hidden_norm=settings.hidden_norm,
+        semi_hard=settings.semi_hard,
+        margin=settings.margin,
+    )
 
 
 def contrastive_statistics(z_a: tf.Tensor, z_b: tf.Tensor, loss: ContrastiveLoss | None = None) -> ContrastiveOutput:
