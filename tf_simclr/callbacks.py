@@ -10,6 +10,8 @@ from tf_simclr.errors import InputError, require_range
 from tf_simclr.evaluate.functions import ENDPOINT, feature_function, features_of, knn, linear_probe
 from tf_simclr.evaluate.online import LINEAR_BATCH, LINEAR_EPOCHS, TEMPERATURE, K
 
+__all__ = ["Probe"]
+
 
 class Probe(tf.keras.callbacks.Callback):
     """Measures the encoder while it is trained: kNN and a linear classifier on features.
@@ -76,8 +78,8 @@ class Probe(tf.keras.callbacks.Callback):
         test, test_labels = features_of(self._features, self.test)
         if train_labels is None or test_labels is None:
             raise InputError(
-                "`train` and `test` must hold (images, labels). Received: images without labels. Add them, or leave the "
-                "callback out"
+                "`train` and `test` must hold (images, labels). Received: images without labels. Add them, or leave "
+                "the callback out"
             )
         arrays = train, train_labels, test, test_labels
         return {

@@ -72,8 +72,8 @@ def resnet(
 class ProjectionHead(tf.keras.layers.Layer):
     """The projection head g: h -> z, which is thrown away after pretraining.
 
-    Dense layers without bias, each followed by a batch norm over all replicas, with ReLU between them. The hidden layers
-    are as wide as h.
+    Dense layers without bias, each followed by a batch norm over all replicas, with ReLU between them. The hidden
+    layers are as wide as h.
 
     Args:
         out_dim: width of z, >= 1. Default 128.

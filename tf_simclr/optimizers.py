@@ -12,6 +12,8 @@ from tf_simclr.errors import require_range
 from tf_simclr.optim.lamb import ExcludingLamb
 from tf_simclr.optim.lars import EETA_DEFAULT, LARSOptimizer
 
+__all__ = ["LAMB", "LARS"]
+
 _register = tf.keras.utils.register_keras_serializable(package="tf_simclr")
 
 

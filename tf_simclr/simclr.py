@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
@@ -18,21 +18,16 @@ from tf_simclr.ops import collectives
 from tf_simclr.ops.image import to_rgb
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optimizers import KernelsOnly
+from tf_simclr.simclr_batches import Batch, read_batch
+from tf_simclr.simclr_checks import built_for, require_augmentation, require_loss, with_endpoints
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import Metrics, build_pretrain_step, contrastive_terms, supervised_terms
 
 # The summary tags of run.py without "train/", but for the total, which Keras calls loss.
-_LOGGED = ("loss", "contrast_loss", "contrast_acc", "contrast_entropy", "supervised_loss", "supervised_acc", "weight_decay")
+_CONTRAST = ("contrast_loss", "contrast_acc", "contrast_entropy")
+_LOGGED = ("loss", *_CONTRAST, "supervised_loss", "supervised_acc", "weight_decay")
 # What evaluation draws its views for: no epoch of training is counted so far.
 _EVALUATION_EPOCH = (1 << 20) - 1
-
-
-class _Batch(NamedTuple):
-    """What a batch of a data set turned out to be."""
-
-    images: tf.Tensor | None
-    views: tuple[tf.Tensor, tf.Tensor] | None
-    labels: tf.Tensor | None
 
 
 class _Means:
@@ -63,10 +58,10 @@ class SimCLR(tf.keras.Model):
     (view_a, view_b) or ((view_a, view_b), labels), with float views [n, s, s, 3]. Images need an `augmentation`. Labels
     are int [n], -1 for an image without one, and reach the probe only: a gradient is never passed on to the encoder.
 
-    `fit` logs loss, contrast_loss, contrast_acc, contrast_entropy and weight_decay, and with a probe supervised_loss and
-    supervised_acc: the curves of `run.py`. `evaluate` logs the same without training. It draws the same views whenever
-    it is called, and measures the probe on the images as they are. `predict` returns the endpoints that are vectors, a
-    call all of them.
+    `fit` logs loss, contrast_loss, contrast_acc, contrast_entropy and weight_decay, and with a probe supervised_loss
+    and supervised_acc: the curves of `run.py`. `evaluate` logs the same without training. It draws the same views
+    whenever it is called, and measures the probe on the images as they are. `predict` returns the endpoints that are
+    vectors, a call all of them.
 
     On several replicas, under the strategy's scope, the loss, its gradient and the batch-norm moments are those of the
     global batch. `save` writes everything, the optimizer's state included; `tf_simclr.load` reads it.
@@ -120,11 +115,11 @@ class SimCLR(tf.keras.Model):
         # The layers have policies of their own; Keras would scale the loss once more under a policy of the model's.
         super().__init__(name=name, dtype="float32")
         require_range("probe_classes", probe_classes, at_least=0)
-        self.encoder = _with_endpoints(encoder)
+        self.encoder = with_endpoints(encoder)
         width = self.encoder.output["final_avg_pool"].shape[-1]
-        self.head = _built(ProjectionHead() if head is None else head, width)
-        self.contrastive_loss = _require_loss(NTXent() if loss is None else loss)
-        self.augmentation = _require_augmentation(augmentation)
+        self.head = built_for(ProjectionHead() if head is None else head, width)
+        self.contrastive_loss = require_loss(NTXent() if loss is None else loss)
+        self.augmentation = require_augmentation(augmentation)
         count = heads.projection_layers(self.head.mode, self.head.num_layers)
         endpoint = heads.endpoint_of_layer(heads.selected_layer(probe_input, count), count)
         self.probe = None
@@ -161,8 +156,8 @@ class SimCLR(tf.keras.Model):
         """Prepares training.
 
         Args:
-            optimizer: a Keras optimizer or its name. `optimizers.LARS` and `optimizers.LAMB` decay the kernels of encoder
-                and head; their weight decay reaches the probe's kernel through the loss, as in `run.py`.
+            optimizer: a Keras optimizer or its name. `optimizers.LARS` and `optimizers.LAMB` decay the kernels of
+                encoder and head; their weight decay reaches the probe's kernel through the loss, as in `run.py`.
             loss: a contrastive loss object in place of the constructor's.
             weight_decay: of all kernels, through the loss; for optimizers without a decay of their own. Default 0.
             jit_compile: compile the step with XLA; on one device only.
@@ -172,7 +167,7 @@ class SimCLR(tf.keras.Model):
             InputError: a loss that is no contrastive loss object, or two weight decays.
         """
         if loss is not None:
-            self.contrastive_loss = _require_loss(loss)
+            self.contrastive_loss = require_loss(loss)
         optimizer = tf.keras.optimizers.get(optimizer)
         own_decay = isinstance(optimizer, KernelsOnly)
         if own_decay and weight_decay is not None:
@@ -196,22 +191,28 @@ class SimCLR(tf.keras.Model):
             penalized = head_kernels
         compat.build_slots(self.optimizer, trained)
         half = any(layer.compute_dtype == "float16" for layer in self.encoder.layers)
-        updater = Updater(self.optimizer, trained, dynamic_scale=half)
+        self._updater = Updater(self.optimizer, trained, dynamic_scale=half)
         config = ExperimentConfig(optimizer=OptimizerConfig(weight_decay=self._penalty))
         self._step = build_pretrain_step(
-            self.parts, updater, config, penalized, contrast=self.contrastive_loss.statistics
+            self.parts, self._updater, config, penalized, contrast=self.contrastive_loss.statistics
         )
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: one update of all weights."""
-        batch = _read(data)
+        if self.probe is not None and self.probe_input:
+            raise InputError(
+                "`probe_input` must be 0 to train: beside pretraining the probe measures h. Received: probe_input="
+                f"{self.probe_input}. Make a SimCLR of the same encoder with probe_input=0"
+            )
+        batch = read_batch(data)
         views = batch.views if batch.views is not None else self._augmented(batch.images)
         self._require_labels(batch)
         return self._means.update(self._step({"views": views, "label": batch.labels}))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: the loss of a batch, and the probe's."""
-        batch, metrics = _read(data), {}
+        batch = read_batch(data)
+        metrics: Metrics = {}
         views = batch.views
         if views is None and self.augmentation is not None:
             count = tf.shape(batch.images)[0]
@@ -239,7 +240,7 @@ class SimCLR(tf.keras.Model):
 
     def predict_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: the endpoints that are vectors. Feature maps of a whole data set would fill the memory."""
-        images = _read(data).images
+        images = read_batch(data).images
         if images is None:
             raise InputError("`predict` takes images. Received: pairs of views. Pass one view, or the images")
         return {name: value for name, value in self(images, training=False).items() if value.shape.rank == 2}
@@ -257,7 +258,7 @@ class SimCLR(tf.keras.Model):
             )
         return self.augmentation(images)
 
-    def _require_labels(self, batch: _Batch) -> None:
+    def _require_labels(self, batch: Batch) -> None:
         if self.probe is not None and batch.labels is None:
             raise InputError(
                 f"a probe of {self.probe_classes} classes needs labels. Received: images without labels. Pass (images, "
@@ -303,85 +304,3 @@ class SimCLR(tf.keras.Model):
         if not config:
             return
         self.compile(tf.keras.optimizers.deserialize(config["optimizer"]), weight_decay=config["weight_decay"])
-
-
-def _with_endpoints(encoder: Any) -> tf.keras.Model:
-    """The encoder with a dict of endpoints as its output, final_avg_pool among them."""
-    output = getattr(encoder, "output", None)
-    if isinstance(output, dict) and "final_avg_pool" in output and encoder.name == "encoder":
-        return encoder
-    if isinstance(encoder, tf.keras.Model) and isinstance(output, dict) and "final_avg_pool" in output:
-        return tf.keras.Model(encoder.input, output, name="encoder")
-    shape = getattr(output, "shape", None)
-    if not isinstance(encoder, tf.keras.Model) or shape is None or len(shape) != 2 or shape[-1] is None:
-        raise InputError(
-            "`encoder` must be a functional Keras model from images to vectors h [n, d]. Received: "
-            f"{type(encoder).__name__} with output {getattr(shape, 'as_list', lambda: shape)()}. Take "
-            "tf_simclr.resnet(...), or a model of tf.keras.applications with include_top=False and pooling='avg'"
-        )
-    return tf.keras.Model(encoder.input, {"final_avg_pool": output}, name="encoder")
-
-
-def _built(head: Any, width: int) -> ProjectionHead:
-    if not isinstance(head, ProjectionHead):
-        raise InputError(
-            f"`head` must be a tf_simclr.layers.ProjectionHead. Received: {type(head).__name__}. Pass "
-            "ProjectionHead(out_dim=128, num_layers=2), or None for the default"
-        )
-    if not head.built:
-        head.build((None, width))
-    return head
-
-
-def _require_loss(loss: Any) -> ContrastiveLoss:
-    if not isinstance(loss, ContrastiveLoss):
-        raise InputError(
-            "`loss` must be a contrastive loss object: tf_simclr.losses.NTXent(), NTLogistic() or MarginTriplet(), or a "
-            f"ContrastiveLoss of yours. Received: loss={getattr(loss, '__name__', None) or repr(loss)}. Pass NTXent()"
-        )
-    return loss
-
-
-def _require_augmentation(augmentation: Any) -> SimCLRAugmentation | None:
-    if augmentation is not None and getattr(augmentation, "views", None) != 2:
-        raise InputError(
-            "`augmentation` must make two views of an image. Received: "
-            f"{type(augmentation).__name__} with views={getattr(augmentation, 'views', None)}. Pass "
-            "tf_simclr.layers.SimCLRAugmentation(size, views=2)"
-        )
-    return augmentation
-
-
-def _read(data: Any) -> _Batch:
-    """Takes a batch apart: images or views, with labels where there are any."""
-    if isinstance(data, dict) and "views" in data:
-        return _Batch(None, _pair(data["views"]), _labels(data.get("label")))
-    if not isinstance(data, (tuple, list)):
-        return _Batch(to_rgb(tf.convert_to_tensor(data)), None, None)
-    first, second = data[0], data[1] if len(data) > 1 else None
-    if isinstance(first, (tuple, list)):
-        return _Batch(None, _pair(first), _labels(second))
-    if second is not None and len(second.shape) == len(first.shape) == 4:
-        return _Batch(None, _pair((first, second)), None)
-    return _Batch(to_rgb(tf.convert_to_tensor(first)), None, _labels(second))
-
-
-def _pair(views: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    if len(views) != 2:
-        raise InputError(f"SimCLR learns from two views of an image. Received: {len(views)} views. Make two")
-    a, b = (to_rgb(tf.convert_to_tensor(view)) for view in views)
-    return a, b
-
-
-def _labels(labels: Any) -> tf.Tensor | None:
-    """int64 [n]; Keras 2 hands labels on as [n, 1]."""
-    if labels is None:
-        return None
-    labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank == 2 and labels.shape[-1] == 1:
-        labels = labels[:, 0]
-    if labels.shape.rank != 1:
-        raise InputError(
-            f"labels must be class numbers [n]. Received: labels of shape {labels.shape}. Take the argmax of one-hot rows"
-        )
-    return tf.cast(labels, tf.int64)

@@ -25,7 +25,23 @@ class ContrastiveLoss(tf.keras.losses.Loss):
 
     Args:
         name: of the loss.
+
+    Example:
+        import tensorflow as tf
+        import tf_simclr
+
+        @tf.keras.utils.register_keras_serializable()
+        class TwiceNTXent(tf_simclr.losses.ContrastiveLoss):
+            def statistics(self, z_a, z_b):
+                found = tf_simclr.losses.contrastive_statistics(z_a, z_b)
+                return found._replace(loss=2.0 * found.loss)
+
+        z_a, z_b = tf.random.normal([8, 16]), tf.random.normal([8, 16])
+        assert float(TwiceNTXent()(z_a, z_b)) == 2.0 * float(tf_simclr.losses.NTXent()(z_a, z_b))
     """
+
+    def __init__(self, name: str | None = None):
+        super().__init__(name=name)
 
     def statistics(self, z_a: tf.Tensor, z_b: tf.Tensor) -> ContrastiveOutput:
         """Loss, accuracy and entropy of this replica's anchors.
@@ -225,7 +241,7 @@ def loss_of(settings: LossConfig) -> ContrastiveLoss:
     """The loss object that the flags of a run describe."""
     if settings.loss == "nt_xent":
         return NTXent(settings.temperature, settings.hidden_norm)
-    kind = {"nt_logistic": NTLogistic, "margin_triplet": MarginTriplet}[settings.loss]
+    kind: Any = {"nt_logistic": NTLogistic, "margin_triplet": MarginTriplet}[settings.loss]
     return kind(
         temperature=settings.temperature,
         hidden_norm=settings.hidden_norm,

@@ -1,7 +1,8 @@
 """LAMB, Adam with the trust ratio of LARS (You et al. 2020, Algorithm 2): from Keras 3, or from TensorFlow Addons.
 
 Keras's Lamb knows neither the paper's weight decay, which is part of what the trust ratio scales, nor variables without
-a trust ratio, and TensorFlow Addons' knows both. Ours on Keras 3 adds them, so that both stacks compute the same. A run on Keras 2 uses TensorFlow Addons' all the same: its checkpoints do.
+a trust ratio, and TensorFlow Addons' knows both. Ours on Keras 3 adds them, so that both stacks compute the same.
+A run on Keras 2 takes TensorFlow Addons', as its older checkpoints did.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ class ExcludingLamb(_KerasLamb):
         name: name of the optimizer.
     """
 
-    def __init__(
-        self, learning_rate: Any, weight_decay: float, is_excluded: Callable[[Any], bool], name: str = "Lamb"
-    ):
+    def __init__(self, learning_rate: Any, weight_decay: float, is_excluded: Callable[[Any], bool], name: str = "Lamb"):
         super().__init__(learning_rate=learning_rate, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, name=name)
         # Not `weight_decay`: Keras would apply an attribute of that name decoupled, once more.
         self.lamb_weight_decay = weight_decay

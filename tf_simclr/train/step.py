@@ -48,9 +48,7 @@ def contrastive_loss(z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig) -> Co
     )
 
 
-def contrastive_terms(
-    projections: tf.Tensor, config: ExperimentConfig, contrast: Contrast | None = None
-) -> Metrics:
+def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig, contrast: Contrast | None = None) -> Metrics:
     """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags.
 
     Args:
