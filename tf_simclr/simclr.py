@@ -18,35 +18,13 @@ from tf_simclr.ops import collectives
 from tf_simclr.ops.image import to_rgb
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optimizers import KernelsOnly
-from tf_simclr.simclr_batches import Batch, read_batch
+from tf_simclr.simclr_batches import Batch, Means, read_batch
 from tf_simclr.simclr_checks import built_for, require_augmentation, require_loss, with_endpoints
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import Metrics, build_pretrain_step, contrastive_terms, supervised_terms
 
-# The summary tags of run.py without "train/", but for the total, which Keras calls loss.
-_CONTRAST = ("contrast_loss", "contrast_acc", "contrast_entropy")
-_LOGGED = ("loss", *_CONTRAST, "supervised_loss", "supervised_acc", "weight_decay")
 # What evaluation draws its views for: no epoch of training is counted so far.
 _EVALUATION_EPOCH = (1 << 20) - 1
-
-
-class _Means:
-    """Means of what is logged, out of reach of Keras's tracking, which would save them with the weights."""
-
-    def __init__(self) -> None:
-        self.by_name = {name: tf.keras.metrics.Mean(name=name) for name in _LOGGED}
-
-    def update(self, metrics: Metrics) -> dict[str, tf.Tensor]:
-        """Adds a step's metrics, averaged over replicas; returns the means so far by logged name."""
-        replicas = collectives.replica_context()
-        logged = {}
-        for tag, value in metrics.items():
-            name = "loss" if tag == "train/total_loss" else tag.removeprefix("train/")
-            if replicas is not None:
-                value = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, value)
-            self.by_name[name].update_state(value)
-            logged[name] = self.by_name[name].result()
-        return logged
 
 
 @tf.keras.utils.register_keras_serializable(package="tf_simclr")
@@ -128,7 +106,7 @@ class SimCLR(tf.keras.Model):
         self.probe_classes, self.probe_input = probe_classes, probe_input
         self.class_names = tuple(class_names)
         self.parts = SimCLRModel(self.encoder, self.head.network, self.probe, probe_input)
-        self._means = _Means()
+        self._means = Means()
         self._penalty = 0.0
         self.build((None, None, None, 3))
 

@@ -1,4 +1,4 @@
-"""What a batch is that Keras hands to SimCLR: images or pairs of views, with labels or without."""
+"""What Keras hands to SimCLR, images or pairs of views with labels or without, and the means that it logs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tf_simclr.errors import InputError
+from tf_simclr.ops import collectives
 from tf_simclr.ops.image import to_rgb
+
+# The summary tags of run.py without "train/", but for the total, which Keras calls loss.
+_CONTRAST = ("contrast_loss", "contrast_acc", "contrast_entropy")
+_LOGGED = ("loss", *_CONTRAST, "supervised_loss", "supervised_acc", "weight_decay")
 
 
 class Batch(NamedTuple):
@@ -52,3 +57,22 @@ def _labels(labels: Any) -> tf.Tensor | None:
             "rows"
         )
     return tf.cast(labels, tf.int64)
+
+
+class Means:
+    """Means of what is logged, out of reach of Keras's tracking, which would save them with the weights."""
+
+    def __init__(self) -> None:
+        self.by_name = {name: tf.keras.metrics.Mean(name=name) for name in _LOGGED}
+
+    def update(self, metrics: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Adds a step's metrics, averaged over replicas; returns the means so far by logged name."""
+        replicas = collectives.replica_context()
+        logged = {}
+        for tag, value in metrics.items():
+            name = "loss" if tag == "train/total_loss" else tag.removeprefix("train/")
+            if replicas is not None:
+                value = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, value)
+            self.by_name[name].update_state(value)
+            logged[name] = self.by_name[name].result()
+        return logged

@@ -30,11 +30,13 @@ class ContrastiveLoss(tf.keras.losses.Loss):
         import tensorflow as tf
         import tf_simclr
 
+
         @tf.keras.utils.register_keras_serializable()
         class TwiceNTXent(tf_simclr.losses.ContrastiveLoss):
             def statistics(self, z_a, z_b):
                 found = tf_simclr.losses.contrastive_statistics(z_a, z_b)
                 return found._replace(loss=2.0 * found.loss)
+
 
         z_a, z_b = tf.random.normal([8, 16]), tf.random.normal([8, 16])
         assert float(TwiceNTXent()(z_a, z_b)) == 2.0 * float(tf_simclr.losses.NTXent()(z_a, z_b))
