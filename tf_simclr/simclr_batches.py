@@ -29,6 +29,11 @@ def read_batch(data: Any) -> Batch:
         return Batch(None, _pair(data["views"]), _labels(data.get("label")))
     if not isinstance(data, (tuple, list)):
         return Batch(to_rgb(tf.convert_to_tensor(data)), None, None)
+    if len(data) > 2 and data[2] is not None:
+        raise InputError(
+            "sample weights have no meaning here: all views of a batch are compared with each other. Received: a third "
+            "element beside images and labels. Leave it out"
+        )
     first, second = data[0], data[1] if len(data) > 1 else None
     if isinstance(first, (tuple, list)):
         return Batch(None, _pair(first), _labels(second))
