@@ -12,7 +12,7 @@ from tf_simclr.config import build_config, resolve_durations
 from tf_simclr.config.experiment import known_flags
 from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
 
-FILE = Path(tf_simclr.__file__).parents[1] / "configs" / "own_images.cfg"
+FILE = Path(tf_simclr.__file__).parent / "configs" / "own_images.cfg"
 FOLDER = {"dataset": "folder", "data_dir": "images"}
 
 

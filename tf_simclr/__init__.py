@@ -1,3 +1,48 @@
-"""SimCLR, contrastive learning of visual representations, in TensorFlow 2 and Keras."""
+"""SimCLR, contrastive learning of visual representations, in TensorFlow 2 and Keras.
+
+Importing this package does not import TensorFlow: the names below are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from tf_simclr.lazy import attach
+
+if TYPE_CHECKING:  # so that editors and type checkers know the names
+    from tf_simclr import callbacks, evaluate, layers, losses, optimizers, schedules
+    from tf_simclr.image_data import image_dataset
+    from tf_simclr.layers import resnet
+    from tf_simclr.loading import load, load_encoder
+    from tf_simclr.simclr import SimCLR
 
 __version__ = "0.1.0"
+
+# The public API: name -> module that holds it. A module of the same name stands for itself.
+PUBLIC = {
+    "SimCLR": "tf_simclr.simclr",
+    "resnet": "tf_simclr.layers",
+    "load": "tf_simclr.loading",
+    "load_encoder": "tf_simclr.loading",
+    "image_dataset": "tf_simclr.image_data",
+    "layers": "tf_simclr.layers",
+    "losses": "tf_simclr.losses",
+    "optimizers": "tf_simclr.optimizers",
+    "schedules": "tf_simclr.schedules",
+    "callbacks": "tf_simclr.callbacks",
+    "evaluate": "tf_simclr.evaluate",
+}
+
+__all__ = [
+    "SimCLR",
+    "callbacks",
+    "evaluate",
+    "image_dataset",
+    "layers",
+    "load",
+    "load_encoder",
+    "losses",
+    "optimizers",
+    "resnet",
+    "schedules",
+]
+
+__getattr__, __dir__ = attach(__name__, PUBLIC)

@@ -10,6 +10,8 @@ from tf_simclr.errors import InputError
 
 KERAS_3: bool = hasattr(tf.keras, "ops")
 _optimizers = tf.keras.optimizers
+# serialize_keras_object and deserialize_keras_object; under tf.keras.utils Keras 2 has older ones of the same names.
+saving: Any = tf.keras.utils if KERAS_3 else tf.keras.saving
 _WITH_TWO_MOMENTS = (_optimizers.Adam, _optimizers.Lamb) if KERAS_3 else (_optimizers.Adam,)
 
 
@@ -68,6 +70,30 @@ def add_float32_weight(
     )
 
 
+def add_counter(layer: tf.keras.layers.Layer, name: str) -> Any:
+    """Adds an int64 weight that starts at 0 and that every replica moves by the same amount."""
+    aggregation = "only_first_replica" if KERAS_3 else tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return layer.add_weight(
+        name=name, shape=(), initializer="zeros", trainable=False, dtype="int64", aggregation=aggregation
+    )
+
+
+def global_policy() -> Any:
+    """The dtype policy of layers that name none."""
+    mixed = tf.keras.mixed_precision
+    return mixed.dtype_policy() if KERAS_3 else mixed.global_policy()
+
+
+def policy_of(layer: tf.keras.layers.Layer) -> Any:
+    """A layer's dtype policy."""
+    return layer.dtype_policy
+
+
+def unscaled_loss() -> dict[str, Any]:
+    """Arguments of `Model.compile` that keep Keras from wrapping the optimizer: losses are scaled by `Updater`."""
+    return {"auto_scale_loss": False} if KERAS_3 else {}
+
+
 class SlottedOptimizer(tf.keras.optimizers.Optimizer):
     """A Keras optimizer of ours with one slot a variable, written once for both stacks.
 
@@ -99,10 +125,8 @@ class SlottedOptimizer(tf.keras.optimizers.Optimizer):
 
     def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any = None) -> None:
         """Keras's hook: one variable's update."""
-        if KERAS_3:
-            index = self._get_variable_index(variable)
-        else:
-            index = self._index_dict[self._var_key(variable)]
+        index = variable_index(self, variable)
+        if not KERAS_3:
             learning_rate = self.learning_rate
         rate = tf.cast(learning_rate, variable.dtype)
         self.update_variable(tf.cast(gradient, variable.dtype), variable, self.slots[index], index, rate)
@@ -112,6 +136,21 @@ class SlottedOptimizer(tf.keras.optimizers.Optimizer):
     ) -> None:
         """Updates `variable` and `slot` in place; `index` is the variable's place in the list given to `build`."""
         raise NotImplementedError
+
+
+def variable_index(optimizer: Any, variable: Any) -> int:
+    """The place of a variable in the list that an optimizer was built with."""
+    if KERAS_3:
+        return optimizer._get_variable_index(variable)
+    return optimizer._index_dict[optimizer._var_key(variable)]
+
+
+def learning_rate_config(optimizer: Any) -> Any:
+    """An optimizer's learning rate for its config: a serialised schedule, or a number."""
+    rate = optimizer._learning_rate
+    if isinstance(rate, _optimizers.schedules.LearningRateSchedule):
+        return _optimizers.schedules.serialize(rate)
+    return float(rate.numpy())
 
 
 def addons() -> Any:

@@ -43,7 +43,7 @@ page is made from the config by `{COMMAND}`; do not edit it.
 - `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
 - Without `--dataset`, and with `--mode=eval`, flags that are not given come from `flags.json` in `--model_dir` when a
   run was started there. Otherwise `--data_dir` alone means `--dataset=folder`, and without either they come from
-  [configs/quickstart.cfg](../configs/quickstart.cfg).
+  [configs/quickstart.cfg](../tf_simclr/configs/quickstart.cfg).
 - `~` at the beginning of a path is expanded.
 - An unknown flag, or a value that cannot work, ends the program with exit code 2 and one line that says what to do.
 - "From" says whose flag it is: the authors' `tf2/run.py` has a flag of that name, or it is ours. Where our default is

@@ -127,3 +127,18 @@ def test_a_wrong_command_line_is_one_line(line, message):
     with pytest.raises(InputError, match=message) as error:
         flags.parse(shlex.split(line), ALL)
     assert "\n" not in str(error.value)
+
+
+def test_the_recipes_of_the_package_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for typed in ("configs/tiny.cfg", "/nowhere/configs/tiny.cfg", "tiny.cfg", "configs/transfer/cars196.cfg"):
+        assert flags.recipe(typed) == str(flags.CONFIGS / typed.rpartition("configs/")[2])
+    assert flags.with_recipes(["--flagfile", "configs/tiny.cfg"])[1] == str(flags.CONFIGS / "tiny.cfg")
+    parsed = flags.parse(["--flagfile=configs/tiny.cfg"], ALL)
+    assert parsed.values["image_size"] == 32
+    own = tmp_path / "configs" / "tiny.cfg"
+    own.parent.mkdir()
+    own.write_text("--image_size=48\n")
+    assert flags.parse(["--flagfile=configs/tiny.cfg"], ALL).values["image_size"] == 48
+    with pytest.raises(InputError, match="nothing"):
+        flags.parse(["--flagfile=configs/nothing.cfg"], ALL)

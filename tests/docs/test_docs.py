@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
 )
-CONFIGS = sorted(ROOT.glob("configs/**/*.cfg"))
+CONFIGS = sorted(ROOT.glob("tf_simclr/configs/**/*.cfg"))
 RUNNABLE = "runnable"
 FEWEST_BLOCKS = 10
 # Flags in the documentation that belong to other programs.
@@ -206,7 +206,11 @@ assert float(tf.reduce_sum(tf.matmul(tf.ones([9, 9]), tf.ones([9, 9])))) == 729
 
 def test_the_copy_is_a_checkout_without_its_history(tmp_path):
     copied = copy_checkout(tmp_path / "checkout")
-    assert (copied / "run.py").is_file() and (copied / "configs").is_dir() and (copied / "README.md").is_file()
+    assert (
+        (copied / "run.py").is_file()
+        and (copied / "tf_simclr" / "configs").is_dir()
+        and (copied / "README.md").is_file()
+    )
     assert not (copied / ".git").exists() and not (copied / "runs").exists()
     assert not list(copied.rglob("__pycache__"))
 

@@ -14,7 +14,7 @@ from tf_simclr.cli import evaluate_flags
 from tf_simclr.cli.flags import parse
 from tf_simclr.data.datasets import load_sources
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "transfer"
+CONFIGS = Path(__file__).parents[2] / "tf_simclr" / "configs" / "transfer"
 # SimCLR, Table 8: ResNet-50 (4x), linear and fine-tuned, and supervised on ImageNet and then fine-tuned.
 TABLE_8 = {
     "food101": (76.9, 89.4, 88.7),

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import tf_simclr
 from tf_simclr.cli import flags
 from tf_simclr.config import (
     FLAGS_FILE,
@@ -26,7 +25,7 @@ from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags
 from tf_simclr.errors import InputError
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
-QUICKSTART = Path(tf_simclr.__file__).parent.parent / "configs" / "quickstart.cfg"
+QUICKSTART = flags.CONFIGS / "quickstart.cfg"
 FOLDER = "folder"
 ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--dataset=folder)"
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
@@ -43,7 +42,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     train on what it had held out.
 
     Raises:
-        InputError: the flags of the run are damaged, or the quickstart file is not beside the package.
+        InputError: the flags of the run are damaged, or the quickstart file is not in the package.
     """
     dataset, evaluating = parsed.values["dataset"], parsed.values["mode"] == "eval"
     # A directory that is kept aside says nothing of the run that takes its place, where that one says what it is.

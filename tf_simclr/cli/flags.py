@@ -7,15 +7,21 @@ import os
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+import tf_simclr
 from tf_simclr.config.option import paths_of
 from tf_simclr.errors import InputError
 
 # Flags of the authors' older recipes: accepted, without effect.
 IGNORED_FLAGS = ("train_summary_steps", "variable_schema")
+
+# The recipes that come with the package.
+CONFIGS = Path(tf_simclr.__file__).parent / "configs"
+_FLAGFILE = ("--flagfile", "-flagfile")
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
     """
     parser = build_parser(groups)
     try:
-        rest = parser(["tf_simclr", *argv])[1:]
+        rest = parser(["tf_simclr", *with_recipes(argv)])[1:]
     except (flags.Error, OSError) as error:
         raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from error
     if rest:
@@ -111,6 +117,29 @@ def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
     for name in paths_of(*(group.config for group in groups)) & set(values):
         values[name] = expanded(name, values[name])
     return ParsedFlags(values, given, tuple(name for name in IGNORED_FLAGS if name in given))
+
+
+def recipe(path: str) -> str:
+    """A flag file as it was typed, or the package's where there is none: configs/NAME.cfg is one wherever one is."""
+    if not path:
+        return path
+    typed = Path(path).expanduser()
+    parts = typed.parts
+    inside = parts[len(parts) - parts[::-1].index("configs") :] if "configs" in parts else parts
+    packaged = CONFIGS.joinpath(*inside)
+    return str(packaged if not typed.exists() and packaged.is_file() else typed)
+
+
+def with_recipes(argv: Sequence[str]) -> list[str]:
+    """A command line in which every --flagfile names a file by `recipe`."""
+    words: list[str] = []
+    for word in argv:
+        name, equals, path = word.partition("=")
+        if name in _FLAGFILE and equals:
+            words.append(f"{name}={recipe(path)}")
+        else:
+            words.append(recipe(word) if words and words[-1] in _FLAGFILE else word)
+    return words
 
 
 def expanded(name: str, path: str | None) -> str | None:

@@ -27,8 +27,12 @@ from tf_simclr.data.operators import (
     Operator,
     build_operator,
 )
+from tf_simclr.data.source import is_small
 from tf_simclr.errors import require_choice, require_range
 from tf_simclr.ops import color, draws, image
+
+# Stands for a side that is not known before the images are there.
+_UNKNOWN_SIDE = 1 << 30
 
 Shape: TypeAlias = "tf.Tensor | Sequence[int] | tf.TensorShape"
 
@@ -260,3 +264,29 @@ def make_view(policy: ViewPolicy, images: tf.Tensor, key: tf.Tensor) -> tf.Tenso
     """
     draw = draw_view(policy, key, tf.shape(images)[-3:])
     return apply_batch(policy, apply_crop(policy, images, draw), draw)
+
+
+@_plain_tensor_code
+def make_views(policy: ViewPolicy, images: tf.Tensor, keys: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Several views of every image of a batch of one size, cropped together or one by one, whichever is faster.
+
+    Args:
+        policy: the family to draw from.
+        images: float32 [n, h, w, 3] in [0, 1].
+        keys: int64 [n, v, 2], from `example_key`; v is known.
+
+    Returns:
+        v times float32 [n, s, s, 3] in [0, 1].
+    """
+    draw = draw_view(policy, keys, tf.shape(images)[1:])
+    if is_small(tuple(side or _UNKNOWN_SIDE for side in images.shape[1:])):
+        return apply_views(policy, shared_crops(policy, images, draw), draw)
+
+    def crops_of(image_and_boxes: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        one, boxes = image_and_boxes
+        return tf.stack([apply_crop(policy, one, {"box": box}) for box in tf.unstack(boxes)])
+
+    boxes = distinct_boxes(policy, draw["box"])
+    side = policy.image_size
+    spec = tf.TensorSpec([boxes.shape[1], side, side, 3], tf.float32)
+    return apply_views(policy, tf.map_fn(crops_of, (images, boxes), fn_output_signature=spec), draw)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import tensorflow as tf
 
-from tf_simclr.errors import require_range
+from tf_simclr.errors import InputError, require_range
 from tf_simclr.losses.row_blocks import RowValues, Triple, mean_over_rows
 from tf_simclr.ops import collectives
 
@@ -19,7 +19,8 @@ _BLOCK_ENTRIES = 2**21
 class ContrastiveOutput(NamedTuple):
     """The loss of a replica's own anchors and how well they find their positives; float32 scalars.
 
-    Accuracy and entropy mean the same whatever the loss, so that runs with different losses can be compared.
+    Accuracy and entropy mean the same whatever the loss, so that runs with different losses can be compared. It is no
+    tensor, and TensorFlow is kept from making one of the three numbers.
 
     Attributes:
         loss: mean over the local 2n anchors; in nats, except for the margin triplet's, which is in units of similarity.
@@ -30,6 +31,21 @@ class ContrastiveOutput(NamedTuple):
     loss: tf.Tensor
     accuracy: tf.Tensor
     entropy: tf.Tensor
+
+
+def _refuse_to_become_a_tensor(
+    value: ContrastiveOutput, dtype: Any = None, name: str | None = None, as_ref: bool = False
+) -> NoReturn:
+    """Keras, given one of the functions as a loss, would train the mean of loss, accuracy and entropy."""
+    del value, dtype, name, as_ref
+    raise InputError(
+        "a loss must be one number. Received: ContrastiveOutput, which is (loss, accuracy, entropy). Train with "
+        "tf_simclr.SimCLR(encoder, head, loss=tf_simclr.losses.NTXent()), or take its `.loss`"
+    )
+
+
+# Before the rule for tuples, whose priority is 100.
+tf.register_tensor_conversion_function(ContrastiveOutput, _refuse_to_become_a_tensor, priority=50)
 
 
 def compare_views(
@@ -60,10 +76,11 @@ def compare_views(
         ContrastiveOutput, computed in float32.
 
     Raises:
-        InputError: block_rows is below 1.
+        InputError: block_rows is below 1, or the projections are no pairs.
     """
     if block_rows is not None:
         require_range("block_rows", block_rows, at_least=1)
+    _require_pairs(projections_a, projections_b)
     z_a, z_b = (_prepare(z, hidden_norm) for z in (projections_a, projections_b))  # [n, d]
     n = tf.shape(z_a)[0]
     all_a, all_b = collectives.gather_with_gradient(z_a), collectives.gather_with_gradient(z_b)
@@ -77,6 +94,17 @@ def compare_views(
     if block_rows is None:
         block_rows = _default_block_rows(anchors.shape[0], collectives.replica_count())
     return ContrastiveOutput(*mean_over_rows(row_values, anchors, candidates, labels, block_rows))
+
+
+def _require_pairs(projections_a: tf.Tensor, projections_b: tf.Tensor) -> None:
+    """Labels and predictions, which Keras hands to what it takes for a loss of them, would fail less clearly."""
+    a, b = (tf.TensorShape(z.shape) for z in (projections_a, projections_b))
+    if a.rank not in (2, None) or not a.is_compatible_with(b):
+        raise InputError(
+            "a contrastive loss compares projections [n, d] of two views of the same n images. Received: shapes "
+            f"{a} and {b}. In Keras, train with tf_simclr.SimCLR(encoder, head, loss=tf_simclr.losses.NTXent()), which "
+            "makes the pairs"
+        )
 
 
 def _prepare(projections: tf.Tensor, hidden_norm: bool) -> tf.Tensor:

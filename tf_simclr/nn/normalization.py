@@ -151,6 +151,14 @@ class BatchNorm(tf.keras.layers.Layer):
     Raises:
         InputError: momentum or epsilon out of range, or inputs without a static number of channels.
 
+    Example:
+        import tensorflow as tf
+        import tf_simclr
+
+        norm = tf_simclr.layers.GlobalBatchNorm(momentum=0.9)
+        outputs = norm(tf.random.normal([64, 3], mean=5.0), training=True)
+        assert abs(float(tf.reduce_mean(outputs))) < 1e-4
+
     Source: Ioffe and Szegedy 2015; SimCLR, section 2.2 (global batch norm).
     """
 

@@ -2,6 +2,7 @@
 
 Keras's Lamb knows neither the paper's weight decay, which is part of what the trust ratio scales, nor variables without
 a trust ratio, and TensorFlow Addons' knows both. Ours on Keras 3 adds them, so that both stacks compute the same.
+A run on Keras 2 takes TensorFlow Addons', as its older checkpoints did.
 """
 
 from __future__ import annotations
@@ -54,20 +55,22 @@ def lamb_update(
     return parameter - learning_rate * trust * update, new_first, new_second
 
 
-_KerasLamb: Any = tf.keras.optimizers.Lamb if compat.KERAS_3 else object
+# Keras 2 has no Lamb, and its Adam keeps the same two moments.
+_KerasLamb: Any = tf.keras.optimizers.Lamb if compat.KERAS_3 else tf.keras.optimizers.Adam
 
 
 class ExcludingLamb(_KerasLamb):
-    """Keras 3's Lamb with the paper's weight decay, and with exclusions.
+    """Keras's Lamb with the paper's weight decay, and with exclusions.
 
     Args:
         learning_rate: float or schedule.
         weight_decay: of variables that are not excluded.
         is_excluded: variable -> whether it is neither decayed nor adapted; asked once, when the slots are made.
+        name: name of the optimizer.
     """
 
-    def __init__(self, learning_rate: Any, weight_decay: float, is_excluded: Callable[[Any], bool]):
-        super().__init__(learning_rate=learning_rate, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, name="Lamb")
+    def __init__(self, learning_rate: Any, weight_decay: float, is_excluded: Callable[[Any], bool], name: str = "Lamb"):
+        super().__init__(learning_rate=learning_rate, beta_1=BETAS[0], beta_2=BETAS[1], epsilon=EPSILON, name=name)
         # Not `weight_decay`: Keras would apply an attribute of that name decoupled, once more.
         self.lamb_weight_decay = weight_decay
         self.is_excluded = is_excluded
@@ -78,9 +81,10 @@ class ExcludingLamb(_KerasLamb):
         super().build(variables)
         self._excluded = [self.is_excluded(v) for v in variables]
 
-    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: tf.Tensor, variable: Any, learning_rate: Any = None) -> None:
         """Keras's hook: one variable's update."""
-        index = self._get_variable_index(variable)
+        index = compat.variable_index(self, variable)
+        learning_rate = self.learning_rate if learning_rate is None else learning_rate
         slots = (self._momentums[index], self._velocities[index])
         updated = lamb_update(
             tf.convert_to_tensor(variable),

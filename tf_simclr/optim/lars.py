@@ -155,13 +155,8 @@ class LARSOptimizer(compat.SlottedOptimizer):
         for exclusion in (self.exclude_from_weight_decay, self.exclude_from_layer_adaptation):
             if callable(exclusion):
                 raise TypeError("LARSOptimizer with a predicate cannot be serialised: pass name patterns instead")
-        rate = self._learning_rate
-        if isinstance(rate, tf.keras.optimizers.schedules.LearningRateSchedule):
-            rate = tf.keras.optimizers.schedules.serialize(rate)
-        else:
-            rate = float(rate.numpy())
         return {
-            "learning_rate": rate,
+            "learning_rate": compat.learning_rate_config(self),
             "momentum": self.momentum,
             "use_nesterov": self.use_nesterov,
             "weight_decay": self.lars_weight_decay,

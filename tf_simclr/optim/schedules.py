@@ -16,6 +16,15 @@ class WarmupCosine(tf.keras.optimizers.schedules.LearningRateSchedule):
         peak: learning rate at the end of the warm-up.
         warmup_steps: steps of linear warm-up; 0 starts at the peak.
         total_steps: step at which the rate reaches 0; above warmup_steps.
+
+    Raises:
+        ValueError: warmup_steps is not in [0, total_steps).
+
+    Example:
+        import tf_simclr
+
+        rate = tf_simclr.schedules.WarmupCosine(peak=0.3, warmup_steps=10, total_steps=100)
+        assert abs(float(rate(10)) - 0.3) < 1e-6 and float(rate(100)) == 0.0
     """
 
     def __init__(self, peak: float, warmup_steps: int, total_steps: int):

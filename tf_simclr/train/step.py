@@ -19,6 +19,7 @@ from tf_simclr.train.precision import Updater
 
 Metrics = dict[str, tf.Tensor]
 Step = Callable[[dict[str, Any]], Metrics]
+Contrast = Callable[[tf.Tensor, tf.Tensor], ContrastiveOutput]
 
 LOSSES = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
 
@@ -47,10 +48,16 @@ def contrastive_loss(z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig) -> Co
     )
 
 
-def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig) -> Metrics:
-    """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags."""
+def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig, contrast: Contrast | None = None) -> Metrics:
+    """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags.
+
+    Args:
+        projections: float32 [2n, d].
+        config: says which loss.
+        contrast: a loss in place of the config's.
+    """
     z_a, z_b = tf.split(projections, 2, axis=0)
-    output = contrastive_loss(z_a, z_b, config.loss)
+    output = contrast(z_a, z_b) if contrast is not None else contrastive_loss(z_a, z_b, config.loss)
     return {
         "train/contrast_loss": output.loss,
         "train/contrast_acc": output.accuracy,
@@ -70,6 +77,7 @@ def build_pretrain_step(
     penalized: list[Any],
     *,
     contrastive: bool = True,
+    contrast: Contrast | None = None,
 ) -> Step:
     """Contrastive pretraining with the online linear head (SimCLR, Algorithm 1 and Appendix B.6).
 
@@ -79,6 +87,7 @@ def build_pretrain_step(
         config: the experiment.
         penalized: variables whose weight decay is part of the loss.
         contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
+        contrast: a loss of two projections in place of the config's.
 
     Returns:
         step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
@@ -91,7 +100,7 @@ def build_pretrain_step(
             images = tf.concat(batch["views"], axis=0)  # [2n, s, s, 3]
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
-                metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config)
+                metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config, contrast)
             if head is not None:
                 # Behind the stop, labels never reach the encoder: the head only measures it.
                 logits = head(tf.stop_gradient(h), training=True)

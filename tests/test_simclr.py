@@ -1,0 +1,304 @@
+"""SimCLR as a Keras model: what `run.py` trains, on one replica and on several, saved and loaded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_simclr
+from tests.conftest import TINY_FLAGS
+from tf_simclr import compat
+from tf_simclr.cli.flags import parse
+from tf_simclr.cli.main import run_task
+from tf_simclr.cli.train_flags import FLAG_GROUPS
+from tf_simclr.config import build_config
+from tf_simclr.errors import InputError
+from tf_simclr.losses.nt_xent import nt_xent
+from tf_simclr.train import checkpoints
+
+STEPS, BATCH, SIZE = 4, 16, 16
+PARTS = ("encoder", "projection_head", "supervised_head")
+
+
+def values_of(named):
+    return {path: compat.raw_variable(v).numpy() for path, v in named.items()}
+
+
+def worst(got, want):
+    """Largest difference of a whole state, each tensor relative to its own largest value."""
+    assert want.keys() == got.keys() and len(want) > 10
+    return max(np.abs(got[k] - want[k]).max() / max(np.abs(want[k]).max(), 1e-3) for k in want)
+
+
+# ---- fit is run.py ----
+
+
+def run_py(directory, *flags):
+    """The weights that `python run.py` ends with, by path, and its config."""
+    argv = [*TINY_FLAGS, "--seed=5", "--mode=train", "--strategy=one_device", f"--model_dir={directory}", *flags]
+    assert run_task("train", argv) == 0
+    prefix = checkpoints.resolve(str(directory))
+    assert prefix.endswith(f"-{STEPS}")
+    paths = [path for path in checkpoints.shapes_in(prefix) if path.split("/")[0] in PARTS]
+    return build_config(parse(argv, FLAG_GROUPS).values), checkpoints.read_values(prefix, paths)
+
+
+def fitted(config, optimizer, loss, weight_decay=None):
+    tf.keras.utils.set_random_seed(config.runtime.seed)
+    augmentation = tf_simclr.layers.SimCLRAugmentation(SIZE, blur=False, seed=config.runtime.seed)
+    model = tf_simclr.SimCLR(
+        tf_simclr.resnet(18, 0.0625, "cifar"),
+        tf_simclr.layers.ProjectionHead(16, num_layers=2),
+        loss=loss,
+        probe_classes=10,
+    )
+    model.compile(optimizer, weight_decay=weight_decay)
+    images = tf_simclr.image_dataset(
+        "shapes", split="train[:48]", batch_size=BATCH, augmentation=augmentation, say=lambda line: None
+    )
+    model.fit(images, epochs=2, steps_per_epoch=STEPS // 2, verbose=0)
+    return model
+
+
+def test_fit_ends_with_the_weights_of_run_py(tmp_path):
+    config, want = run_py(tmp_path, "--temperature=0.3", "--weight_decay=0.01", "--warmup_epochs=0.4")
+    schedule = tf_simclr.schedules.WarmupCosine(
+        config.optimizer.peak_learning_rate(BATCH), warmup_steps=1, total_steps=STEPS
+    )
+    model = fitted(config, tf_simclr.optimizers.LARS(schedule, weight_decay=0.01), tf_simclr.losses.NTXent(0.3))
+    assert worst(values_of(model.parts.named_variables()), want) < 1e-4
+    assert int(model.optimizer.iterations.numpy()) == STEPS
+
+
+def test_fit_with_momentum_and_another_loss_is_run_py(tmp_path):
+    flags = ("--optimizer=momentum", "--learning_rate=0.2", "--weight_decay=0.01", "--loss=nt_logistic", "--semi_hard")
+    config, want = run_py(tmp_path, *flags)
+    schedule = tf_simclr.schedules.WarmupCosine(config.optimizer.peak_learning_rate(BATCH), 0, STEPS)
+    model = fitted(
+        config,
+        tf.keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True),
+        tf_simclr.losses.NTLogistic(semi_hard=True),
+        weight_decay=0.01,
+    )
+    assert worst(values_of(model.parts.named_variables()), want) < 1e-4
+
+
+# ---- A small one, for everything else ----
+
+
+def small_encoder(dtype="float32"):
+    """Two convolutions: a narrow ResNet would magnify float32 noise, and takes long to trace."""
+    inputs = tf.keras.Input((None, None, 3), name="images")
+    x = inputs
+    for number, width in enumerate((6, 8)):
+        x = tf.keras.layers.Conv2D(width, 3, use_bias=False, name=f"conv{number}", dtype=dtype)(x)
+        x = tf_simclr.layers.GlobalBatchNorm(name=f"norm{number}", dtype=dtype)(x)
+        x = tf.keras.layers.Activation("relu", name=f"relu{number}", dtype=dtype)(x)
+    h = tf.keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")(x)
+    return tf.keras.Model(inputs, {"final_avg_pool": h, "map": x}, name="encoder")
+
+
+def small(optimizer=None, encoder=None, **options):
+    tf.keras.utils.set_random_seed(1)
+    model = tf_simclr.SimCLR(
+        encoder or small_encoder(),
+        tf_simclr.layers.ProjectionHead(5, num_layers=2),
+        **{"loss": tf_simclr.losses.NTXent(0.5), "probe_classes": 3} | options,
+    )
+    model.compile(optimizer or tf_simclr.optimizers.LARS(20.0, weight_decay=1e-3))
+    return model
+
+
+def pairs(n=12, side=8):
+    rng = np.random.default_rng(0)
+    views = rng.uniform(size=(2, n, side, side, 3)).astype(np.float32)
+    return tuple(views), rng.integers(0, 3, n)
+
+
+def dataset_of(views, labels=None, batch=12):
+    elements = views if labels is None else (views, labels)
+    return tf.data.Dataset.from_tensor_slices(elements).batch(batch).repeat(3)
+
+
+def test_replicas_are_one_with_the_whole_batch(mirrored):
+    alone = small(tf_simclr.optimizers.LARS(2.0, weight_decay=1e-3))
+    want = alone.fit(dataset_of(*pairs()), verbose=0).history
+    with mirrored(2).scope():
+        model = small(tf_simclr.optimizers.LARS(2.0, weight_decay=1e-3))
+    got = model.fit(dataset_of(*pairs()), verbose=0).history
+    assert got.keys() == want.keys() >= {"loss", "contrast_loss", "contrast_acc", "supervised_loss", "weight_decay"}
+    for name in want:
+        assert got[name] == pytest.approx(want[name], rel=1e-4, abs=1e-5), name
+    assert worst(values_of(model.parts.named_variables()), values_of(alone.parts.named_variables())) < 1e-4
+    both = [m.evaluate(dataset_of(*pairs()), verbose=0, return_dict=True) for m in (model, alone)]
+    assert both[0] == pytest.approx(both[1], rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [tf_simclr.optimizers.LARS, tf_simclr.optimizers.LAMB])
+def test_only_kernels_of_encoder_and_head_are_decayed_and_adapted(optimizer):
+    model = small(optimizer(0.1, weight_decay=0.5))
+    excluded = model.optimizer._exclusions
+    decayed = {path for path, v in model.parts.named_variables().items() if not excluded(v)}
+    assert decayed == {
+        "encoder/conv0/kernel",
+        "encoder/conv1/kernel",
+        "projection_head/layer1_dense/kernel",
+        "projection_head/layer2_dense/kernel",
+    }
+
+
+def test_the_probe_never_reaches_the_encoder():
+    views, labels = pairs()
+    models = [small(), small(probe_classes=0)]
+    models[0].fit(dataset_of(views, labels), verbose=0)
+    models[1].fit(dataset_of(views), verbose=0)
+    with_probe, without = (values_of(model.parts.named_variables()) for model in models)
+    assert len(without) > 10
+    assert all(np.array_equal(with_probe[path], without[path]) for path in without)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_keeps_weights_and_loss_in_float32(policy):
+    tf.keras.utils.set_random_seed(1)
+    model = small(encoder=small_encoder(policy))
+    assert model._updater.dynamic_scale == (policy == "mixed_float16")
+    before = values_of(model.parts.named_variables())
+    history = model.fit(dataset_of(*pairs()), verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    after = values_of(model.parts.named_variables())
+    assert all(value.dtype == np.float32 for value in after.values())
+    assert not np.array_equal(after["encoder/conv0/kernel"], before["encoder/conv0/kernel"])
+    assert model.predict(pairs()[0][0], verbose=0)["final_avg_pool"].dtype == np.float32
+
+
+# ---- Data ----
+
+
+def test_images_arrays_and_pairs_are_taken():
+    augmentation = tf_simclr.layers.SimCLRAugmentation(8, blur=False, seed=3)
+    images = np.random.default_rng(0).integers(0, 256, (12, 10, 10, 3), dtype=np.uint8)
+    labels = np.arange(12) % 3
+    index = tf.range(12)
+    states = []
+    for data, options in (
+        ((images, labels), {"batch_size": 12, "shuffle": False}),
+        ((tf.data.Dataset.from_tensor_slices((images, labels)).batch(12),), {}),
+        ((dataset_of(augmentation(images, index=index, epoch=0), labels).take(1),), {}),
+    ):
+        model = small(augmentation=tf_simclr.layers.SimCLRAugmentation(8, blur=False, seed=3))
+        model.fit(*data, **options, verbose=0)
+        states.append(values_of(model.parts.named_variables()))
+    assert all(worst(state, states[0]) < 1e-5 for state in states[1:])
+
+
+def test_evaluation_changes_nothing_and_repeats_itself():
+    model = small(augmentation=tf_simclr.layers.SimCLRAugmentation(8, blur=False))
+    images, labels = pairs()[0][0], pairs()[1]
+    before = values_of(model.parts.named_variables())
+    first, second = (model.evaluate(images, labels, verbose=0, return_dict=True) for _ in range(2))
+    assert first == second and first.keys() >= {"loss", "contrast_acc", "supervised_acc"}
+    after = values_of(model.parts.named_variables())
+    assert all(np.array_equal(after[path], before[path]) for path in before)
+    assert int(model.augmentation.images_seen.numpy()) == 0
+
+
+def test_predict_gives_vectors_and_a_call_all_endpoints():
+    model = small()
+    images = pairs()[0][0]
+    found, all_endpoints = model.predict(images, verbose=0), model(images)
+    assert set(found) == {
+        "final_avg_pool",
+        "proj_head_input",
+        "proj_head_layer1",
+        "proj_head_output",
+        "logits_sup",
+    }
+    assert "map" in all_endpoints
+    np.testing.assert_allclose(found["logits_sup"], all_endpoints["logits_sup"], atol=1e-5)
+
+
+def test_an_encoder_of_keras_applications_is_one():
+    """A functional model with one vector as output, and Keras's own layers."""
+    inputs = tf.keras.Input((None, None, 3))
+    x = tf.keras.layers.Conv2D(4, 3)(inputs)
+    x = tf.keras.layers.BatchNormalization()(x)
+    encoder = tf.keras.Model(inputs, tf.keras.layers.GlobalAveragePooling2D()(x), name="mine")
+    model = small(encoder=encoder)
+    before = encoder.get_weights()
+    model.fit(dataset_of(*pairs()), verbose=0)
+    assert not np.array_equal(encoder.get_weights()[0], before[0])
+
+
+# ---- Saved and loaded ----
+
+
+def test_a_saved_model_goes_on_where_it_was(tmp_path):
+    data = dataset_of(*pairs())
+    model = small(augmentation=tf_simclr.layers.SimCLRAugmentation(8), class_names=["a", "b", "c"])
+    model.fit(data, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = tf_simclr.load(str(tmp_path / "model.keras"))
+    assert loaded.class_names == ("a", "b", "c")
+    assert loaded.contrastive_loss.get_config() == model.contrastive_loss.get_config()
+    assert loaded.augmentation.get_config() == model.augmentation.get_config()
+    assert worst(values_of(loaded.parts.named_variables()), values_of(model.parts.named_variables())) == 0
+    for one in (model, loaded):
+        one.fit(data, verbose=0)
+    assert int(loaded.optimizer.iterations.numpy()) == 6
+    assert worst(values_of(loaded.parts.named_variables()), values_of(model.parts.named_variables())) < 1e-6
+
+
+def test_weights_alone_are_saved_and_loaded(tmp_path):
+    model = small()
+    model.fit(dataset_of(*pairs()), verbose=0)
+    model.save_weights(str(tmp_path / "model.weights.h5"))
+    tf.keras.utils.set_random_seed(7)
+    other = tf_simclr.SimCLR(small_encoder(), tf_simclr.layers.ProjectionHead(5, num_layers=2), probe_classes=3)
+    other.load_weights(str(tmp_path / "model.weights.h5"))
+    assert worst(values_of(other.parts.named_variables()), values_of(model.parts.named_variables())) == 0
+
+
+# ---- Errors ----
+
+
+@pytest.mark.parametrize("loss", [nt_xent, "mse", lambda a, b: 0.0, tf.keras.losses.MeanSquaredError()])
+def test_compile_refuses_what_is_no_contrastive_loss(loss):
+    with pytest.raises(InputError, match=r"NTXent\(\)"):
+        small().compile("sgd", loss=loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"head": tf.keras.layers.Dense(3)}, "ProjectionHead"),
+        ({"encoder": tf.keras.Sequential([tf.keras.layers.Dense(3)])}, "functional"),
+        ({"augmentation": tf_simclr.layers.SimCLRAugmentation(8, views=3)}, "two views"),
+        ({"loss": nt_xent}, "NTXent"),
+        ({"probe_classes": -1}, "probe_classes"),
+        ({"probe_input": 7}, "ft_proj_selector"),
+    ],
+)
+def test_parts_of_another_kind_are_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        tf_simclr.SimCLR(**{"encoder": small_encoder()} | options)
+
+
+def test_two_weight_decays_are_refused():
+    with pytest.raises(InputError, match="weight_decay"):
+        small().compile(tf_simclr.optimizers.LARS(0.1), weight_decay=0.1)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (lambda: (pairs()[0][0], pairs()[1]), "augmentation"),
+        (lambda: (dataset_of(pairs()[0]),), "needs labels"),
+        (lambda: (dataset_of((*pairs()[0], pairs()[0][0]), pairs()[1]),), "two views"),
+        (lambda: (dataset_of(pairs()[0], np.eye(3)[pairs()[1]]),), "one-hot"),
+    ],
+)
+def test_data_that_cannot_be_learned_from_are_refused(data, words):
+    # Keras 2 wraps what it raises while it traces.
+    with pytest.raises(Exception, match=words):
+        small().fit(*data(), verbose=0)

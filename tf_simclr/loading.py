@@ -1,0 +1,138 @@
+"""Trained models from wherever they were left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import compat
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.load import load_trained
+from tf_simclr.layers import ProjectionHead, SimCLRAugmentation
+from tf_simclr.losses.objects import loss_of
+from tf_simclr.simclr import SimCLR
+
+KERAS_SUFFIX = ".keras"
+
+
+def load(path: str) -> SimCLR:
+    """Loads a model that `run.py` or `SimCLR.save` left.
+
+    Args:
+        path: directory of a run, whose newest checkpoint is taken; prefix of a checkpoint, as "RUN/ckpt-1000"; an
+            exported SavedModel, as "RUN/saved_model/1000"; or a .keras file of `SimCLR.save`.
+
+    Returns:
+        the model with its weights in float32. Of a run it has the loss and, after pretraining, the augmentation of the
+        flags (None where `--augmentation` names operators), and the linear head as its probe. Of a .keras file it is
+        compiled, and goes on training where it was saved.
+
+    Raises:
+        InputError: there is no model, or a damaged one.
+        DivergedError: a model with weights that are not finite.
+
+    Example:
+        import numpy as np
+        import tf_simclr
+
+        model = tf_simclr.SimCLR(tf_simclr.resnet(18, width=0.0625, stem="cifar"), probe_classes=3)
+        model.save("model.keras")
+        loaded = tf_simclr.load("model.keras")
+        images = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
+        assert np.allclose(loaded(images)["logits_sup"], model(images)["logits_sup"])
+    """
+    path = os.path.expanduser(path)
+    if path.endswith(KERAS_SUFFIX):
+        model = _keras_model(path)
+        if not isinstance(model, SimCLR):
+            raise InputError(
+                f"`path` must be a .keras file of SimCLR.save. Received: {path}, which holds a {type(model).__name__}. "
+                "Take tf_simclr.load_encoder for an encoder alone"
+            )
+        return model
+    trained = load_trained(path)
+    networks, config = trained.model, trained.config
+    head = networks.supervised_head
+    model = SimCLR(
+        networks.encoder,
+        ProjectionHead(
+            config.model.proj_out_dim,
+            config.model.num_proj_layers,
+            config.model.proj_head_mode,
+            config.model.batch_norm_decay,
+            config.model.global_bn,
+        ),
+        loss=loss_of(config.loss),
+        augmentation=_augmentation_of(config),
+        probe_classes=0 if head is None else int(head.output.shape[-1]),
+        probe_input=networks.supervised_input,
+        class_names=trained.class_names,
+    )
+    _copy(networks.named_variables(), model.parts.named_variables())
+    return model
+
+
+def load_encoder(path: str) -> tf.keras.Model:
+    """Loads the encoder of a model: images float32 [b, h, w, 3] in [0, 1] -> a dict with final_avg_pool, h [b, d].
+
+    Args:
+        path: as in `load`, or the encoder.keras of an export.
+
+    Returns:
+        a functional Keras model.
+
+    Raises:
+        InputError: as `load`.
+
+    Example:
+        import numpy as np
+        import tf_simclr
+
+        tf_simclr.SimCLR(tf_simclr.resnet(18, width=0.0625, stem="cifar")).save("model.keras")
+        encoder = tf_simclr.load_encoder("model.keras")
+        encoder.trainable = False
+        h = encoder(np.zeros([2, 16, 16, 3], np.float32))["final_avg_pool"]
+    """
+    path = os.path.expanduser(path)
+    if not path.endswith(KERAS_SUFFIX):
+        return load_trained(path).model.encoder
+    model = _keras_model(path)
+    return model.encoder if isinstance(model, SimCLR) else model
+
+
+def _keras_model(path: str) -> Any:
+    if not os.path.isfile(path):
+        raise InputError(f"`path` must be a .keras file. Received: {path}, which does not exist. Check the path")
+    try:
+        return tf.keras.models.load_model(path)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"`path` must be a .keras file that this version of Keras can read. Received: {path}: {reason}. Save it "
+            "again with the Keras that wrote it, or load the run's checkpoint"
+        ) from error
+
+
+def _augmentation_of(config: ExperimentConfig) -> SimCLRAugmentation | None:
+    """The views of a pretraining run; operators by name are not what the layer makes."""
+    augmentation = config.augmentation
+    if config.train.train_mode != "pretrain" or augmentation.operators:
+        return None
+    return SimCLRAugmentation(
+        config.data.image_size,
+        augmentation.color_jitter_strength,
+        augmentation.use_blur,
+        augmentation.min_crop_area,
+        seed=config.runtime.seed,
+        impl=augmentation.color_jitter_impl,
+    )
+
+
+def _copy(values: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+    for path, target in targets.items():
+        if target is not values[path]:
+            compat.raw_variable(target).assign(compat.raw_variable(values[path]))
