@@ -171,9 +171,9 @@ LOSS = [
     row("margin", 0.7, loss_of, triplet_by_hand(0.7), loss="margin_triplet"),
     row(
         "margin",
-        0.7,
+        0.05,
         loss_of,
-        loss_like(nt_logistic, 0.1, margin=0.7, semi_hard=True),
+        loss_like(nt_logistic, 0.1, margin=0.05, semi_hard=True),
         loss="nt_logistic",
         semi_hard=True,
     ),
