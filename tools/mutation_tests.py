@@ -11,7 +11,8 @@ _VIEWS = (
 )
 _WIRING = "tests/wiring/test_train_flags.py"
 _STEP = "tests/train/test_step.py"
-_DIRECTORY = ("tests/train/test_manifest.py", "tests/cli/test_run_directory.py")
+_CHECKPOINTS = ("tests/train/test_checkpoints.py", "tests/train/test_manifest.py", "tests/train/test_finite.py")
+_DIRECTORY = "tests/cli/test_run_directory.py"
 
 TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/losses/anchors.py": (*_LOSS, "tests/losses/test_nt_xent_blocks.py"),
@@ -28,18 +29,18 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/optim/lars.py": ("tests/optim/test_lars.py",),
     "tf_simclr/optim/schedules.py": ("tests/optim/test_schedules.py",),
     "tf_simclr/train/build.py": (_WIRING, "tests/train/test_view_policy.py", _STEP),
-    "tf_simclr/train/checkpoint_files.py": ("tests/train/test_checkpoints.py", *_DIRECTORY),
-    "tf_simclr/train/checkpoints.py": ("tests/train/test_checkpoints.py", *_DIRECTORY),
-    "tf_simclr/train/classes.py": ("tests/data/test_class_order.py", *_DIRECTORY),
+    "tf_simclr/train/checkpoint_files.py": _CHECKPOINTS,
+    "tf_simclr/train/checkpoints.py": _CHECKPOINTS,
+    "tf_simclr/train/classes.py": ("tests/data/test_class_order.py", _DIRECTORY),
     "tf_simclr/train/device_choice.py": ("tests/train/test_strategy.py",),
-    "tf_simclr/train/directory.py": _DIRECTORY,
-    "tf_simclr/train/finite.py": ("tests/train/test_finite.py",),
+    "tf_simclr/train/directory.py": (_DIRECTORY,),
+    "tf_simclr/train/finite.py": _CHECKPOINTS,
     "tf_simclr/train/interrupts.py": ("tests/train/test_loop.py",),
     "tf_simclr/train/loop.py": ("tests/train/test_loop.py",),
-    "tf_simclr/train/manifest.py": _DIRECTORY,
+    "tf_simclr/train/manifest.py": ("tests/train/test_manifest.py", _DIRECTORY),
     "tf_simclr/train/micro_batch.py": (_WIRING, "tests/train/test_micro_batch.py"),
     "tf_simclr/train/precision.py": ("tests/train/test_precision.py",),
-    "tf_simclr/train/pretrained.py": (_WIRING, "tests/train/test_checkpoints.py", "tests/cli/test_run_directory.py"),
+    "tf_simclr/train/pretrained.py": (_WIRING, *_CHECKPOINTS),
     "tf_simclr/train/run.py": (_WIRING, "tests/train/test_loop.py"),
     "tf_simclr/train/step.py": (_WIRING, _STEP),
     "tf_simclr/train/step_checks.py": ("tests/train/test_micro_batch.py", "tests/train/test_xla.py"),

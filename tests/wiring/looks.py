@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from tests.data.folders import class_folders, make_images
 from tests.losses.pairs import mean_over_anchors
 from tests.networks import small_networks
 from tests.wiring.given import CLASSES, in_small, kernels_of, layers_of
@@ -91,6 +93,10 @@ def last_shown(run, size, crop):
 
 def images_of(source, count=3):
     return [as_numbers(source.decode(record["data"])) for record in source.records(None).take(count)]
+
+
+def all_images(run):
+    return images_of(run.data.train), images_of(run.data.evaluation)
 
 
 def shapes_of(seed):
@@ -453,3 +459,17 @@ def write_small_checkpoint(directory):
     tf.keras.utils.set_random_seed(11)
     model = small_networks(build_config({"dataset": "shapes"}), CLASSES)
     CheckpointStore(str(directory), model.named_variables(), 1).save(3)
+
+
+def write_folders(root):
+    """Folders of images: plain, whole, damaged (one of 121), formats (one TIFF of 21); and a table of labels."""
+    plain = class_folders({"cat": 20, "dog": 20})
+    make_images(root / "plain", plain, side=8)
+    for name, counts in {"whole": (10, 10), "damaged": (60, 61), "formats": (10, 10)}.items():
+        make_images(root / name, class_folders(dict(zip(("train/a", "train/b"), counts, strict=True))))
+    broken = root / "damaged" / "train" / "b" / "007.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    # TensorFlow reads no TIFF.
+    Image.new("RGB", (8, 8)).save(root / "formats" / "train" / "a" / "more.tiff")
+    table = [f"{name},{'bird' if number % 2 else 'fish'}" for number, name in enumerate(plain)]
+    (root / "labels.csv").write_text("\n".join(["path,label", *table]))

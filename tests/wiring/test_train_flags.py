@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from tests.data.folders import class_folders, make_images
 from tests.wiring.given import Given, check, fresh, kernels_of, require_rows, row, shared
 from tests.wiring.looks import (
     all_but_kernels,
+    all_images,
     as_numbers,
     asked_of_tpu,
     batch_of,
@@ -39,7 +38,6 @@ from tests.wiring.looks import (
     held_in_memory,
     held_out,
     held_out_by,
-    images_of,
     input_of_head,
     kind_of_mode,
     last_shown,
@@ -68,6 +66,7 @@ from tests.wiring.looks import (
     told_in_mode_eval,
     trained_after,
     triplet_by_hand,
+    write_folders,
     write_small_checkpoint,
 )
 from tf_simclr.losses.margin_triplet import margin_triplet
@@ -103,9 +102,7 @@ DATA = [
     row("train_batch_size", 12, lambda run: run.state.schedule.peak, 0.3 * 12 / 256),
     row("eval_batch_size", 6, evaluation_images, lambda run: (16, 6, 1.0, 6, last_shown(run, 16, 1.0))),
     row("eval_crop", 0.5, evaluation_images, lambda run: (16, 8, 0.5, 8, last_shown(run, 16, 0.5))),
-    row(
-        "data_seed", 5, lambda run: (images_of(run.data.train), images_of(run.data.evaluation)), lambda _: shapes_of(5)
-    ),
+    row("data_seed", 5, all_images, lambda run: shapes_of(5)),
     row("data_seed", 5, lambda run: plan_of(run).seed, 5),
     row("cache_dataset", True, held_in_memory, True, color_jitter_strength=0),
     row("labels", "{folders}/labels.csv", lambda run: run.data.train.class_names, ("bird", "fish"), **FOLDER),
@@ -270,18 +267,9 @@ ROWS = [*DATA, *AUGMENTATION, *MODEL, *LOSS, *OPTIMIZER, *TRAIN, *WRITTEN, *RUNT
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Folders of images: plain, damaged (one of 121), formats; a table of labels; a checkpoint to fine-tune from."""
+    """Folders of images, and a checkpoint to fine-tune from."""
     root = tmp_path_factory.mktemp("folders")
-    make_images(root / "plain", class_folders({"cat": 20, "dog": 20}), side=8)
-    make_images(root / "damaged", class_folders({"train/a": 60, "train/b": 61}))
-    broken = root / "damaged" / "train" / "b" / "007.png"
-    broken.write_bytes(broken.read_bytes()[:40])
-    make_images(root / "formats", class_folders({"train/a": 10, "train/b": 10}))
-    # TensorFlow reads no TIFF.
-    Image.new("RGB", (8, 8)).save(root / "formats" / "train" / "a" / "more.tiff")
-    files = class_folders({"cat": 20, "dog": 20})
-    table = [f"{name},{'bird' if number % 2 else 'fish'}" for number, name in enumerate(files)]
-    (root / "labels.csv").write_text("\n".join(["path,label", *table]))
+    write_folders(root)
     write_small_checkpoint(root / "trained")
     return root
 
