@@ -1,7 +1,7 @@
 """Mutation testing: changes the code in small ways, one at a time, and counts the changes that no test notices.
 
-python -m tools.mutation --sample=250 --seed=0   a random sample of all mutants, the same number of each file's share
-python -m tools.mutation --only=tf_simclr/losses/nt_xent.py
+python -m tools.mutation --share=0.1 --seed=0    a random tenth of each file's mutants, at least three
+python -m tools.mutation --only=tf_simclr/losses --share=1
 python -m tools.mutation --report                prints the score by file and the survivors of what was run
 
 The changes are Cosmic Ray's (arithmetic, comparisons, booleans, numbers, loops, decorators), and one of ours:
@@ -162,14 +162,10 @@ def _compiles(source: str) -> bool:
     return True
 
 
-def sampled(mutants: dict[str, list[Mutant]], count: int, seed: int) -> list[Mutant]:
-    """A random sample: from every file its share of `count`, at least three; all where `count` is 0."""
-    total, chooser = sum(map(len, mutants.values())), random.Random(seed)
-    chosen = []
-    for found in mutants.values():
-        share = len(found) if not count else min(len(found), max(3, round(count * len(found) / total)))
-        chosen += chooser.sample(found, share)
-    return chosen
+def sampled(mutants: list[Mutant], share: float, seed: int) -> list[Mutant]:
+    """A random sample of the mutants of one file: this share of them, and at least three where there are so many."""
+    count = min(len(mutants), max(3, round(share * len(mutants))))
+    return random.Random(f"{seed} {mutants[0].file}").sample(mutants, count) if mutants else []
 
 
 # ---- Trying them ----
@@ -317,19 +313,19 @@ def report_of(rows: list[dict]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int, default=250, help="mutants to try, over all files; 0: all")
+    parser.add_argument("--share", type=float, default=0.1, help="of each file's mutants; 1 for all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--only", default="", help="files whose path begins so")
-    parser.add_argument("--part", default="0/1", help="i/n: every n-th mutant of the sample, from the i-th on")
     parser.add_argument("--results", type=Path, default=Path("mutation.jsonl"), help="where results are kept")
     parser.add_argument("--report", action="store_true", help="run nothing")
     options = parser.parse_args()
     if not options.report:
-        mutants = {file: mutants_of(file, (ROOT / file).read_text()) for file in targets()}
-        print(f"{sum(map(len, mutants.values()))} mutants in {len(mutants)} files", flush=True)
-        chosen = [m for m in sampled(mutants, options.sample, options.seed) if m.file.startswith(options.only)]
-        index, parts = map(int, options.part.split("/"))
-        run(chosen[index::parts], options.results)
+        chosen: list[Mutant] = []
+        for file in [file for file in targets() if file.startswith(options.only)]:
+            mutants = mutants_of(file, (ROOT / file).read_text())
+            chosen += sampled(mutants, options.share, options.seed)
+            print(f"{file}: {len(mutants)} mutants", flush=True)
+        run(chosen, options.results)
     print(report_of(read_results(options.results)))
 
 

@@ -369,7 +369,7 @@ def test_unlabelled_images_pretrain(tmp_path, tiny_flags, capsys):
     run(
         tiny_flags,
         "--dataset=folder",
-        f"--data_dir={tmp_path / 'images'}",
+        f"--data_dir={tmp_path / 'pictures'}",
         f"--model_dir={tmp_path / 'run'}",
         "--mode=train_then_eval",
     )
