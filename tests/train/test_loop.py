@@ -142,3 +142,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint():
     with pytest.raises(DivergedError, match=r"last checkpoint is of step 4.*smaller --learning_rate"):
         loop(total=10, every=4, step=step, on_save=saved.append)
     assert saved == [4]
+
+
+def test_a_first_signal_waits_for_the_step_and_a_second_ctrl_c_does_not():
+    with StopRequest().watch() as stop:
+        assert not stop
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop and stop.signal_name == "SIGINT"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_name == "SIGTERM"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

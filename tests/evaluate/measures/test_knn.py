@@ -179,3 +179,8 @@ def test_the_share_of_the_votes_that_the_winner_has(memory_bytes):
         by_class = [sum(w for w, i in zip(weights, ranked, strict=True) if labels[i] == c) for c in range(4)]
         assert votes[5, 0.3].classes[number] == np.argmax(by_class)
         assert votes[5, 0.3].shares[number] == pytest.approx(max(by_class) / sum(weights), rel=1e-5)
+
+
+def test_the_usual_settings_are_those_of_the_protocol():
+    rows, labels = features(201), np.arange(201) % 3
+    assert list(knn_accuracies(rows[:2], labels[:2], rows, labels)) == [(200, 0.1)]
