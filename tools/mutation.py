@@ -191,7 +191,7 @@ class QuickFirst:
     def pytest_sessionfinish(self) -> None:
         """Writes the seconds by test, the first time."""
         if not self._before:
-            self._path.write_text(json.dumps(self._now))
+            self._path.write_text(json.dumps(self._now, allow_nan=False))
 
 
 def tried(place: Path, tests: tuple[str, ...], seconds: float) -> tuple[str, float]:
@@ -267,7 +267,7 @@ def run(mutants: list[Mutant], results: Path) -> None:
             target.write_text(original)
             row = {"name": mutant.name, "file": mutant.file, "outcome": outcome, "seconds": round(seconds, 1)}
             with results.open("a") as file:
-                file.write(json.dumps(row | {"change": change_of(mutant)}) + "\n")
+                file.write(json.dumps(row | {"change": change_of(mutant)}, allow_nan=False) + "\n")
             print(f"[{number}/{len(todo)}] {outcome}: {mutant.name} ({seconds:.1f} s)", flush=True)
 
 
