@@ -32,6 +32,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ class QuickFirst:
     def __init__(self, path: Path):
         self._path = path
         self._before = json.loads(path.read_text()) if path.exists() else {}
-        self._now: Counter[str] = Counter()
+        self._now: dict[str, float] = {}
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -186,7 +187,7 @@ class QuickFirst:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Adds what set-up, call and tear-down of a test took."""
-        self._now[report.nodeid] += report.duration
+        self._now[report.nodeid] = self._now.get(report.nodeid, 0.0) + report.duration
 
     def pytest_sessionfinish(self) -> None:
         """Writes the seconds by test, the first time."""
@@ -291,12 +292,12 @@ def change_of(mutant: Mutant) -> list[str]:
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
-def read_results(path: Path) -> list[dict]:
+def read_results(path: Path) -> list[dict[str, Any]]:
     """What was tried, one JSON object a line."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def report_of(rows: list[dict]) -> str:
+def report_of(rows: list[dict[str, Any]]) -> str:
     """A table of the score by file, then every survivor and its change."""
     lines = ["| file | mutants | killed | survived | score |", "|---|---|---|---|---|"]
     for file in [*sorted({row["file"] for row in rows}), "all"]:
