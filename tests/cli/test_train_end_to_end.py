@@ -35,10 +35,13 @@ def run(flags, *more):
 
 
 def values_of(prefix):
+    """Name -> value of all that a checkpoint keeps; never nothing, which would be equal to nothing."""
     reader = tf.train.load_checkpoint(str(prefix))
-    return {
+    found = {
         name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("variables/")
     }
+    assert len(found) > 150, f"{prefix} holds only {sorted(found)}"
+    return found
 
 
 def tags_in(directory):
@@ -47,6 +50,7 @@ def tags_in(directory):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             for value in event.summary.value:
                 found.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    assert found, f"there is no curve in {directory}"
     return found
 
 
@@ -136,6 +140,7 @@ def test_running_the_same_command_again_changes_nothing(pretrained, tiny_flags):
     before = values_of(pretrained / "ckpt-4")
     run(tiny_flags, f"--model_dir={pretrained}", "--mode=train_then_eval", "--untrained_baseline")
     after = values_of(pretrained / "ckpt-4")
+    assert set(before) == set(after)
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
@@ -156,6 +161,7 @@ def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(
     # Of all 48 training images there, of 30 of them here.
     assert [name for name in plain if result[name] != plain[name] and name != "eval/knn_top_1"] == []
     want, got = values_of(pretrained / "ckpt-4"), values_of(tmp_path / "ckpt-4")
+    assert set(want) == set(got)
     assert [name for name in want if not np.array_equal(want[name], got[name])] == []
     output = capsys.readouterr().out
     assert "online evaluation every 3 steps and at the end: kNN (k = 30 in place of 200" in output
@@ -251,7 +257,9 @@ def test_a_network_that_diverged_gets_no_accuracy_and_no_export(tmp_path, tiny_f
     assert "smaller --learning_rate" in errors[0]
     assert "top-1" not in output.out
     assert not (tmp_path / "saved_model").exists() and not list(tmp_path.glob("result*"))
-    for file in tmp_path.glob("*.json"):
+    written = list(tmp_path.glob("*.json"))
+    assert tmp_path / "flags.json" in written
+    for file in written:
         assert "Infinity" not in file.read_text() and "NaN" not in file.read_text()
 
 
@@ -279,7 +287,9 @@ def test_neither_evaluation_nor_fine_tuning_takes_a_network_of_nans(pretrained, 
 
 
 def encoder_of(values):
-    return {name: value for name, value in values.items() if name.startswith("variables/encoder")}
+    found = {name: value for name, value in values.items() if name.startswith("variables/encoder")}
+    assert len(found) > 100
+    return found
 
 
 def finetune(pretrained, directory, tiny_flags, *more):
@@ -306,7 +316,6 @@ def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags, 
     )
     before = values_of(pretrained / "ckpt-4")
     frozen = encoder_of(after)
-    assert len(frozen) > 100
     assert all(np.array_equal(before[name], value) for name, value in frozen.items())
     head = [name for name in after if name.startswith("variables/supervised_head")]
     assert head and all(not np.array_equal(before[name], after[name]) for name in head)
@@ -369,13 +378,14 @@ def test_unlabelled_images_pretrain(tmp_path, tiny_flags, capsys):
     run(
         tiny_flags,
         "--dataset=folder",
-        f"--data_dir={tmp_path / 'images'}",
+        f"--data_dir={tmp_path / 'pictures'}",
         f"--model_dir={tmp_path / 'run'}",
         "--mode=train_then_eval",
     )
     assert "nothing to evaluate" in capsys.readouterr().out
     assert (tmp_path / "run" / "saved_model" / "4").is_dir()
-    assert not any("supervised" in name for name in shapes_in(str(tmp_path / "run" / "ckpt-4")))
+    shapes = shapes_in(str(tmp_path / "run" / "ckpt-4"))
+    assert "encoder/stem_conv/kernel" in shapes and not any("supervised" in name for name in shapes)
 
 
 def test_a_image_that_breaks_off_is_named(tmp_path, tiny_flags, capsys):

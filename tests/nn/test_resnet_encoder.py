@@ -113,7 +113,8 @@ def test_kernels_are_drawn_by_variance_scaling():
     encoder = build_encoder(18, 0.5)
     kernel = encoder.get_layer("block_group4_block1_conv2").kernel.numpy()
     np.testing.assert_allclose(kernel.std(), np.sqrt(1 / (9 * 256)), rtol=0.02)
-    assert all(not x.use_bias for x in encoder.layers if isinstance(x, tf.keras.layers.Conv2D))
+    convolutions = [layer for layer in encoder.layers if isinstance(layer, tf.keras.layers.Conv2D)]
+    assert len(convolutions) == 1 + 2 * 8 + 4 and not any(layer.use_bias for layer in convolutions)
 
 
 def test_width_multiplier_rounds():

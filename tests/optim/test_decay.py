@@ -26,6 +26,13 @@ def test_the_exact_set_that_decays_in_a_whole_model(model):
     assert excluded == {"gamma", "beta", "bias", "moving_mean", "moving_variance"}
 
 
+def test_a_kernel_decays_once(model):
+    """The layers of a model come once for each of their variables: those with a bias more often than once."""
+    found = kernels(model.variable_layers().values())
+    assert len(found) == len({id(v) for v in found})
+    assert "supervised_head/dense/bias" in model.named_variables()
+
+
 def test_frozen_kernels_do_not_decay(model):
     layer = model.supervised_head.layers[-1]
     layer.trainable = False

@@ -270,7 +270,9 @@ def test_the_same_numbers_give_the_same_small_files(tmp_path):
     before = dict(matplotlib.rcParams)
     for name in ("a", "b"):
         plots.draw(HEAT_MAP, CELLS, RESULTS, str(tmp_path / name))
-    for path in (tmp_path / "a").iterdir():
+    files = list((tmp_path / "a").iterdir())
+    assert {path.suffix for path in files} == {".png", ".svg"}
+    for path in files:
         content = path.read_bytes()
         assert content == (tmp_path / "b" / path.name).read_bytes()
         assert len(content) < 80_000 and b"<dc:date>" not in content

@@ -98,7 +98,7 @@ def test_a_first_checkpoint_broken_off_by_a_kill_starts_over_untouched(tmp_path)
     warnings, fresh = [], make(0)
     assert CheckpointStore(str(tmp_path), fresh, 5).restore_latest(warnings.append) is None
     assert len(warnings) == 1
-    assert all(float(tf.reduce_max(v)) == 0.0 for v in fresh.values())
+    assert fresh and all(float(tf.reduce_max(v)) == 0.0 for v in fresh.values())
 
 
 def test_only_damaged_checkpoints_are_an_error(tmp_path):

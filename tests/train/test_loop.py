@@ -65,6 +65,22 @@ def test_a_resumed_loop_keeps_the_rhythm_of_the_uninterrupted_one():
     assert loop(total=10, every=4, start=6)[:2] == (10, [8, 10])
 
 
+def test_the_first_call_traces_and_says_nothing_of_the_speed():
+    clock = loop_module._Clock(batch_size=8)
+    assert clock.add(90.0, 3) == 0.0 and clock.seconds_for(10) is None and clock.steps_per_call() == 1
+    assert clock.add(2.0, 4) == 16.0 and clock.seconds_for(10) == 5.0
+    # Four fifths of what was known, and a fifth of the latest.
+    assert clock.add(4.0, 4) == 8.0 and clock.seconds_for(10) == pytest.approx(10 * (0.8 * 0.5 + 0.2 * 1.0))
+
+
+def test_a_call_has_as_many_steps_as_fit_and_never_none():
+    fast, slow = loop_module._Clock(batch_size=8), loop_module._Clock(batch_size=8)
+    for clock, seconds in ((fast, 0.1), (slow, 10.0)):
+        clock.add(1.0, 1)
+        clock.add(seconds, 1)
+    assert fast.steps_per_call() == 5 and slow.steps_per_call() == 1
+
+
 @pytest.fixture
 def long_calls(monkeypatch):
     """Calls as long as the next boundary allows, whatever the speed of the machine."""
@@ -126,3 +142,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint():
     with pytest.raises(DivergedError, match=r"last checkpoint is of step 4.*smaller --learning_rate"):
         loop(total=10, every=4, step=step, on_save=saved.append)
     assert saved == [4]
+
+
+def test_a_first_signal_waits_for_the_step_and_a_second_ctrl_c_does_not():
+    with StopRequest().watch() as stop:
+        assert not stop
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop and stop.signal_name == "SIGINT"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_name == "SIGTERM"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

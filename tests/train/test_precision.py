@@ -113,7 +113,8 @@ def test_every_layer_takes_the_policy_and_endpoints_are_float32(stem, low):
         loss = tf.add_n([tf.reduce_mean(endpoints[k]) for k in ("proj_head_output", "logits_sup")])
     assert {value.dtype for value in endpoints.values()} == {tf.float32}
     assert model.encoder(tf.zeros([1, SIZE, SIZE, 3]))["block_group4"].dtype == low
-    assert all(np.isfinite(g.numpy()).all() for g in tape.gradient(loss, model.trainable_variables) if g is not None)
+    gradients = [g for g in tape.gradient(loss, model.trainable_variables) if g is not None]
+    assert len(gradients) > 100 and all(np.isfinite(g.numpy()).all() for g in gradients)
 
 
 def small_updater(optimizer=None):
@@ -195,7 +196,7 @@ def test_all_replicas_skip_when_one_must(mirrored):
     first = run(1.0)
     after = run(1e6)
     kept = [k for k in first if not (k.startswith("loss_scale") or "moving" in k or k == "optimizer/iterations")]
-    assert all(np.array_equal(after[path], first[path]) for path in kept)
+    assert kept and all(np.array_equal(after[path], first[path]) for path in kept)
     assert (first["loss_scale/scale"], after["loss_scale/scale"]) == (SCALE, SCALE / 2)
     copies = strategy.experimental_local_results(state.named_state()["loss_scale/scale"])
     assert len({float(copy) for copy in copies}) == 1

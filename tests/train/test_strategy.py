@@ -38,6 +38,8 @@ def environ(cluster=None, kind="worker", index=0):
         ({"tpu_name": "local"}, {}, 0, "tpu", "--tpu_name"),
         ({"master": "grpc://a:1"}, {}, 0, "tpu", "--master"),
         ({"cpu_devices": 2}, {}, 0, "mirrored", "--cpu_devices=2"),
+        ({"cpu_devices": 1}, {}, 0, "one_device", "no GPU"),
+        ({"cpu_devices": 1, "use_tpu": True}, {}, 0, "tpu", "--use_tpu"),
         ({"cpu_devices": 2}, {}, 1, "mirrored", "--cpu_devices=2"),
         ({"strategy": "one_device"}, environ(), 4, "one_device", "--strategy=one_device"),
         ({"strategy": "mirrored"}, {"TF_CONFIG": "not JSON"}, 0, "mirrored", "--strategy=mirrored"),
@@ -105,6 +107,26 @@ def test_cpu_devices_are_for_mirrored(flags):
 def test_flags_that_contradict_each_other(flags, message):
     with pytest.raises(InputError, match=message):
         RuntimeConfig(**flags).validate()
+
+
+@pytest.mark.parametrize("address", ["local", "grpc://host-without-a-port"])
+def test_an_address_without_a_port_is_left_to_tensorflow(address, monkeypatch):
+    """Only where a connection can be tried is it tried first."""
+
+    class Resolver:
+        def __init__(self, **words):
+            assert words == {"tpu": address, "zone": None, "project": None}
+
+        def master(self):
+            return address
+
+    def connect(resolver):
+        raise ValueError("this is TensorFlow's own attempt")
+
+    monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", Resolver)
+    monkeypatch.setattr(tf.config, "experimental_connect_to_cluster", connect)
+    with pytest.raises(InputError, match="TensorFlow's own attempt"):
+        build_strategy(RuntimeConfig(tpu_name=address), DeviceChoice("tpu", "a test asks for it"))
 
 
 def test_mirrored_takes_every_logical_cpu_and_one_device_takes_one():

@@ -11,10 +11,11 @@ import tensorflow as tf
 def kernels(layers: Iterable[tf.keras.layers.Layer]) -> list[Any]:
     """The trainable kernels of dense layers and convolutions: all that ever decays.
 
-    Biases and the scales and offsets of batch norms have no kernel's role in their layer and never decay.
+    Biases and the scales and offsets of batch norms have no kernel's role in their layer and never decay. A kernel
+    comes once, however often its layer does.
     """
     found = []
-    for layer in layers:
+    for layer in {id(layer): layer for layer in layers}.values():
         kernel = getattr(layer, "kernel", None)
         if kernel is not None:
             found += [v for v in layer.trainable_weights if v is kernel]

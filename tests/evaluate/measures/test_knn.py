@@ -8,7 +8,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_predictions, nearest
+from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_predictions, knn_votes, nearest
 
 
 def features(rows, dimensions=5, seed=0):
@@ -167,3 +167,20 @@ def test_the_row_that_is_not_finite_is_named_in_any_block():
     gallery[7, 2] = np.inf
     with pytest.raises(InputError, match="row 7"):
         nearest(features(3), gallery, 2, memory_bytes=1)
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 2**28])
+def test_the_share_of_the_votes_that_the_winner_has(memory_bytes):
+    queries, gallery, labels = features(9), features(30, seed=1), np.arange(30) % 4
+    votes = knn_votes(queries, gallery, labels, ks=[5], temperatures=[0.3], num_classes=4, memory_bytes=memory_bytes)
+    for number, query in enumerate(queries):
+        ranked = sorted(range(30), key=lambda i, query=query: -cosine(query, gallery[i]))[:5]
+        weights = [math.exp(cosine(query, gallery[i]) / 0.3) for i in ranked]
+        by_class = [sum(w for w, i in zip(weights, ranked, strict=True) if labels[i] == c) for c in range(4)]
+        assert votes[5, 0.3].classes[number] == np.argmax(by_class)
+        assert votes[5, 0.3].shares[number] == pytest.approx(max(by_class) / sum(weights), rel=1e-5)
+
+
+def test_the_usual_settings_are_those_of_the_protocol():
+    rows, labels = features(201), np.arange(201) % 3
+    assert list(knn_accuracies(rows[:2], labels[:2], rows, labels)) == [(200, 0.1)]

@@ -1,0 +1,57 @@
+"""Which tests try the mutants of which file: few and quick ones, those that name what is wrong first."""
+
+from __future__ import annotations
+
+_LOSS = ("tests/losses/test_nt_xent.py", "tests/losses/test_nt_logistic.py", "tests/losses/test_margin_triplet.py")
+_VIEWS = (
+    "tests/data/test_views.py",
+    "tests/data/test_operators.py",
+    "tests/train/test_view_policy.py",
+    "tests/data/test_pipeline.py",
+)
+_WIRING = "tests/wiring/test_train_flags.py"
+_CHECKPOINTS = ("tests/train/test_checkpoints.py", "tests/train/test_manifest.py", "tests/train/test_finite.py")
+_DIRECTORY = "tests/cli/test_run_directory.py"
+
+TESTS_OF: dict[str, tuple[str, ...]] = {
+    "tf_simclr/losses/anchors.py": (*_LOSS, "tests/losses/test_nt_xent_blocks.py"),
+    "tf_simclr/losses/chance.py": (*_LOSS, "tests/cli/test_chance.py"),
+    "tf_simclr/losses/margin_triplet.py": (_LOSS[2], "tests/losses/test_negatives.py"),
+    "tf_simclr/losses/negatives.py": ("tests/losses/test_negatives.py", *_LOSS[1:]),
+    "tf_simclr/losses/nt_logistic.py": (_LOSS[1], "tests/losses/test_negatives.py"),
+    "tf_simclr/losses/nt_xent.py": (_LOSS[0], "tests/losses/test_nt_xent_blocks.py"),
+    "tf_simclr/losses/row_blocks.py": ("tests/losses/test_nt_xent_blocks.py",),
+    "tf_simclr/losses/supervised.py": ("tests/losses/test_supervised.py", "tests/conformance/test_not_finite.py"),
+    "tf_simclr/optim/build.py": (_WIRING,),
+    "tf_simclr/optim/decay.py": ("tests/optim/test_decay.py",),
+    "tf_simclr/optim/lamb.py": ("tests/optim/test_lamb.py", _WIRING),
+    "tf_simclr/optim/lars.py": ("tests/optim/test_lars.py",),
+    "tf_simclr/optim/schedules.py": ("tests/optim/test_schedules.py",),
+    "tf_simclr/train/build.py": (_WIRING, "tests/train/test_view_policy.py"),
+    "tf_simclr/train/checkpoint_files.py": _CHECKPOINTS,
+    "tf_simclr/train/checkpoints.py": _CHECKPOINTS,
+    "tf_simclr/train/classes.py": ("tests/data/test_class_order.py", _DIRECTORY),
+    "tf_simclr/train/device_choice.py": ("tests/train/test_strategy.py",),
+    "tf_simclr/train/directory.py": (_DIRECTORY,),
+    "tf_simclr/train/finite.py": _CHECKPOINTS,
+    "tf_simclr/train/interrupts.py": ("tests/train/test_loop.py",),
+    "tf_simclr/train/loop.py": ("tests/train/test_loop.py",),
+    "tf_simclr/train/manifest.py": ("tests/train/test_manifest.py", _DIRECTORY),
+    "tf_simclr/train/micro_batch.py": (_WIRING, "tests/train/test_micro_batch.py"),
+    "tf_simclr/train/precision.py": ("tests/train/test_precision.py",),
+    "tf_simclr/train/pretrained.py": (_WIRING,),
+    "tf_simclr/train/run.py": (_WIRING,),
+    "tf_simclr/train/step.py": (_WIRING,),
+    "tf_simclr/train/step_checks.py": ("tests/train/test_micro_batch.py", "tests/train/test_xla.py"),
+    "tf_simclr/train/strategy.py": ("tests/train/test_strategy.py",),
+    "tf_simclr/train/summaries.py": (_WIRING,),
+    "tf_simclr/train/workers.py": ("tests/train/test_strategy.py",),
+    "tf_simclr/data/views.py": _VIEWS,
+    "tf_simclr/evaluate/measures/metrics.py": ("tests/evaluate/measures/test_metrics.py",),
+    "tf_simclr/evaluate/measures/knn.py": ("tests/evaluate/measures/test_knn.py",),
+}
+
+
+def targets() -> tuple[str, ...]:
+    """The files whose code is changed."""
+    return tuple(TESTS_OF)
