@@ -101,7 +101,7 @@ def require_packages(cells: Sequence[StudyCell]) -> None:
 def report(study: Study, context: StudyContext, directory: str, command: str) -> None:
     """Writes the pages of what is there, and says what the findings are."""
     cells = study.cells(context.scale)
-    results = read_results(directory, [cell.name for cell in cells])
+    results = read_results(directory, [cell.name for cell in cells], context.splits.test.num_examples)
     page = write_report(study, context.scale, context.flags, results, context.splits.train, directory, command=command)
     say(f"{page} written, with numbers.csv, numbers.json and README.md beside it")
     for line in summary(study, cells, results):

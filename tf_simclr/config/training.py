@@ -9,6 +9,7 @@ from tf_simclr.config.option import option
 from tf_simclr.errors import InputError, require_choice, require_range
 
 OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
+ONLINE_HEADS = ("standardised", "authors")
 # These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
 ADAPTIVE_OPTIMIZERS = ("lars", "lamb")
 
@@ -86,6 +87,13 @@ class TrainConfig:
         0,
         "finetune: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
     )
+    online_head: str = option(
+        "standardised",
+        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on features of "
+        "mean 0 and variance 1, with a rate of its own; authors: on h as it is, by --optimizer at the encoder's rate. "
+        "The encoder is the same with both.",
+        ONLINE_HEADS,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
@@ -101,6 +109,12 @@ class TrainConfig:
             )
         require_choice("fine_tune_after_block", self.fine_tune_after_block, (-1, 0, 1, 2, 3, 4))
         require_range("ft_proj_selector", self.ft_proj_selector, at_least=-1)
+        require_choice("online_head", self.online_head, ONLINE_HEADS)
+
+    @property
+    def trains_online_head(self) -> bool:
+        """Whether a linear classifier on h is trained beside pretraining, where there are labels."""
+        return self.train_mode == "pretrain" and self.lineareval_while_pretraining
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import tf_simclr
 from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.protocols.context import Splits
 from tf_simclr.evaluate.protocols.whole_network import StoppedError
 from tf_simclr.files import read_json, write_json
@@ -28,6 +29,8 @@ FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
 # Where the images lie, and how they are read, changes no result.
 _HOW_READ = ("data_dir", "cache_dataset", "labels")
+# The linear probe of results of this FORMAT that do not name theirs.
+_FIRST_PROBE = {"optimizer": "Nesterov SGD 0.9", "schedule": "cosine", "start": "zeros", "standardise": True}
 _FINGERPRINTS = frozenset({"train_fingerprint", "test_fingerprint"})
 
 
@@ -81,6 +84,7 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
             "train_fingerprint": context.splits.train.fingerprint,
             "test_fingerprint": context.splits.test.fingerprint,
         },
+        "probe": PROBE,
         "cells": {cell.name: dict(cell.flags) for cell in study.cells(context.scale)},
     }
 
@@ -118,6 +122,7 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
         write_json(path, dict(wanted))
         return ()
     notes: tuple[str, ...] = ()
+    found = {"probe": _FIRST_PROBE, **found}
     if _FINGERPRINTS - set(found.get("pictures", {})):
         # Of an earlier version, which cannot say whether its images were these.
         unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
