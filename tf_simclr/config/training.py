@@ -89,9 +89,9 @@ class TrainConfig:
     )
     online_head: str = option(
         "standardised",
-        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on features of "
-        "mean 0 and variance 1, with a rate of its own; authors: on h as it is, by --optimizer at the encoder's rate. "
-        "The encoder is the same with both.",
+        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on features "
+        "of mean 0 and variance 1, with a rate of its own; authors: on h as it is, by --optimizer at the encoder's "
+        "rate. The encoder is the same with both.",
         ONLINE_HEADS,
     )
 

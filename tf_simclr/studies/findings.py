@@ -156,9 +156,7 @@ def heads_in_order(cells: Cells, results: Results) -> Evidence:
     found = {
         head: mean_of(top_1(results, where(cells, head=head)).values()) for head in ("nonlinear", "linear", "none")
     }
-    return decided(
-        listed(found), found["linear"] - found["none"], or_equal=found["nonlinear"] - found["linear"]
-    )
+    return decided(listed(found), found["linear"] - found["none"], or_equal=found["nonlinear"] - found["linear"])
 
 
 @finding("h, before the head, is a better representation than g(h).")

@@ -127,7 +127,9 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
         # Of an earlier version, which cannot say whether its images were these.
         unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
         images = {**found.get("pictures", {}), **unknown}
-        found = {**found, "pictures": images, "flags": of_recorded(found.get("flags", {}))}
+        flags = found.get("flags", {})
+        hold_out = {"hold_out_by": of_recorded(flags)["hold_out_by"]}
+        found = {**found, "pictures": images, "flags": {**hold_out, **flags}}
         notes = (f"the results in {directory} do not say what their images were: taken to be those of now",)
     differences = list(_differences(found, wanted))
     if differences:

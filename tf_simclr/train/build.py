@@ -176,9 +176,7 @@ def build_train_state(
     return TrainState(model, optimizer, schedule, step, trained, penalized, updater, online)
 
 
-def build_online_head(
-    config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None
-) -> OnlineHead | None:
+def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:
     """What trains the supervised head beside pretraining; None where the run's optimizer does, or there is no head."""
     train, optimizer = config.train, config.optimizer
     if head is None or not train.trains_online_head or train.online_head != "standardised":

@@ -92,9 +92,7 @@ class _MicroBatches:
         with tf.GradientTape() as tape:
             metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)
             scaled = self.updater.scaled(metrics["train/weight_decay"])
-        variables = self.updater.variables
-        gradients = tape.gradient(scaled, variables)
-        gradients = [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
+        gradients = _or_zeros(tape.gradient(scaled, self.updater.variables), self.updater.variables)
         gradients, h = self.backpropagate(batch, z_gradient, gradients)
         labels = both_views(batch["label"])
         if self.model.supervised_head is not None and self.online is None:
@@ -148,13 +146,10 @@ class _MicroBatches:
             z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
             # Its gradient with respect to z is the loss's own.
             scaled = self.updater.scaled(tf.reduce_sum(z * z_gradient))
-        # The supervised head, where it is among the variables, has its gradient elsewhere.
-        gradients = tape.gradient(scaled, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return _after(scaled, gradients), seen
+        gradients = _after(scaled, _or_zeros(tape.gradient(scaled, variables), variables))
+        return gradients, seen  # the supervised head, where it is among the variables, has its gradient elsewhere
 
-    def with_head(
-        self, h: tf.Tensor, labels: tf.Tensor, gradients: list[tf.Tensor]
-    ) -> tuple[list[tf.Tensor], Metrics]:
+    def with_head(self, h: tf.Tensor, labels: tf.Tensor, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
         """The scaled gradients plus those of the supervised head on h [2n, d], and the supervised terms."""
         head = self.model.supervised_head
         assert head is not None
@@ -191,6 +186,11 @@ def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
 def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
     """Where the two views of some images stand in [2 total, ...]."""
     return tf.concat([rows, rows + total], axis=0)
+
+
+def _or_zeros(gradients: list[tf.Tensor | None], variables: list[Any]) -> list[tf.Tensor]:
+    """The gradients, zeros for a variable that the loss does not depend on."""
+    return [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
 
 
 def _after(loss: tf.Tensor, gradients: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -5,8 +5,8 @@ trained. A classifier on it that shares the encoder's rate, which LARS wants lar
 run. This one sees every feature moved and scaled to mean 0 and variance 1, and has a rate that does not depend on the
 encoder's optimizer.
 
-What it trains is the plain dense layer of the model all the same. With running mean m and deviation s of h, a classifier
-(V, c) of standardised features is the dense layer
+What it trains is the plain dense layer of the model all the same. With running mean m and deviation s of h, a
+classifier (V, c) of standardised features is the dense layer
 
     W = V / s,    b = c - m W
 
@@ -45,17 +45,13 @@ def deviations(variance: tf.Tensor) -> tf.Tensor:
     return tf.where(mean > 0, tf.sqrt(tf.maximum(variance, LEAST_VARIANCE * mean)), tf.ones_like(variance))
 
 
-def fold(
-    kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def fold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The dense layer of h, (W [d, c], b [c]), from that of standardised features, (V, c)."""
     plain = kernel / deviation[:, tf.newaxis]
     return plain, bias - tf.linalg.matvec(plain, mean, transpose_a=True)
 
 
-def unfold(
-    kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+def unfold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """What `fold` was given."""
     return kernel * deviation[:, tf.newaxis], bias + tf.linalg.matvec(kernel, mean, transpose_a=True)
 
