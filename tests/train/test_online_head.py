@@ -1,4 +1,4 @@
-"""The online head against NumPy and Keras, and what it must not do: depend on the scale of h, or leave the dense layer."""
+"""The online head against NumPy and Keras: it depends on no scale of h, and leaves a dense layer."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def by_hand(kernel, bias, data, weight_decay=0.0):
         losses.append(-np.log(p[np.arange(N), labels]).mean())
         error = (p - np.eye(CLASSES)[labels]) / N
         rate = 0.5 * 0.3 * (1 + np.cos(np.pi * step / STEPS))
-        for parameter, slot, gradient in zip((v, c), velocity, (x.T @ error + weight_decay * v, error.sum(0)), strict=True):
+        for parameter, slot, gradient in zip(
+            (v, c), velocity, (x.T @ error + weight_decay * v, error.sum(0)), strict=True
+        ):
             slot *= 0.9
             slot += rate * gradient
             parameter -= 0.9 * slot + rate * gradient
@@ -100,9 +102,7 @@ def test_the_scale_of_h_changes_nothing(scale):
     results = []
     for factor in (1.0, scale):
         head, online = build()
-        losses = [
-            float(online.train(h, y)["train/supervised_loss"]) for h, y in batches(scale=np.full(STEPS, factor))
-        ]
+        losses = [float(online.train(h, y)["train/supervised_loss"]) for h, y in batches(scale=np.full(STEPS, factor))]
         h, _ = next(batches(1, seed=7))
         results.append((losses, head(h * np.float32(factor)).numpy()))
     for got, want in zip(*results, strict=True):

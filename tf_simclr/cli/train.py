@@ -236,6 +236,11 @@ def describe(session: Session) -> list[str]:
     )
     if config.train.train_mode == "pretrain":
         lines.append(describe_loss(config.loss, batch))
+    if config.train.trains_online_head and data.train.labelled and config.train.online_head == "authors":
+        lines.append(
+            "online linear head: the authors', on h as it is and at the encoder's rate; its loss may rise far above "
+            "chance on the way"
+        )
     if session.online is not None:
         lines.append(session.online.describe(durations.online_eval_steps))
     if config.train.micro_batch_size:

@@ -21,7 +21,15 @@ from tf_simclr.nn.normalization import frozen_statistics
 from tf_simclr.optim.decay import l2_penalty
 from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
-from tf_simclr.train.step import Metrics, Step, both_views, contrastive_terms, supervised_terms, with_total
+from tf_simclr.train.step import (
+    Metrics,
+    Step,
+    both_views,
+    contrastive_terms,
+    online_examples,
+    supervised_terms,
+    with_total,
+)
 from tf_simclr.train.step_checks import REPLICATING
 
 Body = Callable[[Any, int, Any], Any]
@@ -100,7 +108,7 @@ class _MicroBatches:
             metrics |= terms
         self.updater.apply(gradients)
         if self.online is not None:
-            metrics |= self.online.train(h, labels)
+            metrics |= self.online.train(*online_examples(self.model, batch, h))
         return with_total(metrics)
 
     def embed(self, batch: dict[str, Any]) -> tf.Tensor:

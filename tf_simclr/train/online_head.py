@@ -27,7 +27,9 @@ from tf_simclr.ops import collectives
 from tf_simclr.optim.lars import lars_update
 from tf_simclr.optim.schedules import WarmupCosine
 
-RATE, MOMENTUM = 2.0, 0.9
+# One image of so many is shown to the head as evaluation sees it.
+PLAIN_PART = 1
+RATE, MOMENTUM = 16.0, 0.9
 # Share of the old statistics that a step keeps, as the batch norms of the encoder do.
 KEPT = 0.9
 # Of a feature, at least this share of the mean variance: one that hardly ever fires would else weigh without bound.

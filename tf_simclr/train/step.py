@@ -64,6 +64,21 @@ def both_views(labels: tf.Tensor) -> tf.Tensor:
     return tf.concat([labels, labels], axis=0)
 
 
+def online_examples(model: SimCLRModel, batch: dict[str, Any], h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What the online head learns from: h of images as evaluation sees them, where the batch has some, and labels.
+
+    Between h of augmented views and of plain images lie several points of accuracy.
+
+    Args:
+        model: its encoder runs in inference mode: nothing of it changes.
+        batch: as in `build_pretrain_step`, perhaps with "plain", float32 [k, s, s, 3], of its first k images.
+        h: of both views, [2n, d].
+    """
+    if "plain" not in batch:
+        return h, both_views(batch["label"])
+    return model.encoder(batch["plain"], training=False)["final_avg_pool"], batch["label"][: batch["plain"].shape[0]]
+
+
 def with_total(metrics: Metrics) -> Metrics:
     """The metrics and train/total_loss, the sum of the losses among them."""
     return metrics | {"train/total_loss": tf.add_n([metrics[name] for name in LOSSES if name in metrics])}
@@ -108,7 +123,7 @@ def build_pretrain_step(
             scaled = updater.scaled(with_total(metrics)["train/total_loss"])
         updater.apply(tape.gradient(scaled, updater.variables))
         if online is not None:
-            metrics |= online.train(h, both_views(batch["label"]))
+            metrics |= online.train(*online_examples(model, batch, h))
         return with_total(metrics)
 
     return step
