@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.measures.linear import train_linear
+from tf_simclr.evaluate.measures.linear import linear_probe
 
 LEVELS = 4
 
@@ -42,7 +42,7 @@ def main() -> None:
     train, test = load_sources(options.dataset, data_dir=options.data_dir, eval_split=options.eval_split)
     assert test is not None
     (x, y), (x_test, y_test) = histograms(train), histograms(test)
-    classifier = train_linear(x, y, train.num_classes, epochs=90.0, batch_size=min(4096, max(len(y) // 4, 1)), seed=0)
+    classifier = linear_probe(x, y, train.num_classes, epochs=90.0, seed=0)
     correct = classifier.logits(x_test).argmax(axis=1) == y_test
     most = np.bincount(y).argmax()
     print(f"{len(y)} training and {len(y_test)} test images, {train.num_classes} classes")

@@ -1,4 +1,4 @@
-"""Draws the curves of some runs into one small image: loss, contrastive and linear accuracy against the step.
+"""Draws the curves of some runs into one small image: losses, contrastive and linear accuracy against the step.
 
 python -m tools.plot_curves --out=docs/curves.png NAME=MODEL_DIR ...
 """
@@ -21,8 +21,11 @@ from tf_simclr.errors import InputError
 PANELS = {
     "train/contrast_loss": "contrastive loss (nats)",
     "train/contrast_acc": "contrastive accuracy",
-    "train/supervised_acc": "online linear accuracy, training views",
+    "train/supervised_acc": "online linear accuracy while training",
+    "train/supervised_loss": "label loss (nats)",
 }
+# Of quantities that two runs may have in other orders of magnitude.
+LOGARITHMIC = ("train/supervised_loss",)
 
 Curve = tuple[list[int], list[float]]
 
@@ -47,11 +50,13 @@ def read_curves(model_dir: str) -> dict[str, Curve]:
 
 def draw(runs: dict[str, dict[str, Curve]], out: str) -> None:
     """Writes the image: one panel a tag, one line a run."""
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(10, 2.8), layout="constrained")
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(3.3 * len(PANELS), 2.8), layout="constrained")
     for axis, (tag, title) in zip(axes, PANELS.items(), strict=True):
         for name, curves in runs.items():
             axis.plot(*curves[tag], label=name, linewidth=1.5)
         axis.set_title(title, fontsize=9)
+        if tag in LOGARITHMIC:
+            axis.set_yscale("log")
         axis.set_xlabel("step", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)

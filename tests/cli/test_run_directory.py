@@ -480,3 +480,25 @@ def test_a_default_warm_up_is_shortened_and_stays_so(command, tmp_path, without_
     code, output, _ = run(*own, "--train_epochs=40", "--train_steps=14", f"--model_dir={tmp_path}")
     assert code == 0 and "14 steps (1 of warm-up)" in output
     assert json.loads((tmp_path / "flags.json").read_text())["warmup_epochs"] == recorded
+
+
+def test_a_run_from_before_keeps_its_online_head(command, tmp_path):
+    """Its flags.json has no word on the head, which was the authors'; it ends as it would have then."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(*command, f"--model_dir={whole}", "--online_head=authors")[0] == 0
+    shutil.copytree(whole, stopped)
+    for file in stopped.glob("ckpt-4.*"):
+        file.unlink()
+    recorded = json.loads((stopped / "flags.json").read_text())
+    del recorded["online_head"]
+    (stopped / "flags.json").write_text(json.dumps(recorded))
+    code, _, errors = run(*command, f"--model_dir={stopped}", "--online_head=standardised")
+    assert code == 2 and "--online_head was authors, is standardised" in errors
+    code, output, errors = run(*command, f"--model_dir={stopped}")
+    assert code == 0, errors
+    assert "online linear head: the authors'" in output
+    assert json.loads((stopped / "flags.json").read_text())["online_head"] == "authors"
+    paths = shapes_in(str(whole / "ckpt-4"))
+    assert len(paths) > 20 and not any(path.startswith("online_head") for path in paths)
+    want, got = (read_values(str(place / "ckpt-4"), paths) for place in (whole, stopped))
+    assert [path for path in paths if not np.array_equal(want[path], got[path])] == []

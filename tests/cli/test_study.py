@@ -187,6 +187,7 @@ def test_a_study_from_before_goes_on(small, tmp_path, capsys):
     assert study("figure5", directory, *flags, "--hold_out_by=count") == 0
     values = json.loads((directory / "study.json").read_text())
     del values["flags"]["hold_out_by"], values["pictures"]["train_fingerprint"], values["pictures"]["test_fingerprint"]
+    del values["probe"]
     (directory / "study.json").write_text(json.dumps(values))
     capsys.readouterr()
     assert study("figure5", directory, *flags) == 0
@@ -197,6 +198,16 @@ def test_a_study_from_before_goes_on(small, tmp_path, capsys):
     assert "do not say" not in capsys.readouterr().out
     assert json.loads((directory / "study.json").read_text())["flags"]["hold_out_by"] == "count"
     assert study("figure5", directory, *flags, "--hold_out_by=hash") == 2
+
+
+def test_results_of_another_linear_probe_stand_in_another_table(small, tmp_path, capsys):
+    flags = ("--cells=crop",)
+    assert study("figure5", tmp_path, *flags) == 0
+    values = json.loads((tmp_path / "study.json").read_text())
+    values["probe"]["standardise"] = False
+    (tmp_path / "study.json").write_text(json.dumps(values))
+    assert study("figure5", tmp_path, *flags) == 2
+    assert "probe standardise is False there and True here" in capsys.readouterr().err
 
 
 def test_the_seed_decides(small, tmp_path):

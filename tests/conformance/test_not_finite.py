@@ -175,14 +175,14 @@ LABELS = np.arange(40) % 4
 SHOWN = MultiLabel(np.eye(4, dtype=bool)[LABELS], np.zeros([40, 4], bool))
 QUICK = {"l2_strengths": [1.0]}
 FITTED = logistic_regression.fit_logistic_regression(GOOD, LABELS, **QUICK)
-TRAINED = linear.train_linear(GOOD, LABELS, 4, epochs=1, batch_size=10)
+TRAINED = linear.linear_probe(GOOD, LABELS, 4, epochs=1, batch_size=10)
 EVALUATIONS = {
     "top_k_accuracy": lambda x: metrics.top_k_accuracy(x, LABELS, 1),
     "average_precisions": lambda x: metrics.average_precisions(x, SHOWN.positives),
     "knn, queries": lambda x: knn.knn_accuracies(x, LABELS, GOOD, LABELS, ks=[3]),
     "knn, gallery": lambda x: knn.knn_accuracies(GOOD, LABELS, x, LABELS, ks=[3]),
-    "linear, training": lambda x: linear.train_linear(x, LABELS, 4, epochs=1, batch_size=10),
-    "linear, as they are": lambda x: linear.train_linear(x, LABELS, 4, epochs=1, batch_size=10, standardise=False),
+    "linear, training": lambda x: linear.linear_probe(x, LABELS, 4, epochs=1, batch_size=10),
+    "linear, as they are": lambda x: linear.linear_probe(x, LABELS, 4, epochs=1, batch_size=10, standardise=False),
     "linear, test": TRAINED.logits,
     "logreg, training": lambda x: logistic_regression.fit_logistic_regression(x, LABELS, **QUICK),
     "logreg, validation": lambda x: logistic_regression.fit_logistic_regression(

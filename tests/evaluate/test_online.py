@@ -17,7 +17,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate import online as online_module
 from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.measures.knn import knn_accuracies
-from tf_simclr.evaluate.measures.linear import train_linear
+from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online
 from tf_simclr.train.build import Data
 from tf_simclr.train.loop import Observer
@@ -74,7 +74,7 @@ def test_the_figures_are_those_of_stored_features(tmp_path, monkeypatch, k):
     )
     assert len(gallery.labels) == GALLERY and len(queries.labels) == 22
     knn = knn_accuracies(queries.features, queries.labels, gallery.features, gallery.labels, ks=[k], temperatures=[0.1])
-    classifier = train_linear(gallery.features, gallery.labels, 10, epochs=20, batch_size=GALLERY, seed=0)
+    classifier = linear_probe(gallery.features, gallery.labels, 10, epochs=20, batch_size=GALLERY, seed=0)
     linear = np.mean(classifier.logits(queries.features).argmax(axis=1) == queries.labels)
     assert figures == {KNN_TOP_1: knn[k, 0.1], LINEAR_TOP_1: linear}
 

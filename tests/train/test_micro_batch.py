@@ -145,7 +145,7 @@ def test_accumulating_small_batches_is_something_else():
 
 def test_batch_norm_gradients_are_those_of_one_tape_over_all_micro_batches(monkeypatch):
     """Real batch norm, against the definition: every micro-batch through the networks, one loss, one tape."""
-    config = config_of(micro_batch_size=5)
+    config = config_of(micro_batch_size=5, online_head="authors")
     got = run_steps(ONE_DEVICE, config, BatchNorm)
     monkeypatch.setattr(build, "build_networks", functools.partial(networks, norm=BatchNorm))
     state = build.build_train_state(config, DURATIONS, num_classes=3)

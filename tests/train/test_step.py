@@ -13,6 +13,7 @@ from tf_simclr.compat import raw_variable
 from tf_simclr.config import Durations, LossConfig, build_config
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.nt_logistic import nt_logistic
+from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import build
 from tf_simclr.train.loop import build_train_function
 from tf_simclr.train.step import contrastive_loss
@@ -106,17 +107,48 @@ def test_other_optimizers_agree_too(optimizer, mirrored, run):
     assert worst(state, want) < (TOLERANCE if optimizer == "momentum" else 100 * TOLERANCE)
 
 
-def test_the_online_head_never_reaches_the_encoder(run, monkeypatch):
-    """The encoder of a run with labels and of one without move alike."""
-    _, with_head = run(0)
-    monkeypatch.setattr(
-        "tf_simclr.train.step.supervised_terms",
-        lambda logits, labels: {"train/supervised_loss": tf.constant(0.0), "train/supervised_acc": tf.constant(0.0)},
-    )
-    _, without = three_steps(tf.distribute.OneDeviceStrategy("CPU:0"), config_of(), monkeypatch)
-    encoder = [path for path in with_head if path.startswith(("encoder", "projection_head"))]
+def without_labels(config, num_classes):
+    model = small_networks(config, num_classes)
+    return SimCLRModel(model.encoder, model.projection_head)
+
+
+@pytest.mark.parametrize("values", [{}, {"micro_batch_size": 5}, {"optimizer": "adam", "learning_rate": 0.01}], ids=str)
+def test_the_online_head_never_reaches_the_encoder(values, run, monkeypatch):
+    """It moves alike with either head and with none, to the last bit."""
+    _, standardised = run(0, **values)
+    _, authors = run(0, online_head="authors", **values)
+    monkeypatch.setattr(build, "build_networks", without_labels)
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope():
+        state = build.build_train_state(config_of(**values), DURATIONS, num_classes=0)
+    train = build_train_function(strategy, state.step)
+    iterator = iter(tf.data.Dataset.from_tensors(make_batch()).repeat())
+    for _ in range(3):
+        train(iterator, tf.constant(1))
+    none = {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
+    encoder = [path for path in none if path.startswith(("encoder", "projection_head"))]
     assert len(encoder) > 10
-    assert all(np.array_equal(with_head[path], without[path]) for path in encoder)
+    for other in (standardised, authors):
+        assert [path for path in encoder if not np.array_equal(other[path], none[path])] == []
+    head = "supervised_head/dense/kernel"
+    assert not np.array_equal(standardised[head], authors[head])
+
+
+def test_the_online_head_learns_from_images_as_evaluation_sees_them(monkeypatch):
+    """Where the batch has some; the encoder does not notice, and its statistics stay."""
+    states = {}
+    for plain in (0, 4):
+        monkeypatch.setattr(build, "build_networks", small_networks)
+        state = build.build_train_state(config_of(warmup_epochs=0), DURATIONS, num_classes=3)
+        batch = tf.nest.map_structure(tf.constant, make_batch())
+        if plain:
+            batch["plain"] = batch["views"][0][:plain]
+        for _ in range(2):
+            state.step(batch)
+        states[plain] = {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
+    moved = {path for path in states[0] if not np.array_equal(states[0][path], states[4][path])}
+    assert {"online_head/mean", "supervised_head/dense/kernel"} <= moved
+    assert all(path.startswith(("online_head", "supervised_head")) for path in moved)
 
 
 def test_the_untrained_baseline_trains_the_head_alone(monkeypatch):

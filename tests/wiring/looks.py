@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tf_simclr.cli.session import Session, export, follow, report, train_mode
 
 from tests.data.folders import class_folders, make_images
 from tests.losses.pairs import mean_over_anchors
@@ -20,7 +21,6 @@ from tests.wiring.given import CLASSES, in_small, kernels_of, layers_of
 from tf_simclr import compat
 from tf_simclr.cli import session as session_module
 from tf_simclr.cli import train as cli_train
-from tf_simclr.cli.session import Session, export, follow, report, train_mode
 from tf_simclr.cli.train import open_session
 from tf_simclr.config import build_config
 from tf_simclr.data.datasets import load_sources

@@ -28,6 +28,7 @@ ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasse
 QUICKSTART = flags.CONFIGS / "quickstart.cfg"
 FOLDER = "folder"
 ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--dataset=folder)"
+_AS_BEGUN = ("hold_out_by", "online_head")
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
 _OVERRIDES = (("train_epochs", "train_steps"), ("checkpoint_epochs", "checkpoint_steps"))
 
@@ -38,8 +39,8 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     They come from the run in --model_dir for --mode=eval and without --dataset, otherwise without --dataset from the
     quickstart; --data_dir without --dataset means a folder of images.
 
-    With --dataset, too, a run goes on with the draw of its hold-out that it began with: under another one it would
-    train on what it had held out.
+    With --dataset, too, a run goes on with what it began with where an earlier version had another default: with
+    another draw of its hold-out it would train on what it had held out.
 
     Raises:
         InputError: the flags of the run are damaged, or the quickstart file is not in the package.
@@ -53,7 +54,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
         reason = "" if dataset else "no --dataset given: "
         return _fill(parsed, values), f"{reason}flags not given come from {place}"
     if dataset:
-        own = {} if recorded is None else {"hold_out_by": recorded[1]["hold_out_by"]}
+        own = {} if recorded is None else {name: recorded[1][name] for name in _AS_BEGUN}
         return flags.fill_from_values(parsed, own), f"dataset {dataset}"
     if parsed.values["data_dir"]:
         return _with_values(parsed, dataset=FOLDER), ONLY_DATA_DIR

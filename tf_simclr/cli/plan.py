@@ -154,6 +154,11 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     )
     if config.train.train_mode == "pretrain":
         lines.append(describe_loss(config.loss, batch))
+    if config.train.trains_online_head and data.train.labelled and config.train.online_head == "authors":
+        lines.append(
+            "online linear head: the authors', on h as it is and at the encoder's rate; its loss may rise far above "
+            "chance on the way"
+        )
     if plan.online is not None:
         lines.append(plan.online.describe(durations.online_eval_steps))
     if config.train.micro_batch_size:

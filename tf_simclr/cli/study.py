@@ -87,7 +87,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
             name, code = exit_code_of(context.stop)
             say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
             return StudyResult(directory, exit_code=code)
-    results = read_results(directory, [cell.name for cell in cells])
+    results = read_results(directory, [cell.name for cell in cells], context.splits.test.num_examples)
     findings = tuple(check_finding(finding, cells, results) for finding in study.findings)
     if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
         report(study, context, directory, command, results, findings)

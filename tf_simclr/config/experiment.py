@@ -83,7 +83,7 @@ def of_recorded(flags: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         flags: by name, as in flags.json or a model card.
     """
-    return {"hold_out_by": "count", **flags}
+    return {"hold_out_by": "count", "online_head": "authors", **flags}
 
 
 def known_flags() -> set[str]:

@@ -111,6 +111,7 @@ def _resolved(config: ExperimentConfig) -> dict[str, Any]:
     return {
         "stem": config.model.stem_for(config.data.image_size),
         "augmentation": config.augmentation.operators,
+        "online_head": config.train.online_head if config.train.trains_online_head else "",
         "learning_rate": peak,
         "learning_rate_scaling": peak,
     }

@@ -9,6 +9,7 @@ from tf_simclr.config.option import check_options, option
 from tf_simclr.errors import InputError
 
 OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
+ONLINE_HEADS = ("standardised", "authors")
 # These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
 ADAPTIVE_OPTIMIZERS = ("lars", "lamb")
 
@@ -85,6 +86,13 @@ class TrainConfig:
         "finetune: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
         at_least=-1,
     )
+    online_head: str = option(
+        "standardised",
+        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on features "
+        "of mean 0 and variance 1, with a rate of its own; authors: on h as it is, by --optimizer at the encoder's "
+        "rate. The encoder is the same with both.",
+        ONLINE_HEADS,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
@@ -95,6 +103,11 @@ class TrainConfig:
                 f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
                 "--train_batch_size"
             )
+
+    @property
+    def trains_online_head(self) -> bool:
+        """Whether a linear classifier on h is trained beside pretraining, where there are labels."""
+        return self.train_mode == "pretrain" and self.lineareval_while_pretraining
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,8 @@ def train_batches(
     shard: tuple[int, int] = (1, 0),
     cache: bool = False,
     parallelism: int | None = None,
+    plain: int = 0,
+    eval_crop: float = 1.0,
 ) -> tf.data.Dataset:
     """Endless batches of views. Batches run across the ends of epochs: every step has exactly `batch_size` examples.
 
@@ -63,16 +65,20 @@ def train_batches(
         cache: hold the images in memory, before augmentation: see `memory.held`.
         parallelism: images, and batches, worked on at a time; None takes as many as there are cores, and of batches
             no more than fit into 2 GiB. It never changes the batches.
+        plain: of the first so many examples of a batch, also what evaluation sees.
+        eval_crop: of it, as in `evaluation_view`.
 
     Returns:
         a dataset of {"views": num_views tensors float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch],
-        "index": int64 [batch], "epoch": int64 [batch]}, with static shapes.
+        "index": int64 [batch], "epoch": int64 [batch]}, with static shapes; with `plain` also "plain": float32
+        [plain, s, s, 3].
 
     Raises:
         InputError: the global batch is larger than the data, or a number is out of range.
     """
     require_range("num_views", num_views, at_least=1, at_most=MAX_VIEWS)
     require_range("start_step", start_step, at_least=0)
+    require_range("plain", plain, at_least=0, at_most=batch_size)
     _require_shard(shard)
     global_batch = batch_size * shard[0]
     _require_batch(source, global_batch)
@@ -82,6 +88,8 @@ def train_batches(
     in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
     stages = _crop_batches if is_small(source.image_shape) else _crop_one_by_one
     prepare, finish = stages(source, policy, seed, num_views)
+    if plain:
+        prepare, finish = _with_plain(source, prepare, finish, plain, policy.image_size, eval_crop)
     records = _endless_records(source, seed, start_step * global_batch)
     batches = (
         records.shard(*shard)
@@ -253,6 +261,21 @@ def _crop_one_by_one(source: ImageSource, policy: ViewPolicy, seed: int, num_vie
         return _identity_of(batch) | {"views": apply_views(policy, batch["crops"], batch["draws"])}
 
     return prepare, finish
+
+
+def _with_plain(
+    source: ImageSource, prepare: Stage, finish: Stage, plain: int, image_size: int, eval_crop: float
+) -> tuple[Stage, Stage]:
+    """The stages, with what evaluation sees of the first `plain` examples of a batch; nothing else changes."""
+
+    def also_prepare(record: Batch) -> Batch:
+        image = source.decode(record["data"])
+        return prepare(record) | {"plain": evaluation_view(image, image_size, eval_crop)}
+
+    def also_finish(batch: Batch) -> Batch:
+        return finish(batch) | {"plain": batch["plain"][:plain]}
+
+    return also_prepare, also_finish
 
 
 def _keys(seed: int, record: Batch, num_views: int) -> tf.Tensor:

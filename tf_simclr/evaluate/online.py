@@ -19,7 +19,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
-from tf_simclr.evaluate.measures.linear import train_linear
+from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.nn.model import SimCLRModel
 
 KNN_TOP_1, LINEAR_TOP_1 = "eval/knn_top_1", "eval/linear_top_1"
@@ -175,7 +175,7 @@ class OnlineEvaluation:
             InputError: features that are not finite, or queries without labels.
         """
         knn = self.knn(gallery, queries)
-        classifier = train_linear(
+        classifier = linear_probe(
             gallery.h,
             gallery.labels,
             self._plan.gallery.num_classes,

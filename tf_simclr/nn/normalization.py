@@ -60,6 +60,18 @@ def _moments(inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.nn.moments(inputs, axes=list(range(inputs.shape.rank - 1)))
 
 
+def global_moments(inputs: tf.Tensor, shift: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and biased variance [c] over the equal batches of all replicas.
+
+    Args:
+        inputs: float32 [..., c], the same static shape on every replica.
+        shift: float32 [c], the same on every replica, best close to the mean: with several replicas it is subtracted
+            first, lest large means cancel.
+    """
+    context = collectives.replica_context()
+    return _moments(inputs) if context is None else _moments_over_replicas(context, inputs, shift)
+
+
 def _moments_over_replicas(
     context: tf.distribute.ReplicaContext, inputs: tf.Tensor, shift: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
-from tf_simclr.studies.study import Finding, Study, StudyCell
+from tf_simclr.studies.study import Evidence, Finding, Study, StudyCell
 
-HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
+HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "does not hold", "undecided", "not measured"
 FEWEST_RANKED = 3
 
 
@@ -51,7 +51,7 @@ class RankAgreement:
 
 @dataclass(frozen=True)
 class CheckedFinding:
-    """A finding on these results: HOLDS, FAILS or NOT_MEASURED, and the numbers that say so."""
+    """A finding on these results: HOLDS, FAILS, UNDECIDED or NOT_MEASURED, and the numbers that say so."""
 
     statement: str
     outcome: str
@@ -76,15 +76,26 @@ def missing_seeds(cell: str, results: Results, seeds: Sequence[int]) -> list[int
 
 
 def check_finding(finding: Finding, cells: Sequence[StudyCell], results: Results) -> CheckedFinding:
-    """Checks a finding on a study's cells; without some of them, or a finite measure of each, it is not measured."""
+    """Checks a finding on a study's cells.
+
+    Without some of them, or a finite measure of each, it is not measured; where the gap that decides it is under two
+    standard errors it is undecided.
+    """
     try:
         evidence = finding.check(tuple(cells), results)
     except MissingCellsError as error:
         return CheckedFinding(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
     except NotFiniteError as error:
         return CheckedFinding(finding.statement, NOT_MEASURED, f"needs finite numbers: {error}")
-    outcome = NOT_MEASURED if evidence.holds is None else HOLDS if evidence.holds else FAILS
-    return CheckedFinding(finding.statement, outcome, evidence.numbers)
+    return CheckedFinding(finding.statement, _outcome(evidence), evidence.numbers)
+
+
+def _outcome(evidence: Evidence) -> str:
+    if evidence.holds is None:
+        return NOT_MEASURED
+    if evidence.undecided:
+        return UNDECIDED
+    return HOLDS if evidence.holds else FAILS
 
 
 def rank_agreement(study: Study, cells: Sequence[StudyCell], results: Results) -> RankAgreement | None:

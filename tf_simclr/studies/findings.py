@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 
-from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
-from tf_simclr.studies.study import Evidence, Finding, StudyCell
+from tf_simclr.studies.measured import Cells, best, labels, lead, listed, top_1, where
+from tf_simclr.studies.results import Results
+from tf_simclr.studies.study import Evidence, Finding
+from tf_simclr.studies.uncertainty import ERRORS_THAT_DECIDE, Estimate, decided, mean_of
 
-Cells = tuple[StudyCell, ...]
 # What a check is made of: the cells of the scale at hand, and what they found.
 Check = Callable[[Cells, Results], Evidence]
 
@@ -21,50 +21,10 @@ def finding(statement: str) -> Callable[[Check], Finding]:
     return lambda check: Finding(statement, check)
 
 
-def top_1(results: Results, cells: Iterable[StudyCell], measure: str = "top_1") -> dict[str, float]:
-    """Means in percent, by cell.
-
-    Raises:
-        MissingCellsError: one of the cells is missing, or there is none.
-        NotFiniteError: a mean is NaN or infinite: every comparison with it would be False, or depend on the order.
-    """
-    found = {cell.name: 100.0 * results.mean(cell.name, measure) for cell in cells}
-    for name, value in found.items():
-        if not math.isfinite(value):
-            raise NotFiniteError(f"{measure} of {name} is {value / 100.0}")
-    if not found:
-        raise MissingCellsError("no such cell")
-    return found
-
-
-def where(cells: Cells, **place: str) -> Cells:
-    """The cells at a place: axis (with _ for a space) -> label."""
-    wanted = {axis.replace("_", " "): label for axis, label in place.items()}
-    return tuple(cell for cell in cells if all(cell.place.get(axis) == label for axis, label in wanted.items()))
-
-
-def labels(cells: Cells, axis: str) -> list[str]:
-    """The labels of an axis, in the order of the cells."""
-    return list(dict.fromkeys(cell.place[axis] for cell in cells if axis in cell.place))
-
-
-def best(values: Mapping[str, float]) -> str:
-    """The name of the largest value."""
-    return max(values, key=lambda name: values[name])
-
-
-def _listed(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.1f}" for name, value in values.items())
-
-
-def _mean(values: Mapping[str, float]) -> float:
-    return sum(values.values()) / len(values)
-
-
 # ---- Figure 5 ----
 
 
-def _singles_and_pairs(cells: Cells, results: Results) -> tuple[dict[str, float], dict[str, float]]:
+def _singles_and_pairs(cells: Cells, results: Results) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     singles = [cell for cell in cells if cell.place["first"] == cell.place["second"]]
     pairs = [cell for cell in cells if cell not in singles]
     return top_1(results, singles), top_1(results, pairs)
@@ -74,11 +34,14 @@ def _singles_and_pairs(cells: Cells, results: Results) -> tuple[dict[str, float]
 def crop_and_color_is_best(cells: Cells, results: Results) -> Evidence:
     """Figure 5, in one of its two orders."""
     _, pairs = _singles_and_pairs(cells, results)
-    ranked = sorted(pairs, key=lambda name: -pairs[name])
-    ours = min(ranked.index("crop+color"), ranked.index("color+crop"))
+    ranked = sorted(pairs, key=lambda name: pairs[name], reverse=True)
+    ours = next(name for name in ranked if name in ("crop+color", "color+crop"))
     first = {name: pairs[name] for name in ranked[:4]}
-    return Evidence(
-        ours == 0, f"the best pairs: {_listed(first)}; crop and colour at place {ours + 1} of {len(ranked)}"
+    place = ranked.index(ours) + 1
+    others = {name: value for name, value in pairs.items() if name not in ("crop+color", "color+crop")}
+    return decided(
+        f"the best pairs: {listed(first)}; crop and colour at place {place} of {len(ranked)}",
+        or_equal=pairs[ours] - max(others.values()),
     )
 
 
@@ -89,7 +52,7 @@ def no_single_operator_suffices(cells: Cells, results: Results) -> Evidence:
     single, pair = best(singles), best(pairs)
     gap = pairs[pair] - singles[single]
     numbers = f"best single {single} {singles[single]:.1f}, best pair {pair} {pairs[pair]:.1f}: {gap:.1f} points"
-    return Evidence(gap > SINGLE_OPERATOR_GAP, numbers)
+    return decided(numbers, gap - Estimate(SINGLE_OPERATOR_GAP))
 
 
 @finding("The contrastive task is solved best by single operators that learn little: its accuracy is no guide.")
@@ -99,12 +62,20 @@ def contrastive_accuracy_is_no_guide(cells: Cells, results: Results) -> Evidence
     everything = singles | pairs
     solved = top_1(results, cells, "contrast_acc")
     pair = best(pairs)
-    easier = [name for name in everything if name != pair and solved[name] > solved[pair]]
-    numbers = (
-        f"contrastive accuracy of {pair}: {solved[pair]:.1f}; {len(easier)} of the {len(everything) - 1} others solve "
-        "the task better and learn worse"
+    gaps = [solved[name] - solved[pair] for name in everything if name != pair]
+    # How many solve it better: at the least, by the means, and at the most.
+    least, easier, most = (
+        sum(gap.value + errors * ERRORS_THAT_DECIDE * gap.error > 0 for gap in gaps) for errors in (-1, 0, 1)
     )
-    return Evidence(2 * len(easier) > len(everything) - 1, numbers)
+    numbers = (
+        f"contrastive accuracy of {pair}: {solved[pair]:.1f}; {easier} of the {len(gaps)} others solve the task better "
+        "and learn worse"
+    )
+    holds = 2 * easier > len(gaps)
+    undecided = (2 * least > len(gaps)) != (2 * most > len(gaps))
+    if undecided:
+        numbers += f" ({least} to {most} of them within two standard errors)"
+    return Evidence(holds, numbers, undecided)
 
 
 # ---- Table 1 ----
@@ -114,7 +85,7 @@ def contrastive_accuracy_is_no_guide(cells: Cells, results: Results) -> Evidence
 def simclr_gains_from_colour(cells: Cells, results: Results) -> Evidence:
     """Table 1, first row, from the weakest to full strength."""
     found = _by_strength(cells, results, "SimCLR")
-    return Evidence(found["1"] > found["1/8"], _listed(found))
+    return decided(listed(found), found["1"] - found["1/8"])
 
 
 @finding("Training with labels does not: it loses, or gains less than SimCLR.")
@@ -122,17 +93,18 @@ def supervised_does_not(cells: Cells, results: Results) -> Evidence:
     """Table 1, second row."""
     ours, supervised = (_by_strength(cells, results, method) for method in ("SimCLR", "supervised"))
     gains = {"SimCLR": ours["1"] - ours["1/8"], "supervised": supervised["1"] - supervised["1/8"]}
-    return Evidence(gains["supervised"] < gains["SimCLR"], f"gain from 1/8 to 1: {_listed(gains)}")
+    return decided(f"gain from 1/8 to 1: {listed(gains)}", gains["SimCLR"] - gains["supervised"])
 
 
 @finding("AutoAugment, made for training with labels, is worse for SimCLR than colour distortion of full strength.")
 def autoaugment_is_worse(cells: Cells, results: Results) -> Evidence:
     """Table 1."""
     found = _by_strength(cells, results, "SimCLR")
-    return Evidence(found["AutoAugment"] < found["1"], f"AutoAugment {found['AutoAugment']:.1f}, 1 {found['1']:.1f}")
+    gap = found["1"] - found["AutoAugment"]
+    return decided(f"AutoAugment {found['AutoAugment']:.1f}, 1 {found['1']:.1f}", gap)
 
 
-def _by_strength(cells: Cells, results: Results, method: str) -> dict[str, float]:
+def _by_strength(cells: Cells, results: Results, method: str) -> dict[str, Estimate]:
     chosen = where(cells, method=method)
     found = top_1(results, chosen)
     return {cell.place["colour distortion"]: found[cell.name] for cell in chosen}
@@ -146,13 +118,13 @@ def colour_is_a_shortcut(cells: Cells, results: Results) -> Evidence:
     """Section 3.2."""
     found = top_1(results, cells, "same_picture")
     plain, distorted = found["crop"], found["crop and colour distortion"]
-    return Evidence(plain > distorted, f"own image nearest: {_listed(found)}")
+    return decided(f"own image nearest: {listed(found)}", plain - distorted)
 
 
 # ---- Figure 7 ----
 
 
-def _sizes(cells: Cells, results: Results, method: str) -> dict[str, float]:
+def _sizes(cells: Cells, results: Results, method: str) -> dict[str, Estimate]:
     chosen = where(cells, method=method)
     found = top_1(results, chosen)
     return {f"{cell.place['depth']} x{cell.place['width']}": found[cell.name] for cell in chosen}
@@ -163,7 +135,7 @@ def larger_networks_are_better(cells: Cells, results: Results) -> Evidence:
     """Section 4.1: the largest network against the smallest."""
     found = _sizes(cells, results, "SimCLR")
     smallest, *_, largest = found
-    return Evidence(found[largest] > found[smallest], _listed(found))
+    return decided(listed(found), found[largest] - found[smallest])
 
 
 @finding("The gap to training with labels shrinks as networks grow.")
@@ -172,7 +144,7 @@ def the_gap_shrinks(cells: Cells, results: Results) -> Evidence:
     ours, supervised = (_sizes(cells, results, method) for method in ("SimCLR", "supervised"))
     gaps = {name: supervised[name] - ours[name] for name in ours}
     smallest, *_, largest = gaps
-    return Evidence(gaps[largest] < gaps[smallest], f"gap: {_listed(gaps)}")
+    return decided(f"gap: {listed(gaps)}", gaps[smallest] - gaps[largest])
 
 
 # ---- Figure 8, head_curves ----
@@ -181,8 +153,10 @@ def the_gap_shrinks(cells: Cells, results: Results) -> Evidence:
 @finding("A nonlinear head is at least as good as a linear one, and both are better than none.")
 def heads_in_order(cells: Cells, results: Results) -> Evidence:
     """Section 4.2, means over the dimensions of z."""
-    found = {head: _mean(top_1(results, where(cells, head=head))) for head in ("nonlinear", "linear", "none")}
-    return Evidence(found["nonlinear"] >= found["linear"] > found["none"], _listed(found))
+    found = {
+        head: mean_of(top_1(results, where(cells, head=head)).values()) for head in ("nonlinear", "linear", "none")
+    }
+    return decided(listed(found), found["linear"] - found["none"], or_equal=found["nonlinear"] - found["linear"])
 
 
 @finding("h, before the head, is a better representation than g(h).")
@@ -190,10 +164,10 @@ def h_is_better_than_g(cells: Cells, results: Results) -> Evidence:
     """Section 4.2, means over all nonlinear heads."""
     heads = where(cells, head="nonlinear")
     found = {
-        "h": _mean(top_1(results, heads)),
-        "g(h)": _mean(top_1(results, heads, "projection_top_1")),
+        "h": mean_of(top_1(results, heads).values()),
+        "g(h)": mean_of(top_1(results, heads, "projection_top_1").values()),
     }
-    return Evidence(found["h"] > found["g(h)"], _listed(found))
+    return decided(listed(found), found["h"] - found["g(h)"])
 
 
 @finding(f"The dimension of z hardly matters: nonlinear heads stay within {DIMENSION_SPREAD:g} points of each other.")
@@ -203,14 +177,14 @@ def dimension_hardly_matters(cells: Cells, results: Results) -> Evidence:
     found = top_1(results, heads)
     spread = max(found.values()) - min(found.values())
     shown = {cell.place["dimension"]: found[cell.name] for cell in heads}
-    return Evidence(spread < DIMENSION_SPREAD, f"{_listed(shown)}: {spread:.1f} points")
+    return decided(f"{listed(shown)}: {spread:.1f} points", Estimate(DIMENSION_SPREAD) - spread)
 
 
 @finding("Pretraining with the nonlinear head ends with the better h.")
 def nonlinear_ends_better(cells: Cells, results: Results) -> Evidence:
     """Section 4.2."""
     found = top_1(results, cells)
-    return Evidence(found["nonlinear head"] >= found["linear head"], _listed(found))
+    return decided(listed(found), or_equal=found["nonlinear head"] - found["linear head"])
 
 
 # ---- Table 3 ----
@@ -221,13 +195,13 @@ def h_keeps_what_g_discards(cells: Cells, results: Results) -> Evidence:
     """Section 4.2."""
     h, z = (top_1(results, cells, measure) for measure in ("from_h", "from_projection"))
     numbers = "; ".join(f"{name}: h {h[name]:.1f}, g(h) {z[name]:.1f}" for name in h)
-    return Evidence(all(h[name] > z[name] for name in h), numbers)
+    return decided(numbers, *(h[name] - z[name] for name in h))
 
 
 # ---- Table 4 ----
 
 
-def _best_of_each_loss(cells: Cells, results: Results) -> dict[str, float]:
+def _best_of_each_loss(cells: Cells, results: Results) -> dict[str, Estimate]:
     return {loss: max(top_1(results, where(cells, loss=loss)).values()) for loss in labels(cells, "loss")}
 
 
@@ -235,7 +209,7 @@ def _best_of_each_loss(cells: Cells, results: Results) -> dict[str, float]:
 def nt_xent_is_best(cells: Cells, results: Results) -> Evidence:
     """Section 5.1, each loss with the best of its grid."""
     found = _best_of_each_loss(cells, results)
-    return Evidence(best(found) == "NT-Xent", _listed(found))
+    return decided(listed(found), or_equal=lead(found, "NT-Xent"))
 
 
 @finding("Semi-hard negatives help NT-Logistic and the margin loss.")
@@ -243,7 +217,7 @@ def semi_hard_helps(cells: Cells, results: Results) -> Evidence:
     """Section 5.1."""
     found = _best_of_each_loss(cells, results)
     gains = {name: found[f"{name} (sh)"] - found[name] for name in ("margin", "NT-Logistic")}
-    return Evidence(all(gain > 0 for gain in gains.values()), f"gain: {_listed(gains)}")
+    return decided(f"gain: {listed(gains)}", *gains.values())
 
 
 # ---- Table 5 ----
@@ -253,15 +227,15 @@ def semi_hard_helps(cells: Cells, results: Results) -> Evidence:
 def low_temperature_is_better(cells: Cells, results: Results) -> Evidence:
     """Section 5.1."""
     found = _by_temperature(cells, results, "yes")
-    return Evidence(max(found["0.1"], found["0.5"]) > found["1"], _listed(found))
+    return decided(listed(found), max(found["0.1"], found["0.5"]) - found["1"])
 
 
 @finding("With l2 norm, at a temperature of 0.1 or 0.5, it is better than without norm.")
 def norm_is_better(cells: Cells, results: Results) -> Evidence:
     """Section 5.1."""
     norm, without = (_by_temperature(cells, results, answer) for answer in ("yes", "no"))
-    numbers = f"with: {_listed(norm)}; without: {_listed(without)}"
-    return Evidence(max(norm["0.1"], norm["0.5"]) > max(without.values()), numbers)
+    numbers = f"with: {listed(norm)}; without: {listed(without)}"
+    return decided(numbers, max(norm["0.1"], norm["0.5"]) - max(without.values()))
 
 
 @finding("Without norm the contrastive accuracy is higher than with it, but the representation is worse.")
@@ -274,10 +248,10 @@ def accuracy_without_norm_misleads(cells: Cells, results: Results) -> Evidence:
     numbers = "; ".join(
         f"{name}: contrastive accuracy {solved[name]:.1f}, top-1 {found[name]:.1f}" for name in (with_norm, without)
     )
-    return Evidence(solved[without] > solved[with_norm] and found[without] < found[with_norm], numbers)
+    return decided(numbers, solved[without] - solved[with_norm], found[with_norm] - found[without])
 
 
-def _by_temperature(cells: Cells, results: Results, norm: str) -> dict[str, float]:
+def _by_temperature(cells: Cells, results: Results, norm: str) -> dict[str, Estimate]:
     chosen = where(cells, l2_norm=norm)
     found = top_1(results, chosen)
     return {cell.place["temperature"]: found[cell.name] for cell in chosen}
@@ -286,7 +260,7 @@ def _by_temperature(cells: Cells, results: Results, norm: str) -> dict[str, floa
 # ---- Figure 9 ----
 
 
-def _by_batch(cells: Cells, results: Results, epochs: str) -> dict[str, float]:
+def _by_batch(cells: Cells, results: Results, epochs: str) -> dict[str, Estimate]:
     """The better scaling of each batch."""
     return {
         batch: max(top_1(results, where(cells, epochs=epochs, batch=batch)).values())
@@ -299,8 +273,8 @@ def larger_batches_are_better(cells: Cells, results: Results) -> Evidence:
     """Section 5.2: the larger half of the batches against the smaller, with the fewest epochs."""
     found = _by_batch(cells, results, labels(cells, "epochs")[0])
     values, half = list(found.values()), len(found) // 2
-    small, large = sum(values[:half]) / half, sum(values[-half:]) / half
-    return Evidence(large > small, f"{_listed(found)}; smaller half {small:.1f}, larger half {large:.1f}")
+    small, large = mean_of(values[:half]), mean_of(values[-half:])
+    return decided(f"{listed(found)}; smaller half {small:.1f}, larger half {large:.1f}", large - small)
 
 
 @finding("With more epochs the gap between batch sizes closes.")
@@ -312,7 +286,7 @@ def the_batch_gap_closes(cells: Cells, results: Results) -> Evidence:
         values = list(_by_batch(cells, results, number).values())
         gaps[f"{number} epochs"] = values[-1] - values[0]
     few, many = gaps.values()
-    return Evidence(few > 0 and abs(many) < abs(few), f"largest batch minus smallest: {_listed(gaps)}")
+    return decided(f"largest batch minus smallest: {listed(gaps)}", few, abs(few) - abs(many))
 
 
 @finding("With small batches and few epochs, square-root scaling is better than linear.")
@@ -320,4 +294,4 @@ def sqrt_scaling_helps(cells: Cells, results: Results) -> Evidence:
     """Appendix B.1: the smallest batch, the fewest epochs."""
     chosen = where(cells, epochs=labels(cells, "epochs")[0], batch=labels(cells, "batch")[0])
     found = {cell.place["scaling"]: value for cell, value in zip(chosen, top_1(results, chosen).values(), strict=True)}
-    return Evidence(found["sqrt scaling"] > found["linear scaling"], _listed(found))
+    return decided(listed(found), found["sqrt scaling"] - found["linear scaling"])

@@ -17,6 +17,7 @@ from tf_simclr.studies.comparison import (
     FAILS,
     HOLDS,
     NOT_MEASURED,
+    UNDECIDED,
     RankAgreement,
     Summary,
     axes_of,
@@ -44,7 +45,7 @@ from tf_simclr.studies.results import Results
 from tf_simclr.studies.study import MEASURES, Measure, Study, StudyCell
 
 PAGE, MARKDOWN, CSV, JSON = "index.html", "README.md", "numbers.csv", "numbers.json"
-_MARKS = {HOLDS: "good", FAILS: "bad", NOT_MEASURED: "open"}
+_MARKS = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", NOT_MEASURED: "open"}
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,11 @@ class Results:
 
     Args:
         found: results of cells, in any order.
+        test_images: how many images the accuracies are shares of; None where nothing says so.
     """
 
-    def __init__(self, found: Iterable[CellResult]):
+    def __init__(self, found: Iterable[CellResult], test_images: int | None = None):
+        self.test_images = test_images
         self._by_cell: dict[str, list[CellResult]] = {}
         for result in sorted(found, key=lambda result: result.seed):
             self._by_cell.setdefault(result.cell, []).append(result)
@@ -134,8 +136,8 @@ class Results:
         return [asdict(result) for found in self._by_cell.values() for result in found]
 
 
-def read_results(directory: str, cells: Iterable[str]) -> Results:
-    """Everything that is there of some cells, whatever the seed.
+def read_results(directory: str, cells: Iterable[str], test_images: int | None = None) -> Results:
+    """Everything that is there of some cells, whatever the seed; `test_images` as in `Results`.
 
     Raises:
         InputError: a file that cannot be read.
@@ -151,4 +153,4 @@ def read_results(directory: str, cells: Iterable[str]) -> Results:
             result = read_result(directory, cell, int(seed)) if seed.isdigit() else None
             if result is not None:
                 found.append(result)
-    return Results(found)
+    return Results(found, test_images)

@@ -20,7 +20,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import distributed_eval_batches
 from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
-from tf_simclr.evaluate.measures.linear import LinearClassifier, train_linear
+from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.protocols.context import Reporter, Splits
 from tf_simclr.nn.model import SimCLRModel
@@ -228,13 +228,11 @@ def _represented(
     curves: dict[str, dict[str, list[float]]] = {}
 
     def fitted(endpoint: str, **observers: Any) -> LinearClassifier:
-        return train_linear(
+        return linear_probe(
             train_features[endpoint],
             train_labels,
             num_classes,
             epochs=SCALES[context.scale].linear_epochs,
-            # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
-            batch_size=min(4096, max(len(train_labels) // 4, 1)),
             seed=config.runtime.seed,
             **observers,
         )

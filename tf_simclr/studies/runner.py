@@ -15,6 +15,7 @@ from tf_simclr import resumable
 from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
+from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.protocols.context import Splits
 from tf_simclr.files import read_json, write_json
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
@@ -29,6 +30,8 @@ STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
 _HOW_READ = ("data_dir", "cache_dataset", "labels")
 # The names of parts of study.json, for a person.
 _SHOWN = {"pictures": "images"}
+# The linear probe of results of this FORMAT that do not name theirs.
+_FIRST_PROBE = {"optimizer": "Nesterov SGD 0.9", "schedule": "cosine", "start": "zeros", "standardise": True}
 _FINGERPRINTS = frozenset({"train_fingerprint", "test_fingerprint"})
 
 
@@ -82,6 +85,7 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
             "train_fingerprint": context.splits.train.fingerprint,
             "test_fingerprint": context.splits.test.fingerprint,
         },
+        "probe": PROBE,
         "cells": {cell.name: dict(cell.flags) for cell in study.cells(context.scale)},
     }
 
@@ -119,11 +123,14 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
         write_json(path, dict(wanted))
         return ()
     notes: tuple[str, ...] = ()
+    found = {"probe": _FIRST_PROBE, **found}
     if _FINGERPRINTS - set(found.get("pictures", {})):
         # Of an earlier version, which cannot say whether its images were these.
         unknown = {name: wanted["pictures"][name] for name in _FINGERPRINTS}
         images = {**found.get("pictures", {}), **unknown}
-        found = {**found, "pictures": images, "flags": of_recorded(found.get("flags", {}))}
+        flags = found.get("flags", {})
+        hold_out = {"hold_out_by": of_recorded(flags)["hold_out_by"]}
+        found = {**found, "pictures": images, "flags": {**hold_out, **flags}}
         notes = (f"the results in {directory} do not say what their images were: taken to be those of now",)
     differences = list(_differences(found, wanted))
     if differences:

@@ -144,10 +144,17 @@ Figure = HeatMap | Bars | Lines | Curves | Views
 
 @dataclass(frozen=True)
 class Evidence:
-    """Whether a finding holds on results, and the numbers that say so; None: cells are missing."""
+    """What results say of a finding.
+
+    Attributes:
+        holds: whether the means are as it says; None: cells are missing.
+        numbers: that say so.
+        undecided: whether the gap is under two standard errors, so that other seeds or images might say the opposite.
+    """
 
     holds: bool | None
     numbers: str
+    undecided: bool = False
 
 
 @dataclass(frozen=True)

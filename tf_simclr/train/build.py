@@ -21,6 +21,7 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.micro_batch import build_micro_batch_step
+from tf_simclr.train.online_head import PLAIN_PART, OnlineHead, peak_rate
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
@@ -51,6 +52,7 @@ class TrainState:
         trained: the variables the optimizer was built with, in its order.
         penalized: variables whose weight decay is part of the loss.
         updater: applies gradients; holds the loss scale.
+        online: trains the supervised head beside pretraining; None where the optimizer does, or where there is none.
     """
 
     config: ExperimentConfig
@@ -62,6 +64,7 @@ class TrainState:
     trained: list[Any]
     penalized: list[Any]
     updater: Updater
+    online: OnlineHead | None = None
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -73,7 +76,9 @@ class TrainState:
             for name, values in compat.optimizer_slots(self.optimizer).items()
             for path, slot in zip(trained, values, strict=True)
         }
-        return {**model, "optimizer/iterations": self.optimizer.iterations, **slots, **self.updater.named_state()}
+        online = self.online.named_state() if self.online is not None else {}
+        iterations = {"optimizer/iterations": self.optimizer.iterations}
+        return {**model, **iterations, **slots, **self.updater.named_state(), **online}
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -165,12 +170,16 @@ def build_train_state(
     tf.keras.utils.set_random_seed(config.runtime.seed)
     model = build_networks(config, num_classes)
     head = model.supervised_head
+    online = build_online_head(config, durations, head)
     trained = list(model.trainable_variables if contrastive or head is None else head.trainable_variables)
     head_kernels = kernels(head.layers) if head is not None else []
     all_kernels = kernels(model.variable_layers().values())
     adapted = _without(all_kernels, head_kernels)
     # LARS and LAMB decay by themselves, but neither decay nor adapt the head: that one's decay is in the loss.
     penalized = head_kernels if config.optimizer.optimizer in ADAPTIVE_OPTIMIZERS else all_kernels
+    if online is not None:
+        assert head is not None
+        trained, penalized = _without(trained, head.trainable_variables), _without(penalized, head_kernels)
     schedule = WarmupCosine(
         config.optimizer.peak_learning_rate(config.data.train_batch_size),
         durations.warmup_steps,
@@ -182,10 +191,19 @@ def build_train_state(
         step = build_finetune_step(model, updater, config, penalized)
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
-        step = build_step(model, updater, config, penalized, contrastive=contrastive)
+        step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online)
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True)
-    return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater)
+    return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online)
+
+
+def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:
+    """What trains the supervised head beside pretraining; None where the run's optimizer does, or there is no head."""
+    train, optimizer = config.train, config.optimizer
+    if head is None or not train.trains_online_head or train.online_head != "standardised":
+        return None
+    rate = WarmupCosine(peak_rate(head.input.shape[-1]), durations.warmup_steps, durations.train_steps)
+    return OnlineHead(head, rate, optimizer.weight_decay)
 
 
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
@@ -219,6 +237,16 @@ def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
     return policy, num_views
 
 
+def plain_images(config: ExperimentConfig, source: ImageSource, share: int) -> int:
+    """Images of a replica's batch that the online head sees as evaluation does; 0 where the head is another, or none.
+
+    Never more than a micro-batch: they go through the encoder together.
+    """
+    if not (source.labelled and config.train.trains_online_head and config.train.online_head == "standardised"):
+        return 0
+    return min(-(-share // PLAIN_PART), config.train.micro_batch_size or share)
+
+
 def build_train_iterator(
     config: ExperimentConfig, source: ImageSource, strategy: tf.distribute.Strategy, start_step: int
 ) -> Any:
@@ -238,6 +266,8 @@ def build_train_iterator(
             start_step=start_step * in_turn,
             shard=(context.num_input_pipelines, context.input_pipeline_id),
             cache=config.data.cache_dataset,
+            plain=plain_images(config, source, share),
+            eval_crop=config.data.crop_of_evaluation,
         )
 
     return iter(distribute(strategy, dataset_of))

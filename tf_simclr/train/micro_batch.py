@@ -19,8 +19,17 @@ from tf_simclr.config import ExperimentConfig
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import frozen_statistics
 from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
-from tf_simclr.train.step import Metrics, Step, contrastive_terms, supervised_terms, with_total
+from tf_simclr.train.step import (
+    Metrics,
+    Step,
+    both_views,
+    contrastive_terms,
+    online_examples,
+    supervised_terms,
+    with_total,
+)
 from tf_simclr.train.step_checks import REPLICATING
 
 Body = Callable[[Any, int, Any], Any]
@@ -76,6 +85,7 @@ class _MicroBatches:
     config: ExperimentConfig
     penalized: list[Any]
     contrastive: bool
+    online: OnlineHead | None
 
     def step(self, batch: dict[str, Any]) -> Metrics:
         """One update of the parameters."""
@@ -90,12 +100,16 @@ class _MicroBatches:
         with tf.GradientTape() as tape:
             metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)
             scaled = self.updater.scaled(metrics["train/weight_decay"])
-        variables = self.updater.variables
-        gradients = tape.gradient(scaled, variables)
-        gradients = [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
-        gradients, terms = self.backpropagate(batch, z_gradient, gradients)
+        gradients = _or_zeros(tape.gradient(scaled, self.updater.variables), self.updater.variables)
+        gradients, h = self.backpropagate(batch, z_gradient, gradients)
+        labels = both_views(batch["label"])
+        if self.model.supervised_head is not None and self.online is None:
+            gradients, terms = self.with_head(h, labels, gradients)
+            metrics |= terms
         self.updater.apply(gradients)
-        return with_total(metrics | terms)
+        if self.online is not None:
+            metrics |= self.online.train(*online_examples(self.model, batch, h))
+        return with_total(metrics)
 
     def embed(self, batch: dict[str, Any]) -> tf.Tensor:
         """First pass: projections float32 [2n, d] of a whole batch, first views before second views."""
@@ -113,40 +127,45 @@ class _MicroBatches:
 
     def backpropagate(
         self, batch: dict[str, Any], z_gradient: tf.Tensor | None, gradients: list[tf.Tensor]
-    ) -> tuple[list[tf.Tensor], Metrics]:
-        """Second pass: the gradients given plus those of all micro-batches, and the supervised terms of the batch."""
-        total = batch["views"][0].shape[0]
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Second pass: the gradients given plus those of all micro-batches, and h float32 [2n, d] of the batch."""
+        total, width = batch["views"][0].shape[0], self.model.encoder.output["final_avg_pool"].shape[-1]
 
-        def body(start: Any, count: int, sums: Any) -> Any:
+        def body(start: Any, count: int, state: Any) -> Any:
+            sums, seen = state
             rows = start + tf.range(count)
             own = None if z_gradient is None else tf.gather(z_gradient, _both_views(rows, total))
-            return tf.nest.map_structure(tf.add, sums, self.piece(batch, rows, own))
+            part, h = self.piece(batch, rows, own)
+            seen = tf.tensor_scatter_nd_update(seen, _both_views(rows, total)[:, tf.newaxis], h)
+            return [a + b for a, b in zip(sums, part, strict=True)], seen
 
-        names = ("train/supervised_loss", "train/supervised_acc") if self.model.supervised_head is not None else ()
-        state = (gradients, dict.fromkeys(names, tf.constant(0.0)))
-        return fold(body, state, total, self.config.train.micro_batch_size)
+        return fold(body, (gradients, tf.zeros([2 * total, width])), total, self.config.train.micro_batch_size)
 
     def piece(
         self, batch: dict[str, Any], rows: tf.Tensor, z_gradient: tf.Tensor | None
-    ) -> tuple[list[tf.Tensor], Metrics]:
-        """The part of one micro-batch, images `rows`, in the scaled gradients and in the supervised terms."""
-        terms: Metrics = {}
-        losses = []
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """The part of one micro-batch, images `rows`, in the scaled gradients, and its h float32 [2 rows, d]."""
+        variables = self.updater.variables
         with tf.GradientTape() as tape:
             h = self.model.encoder(_images(batch, rows), training=True)["final_avg_pool"]
-            if z_gradient is not None:
-                z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
-                # Its gradient with respect to z is the loss's own.
-                losses.append(tf.reduce_sum(z * z_gradient))
-            if self.model.supervised_head is not None:
-                labels = tf.tile(tf.gather(batch["label"], rows), [2])
-                terms = supervised_terms(self.model.supervised_head(tf.stop_gradient(h), training=True), labels)
-                # Means over this micro-batch become its part of the means over the batch.
-                share = _labelled(labels) / tf.maximum(2.0 * _labelled(batch["label"]), 1.0)
-                terms = {name: value * share for name, value in terms.items()}
-                losses.append(terms["train/supervised_loss"])
-            scaled = self.updater.scaled(tf.add_n(losses))
-        return _after(scaled, tape.gradient(scaled, self.updater.variables)), terms
+            seen = tf.stop_gradient(tf.cast(h, tf.float32))
+            if z_gradient is None:
+                return [tf.zeros(v.shape) for v in variables], seen
+            z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
+            # Its gradient with respect to z is the loss's own.
+            scaled = self.updater.scaled(tf.reduce_sum(z * z_gradient))
+        gradients = _after(scaled, _or_zeros(tape.gradient(scaled, variables), variables))
+        return gradients, seen  # the supervised head, where it is among the variables, has its gradient elsewhere
+
+    def with_head(self, h: tf.Tensor, labels: tf.Tensor, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
+        """The scaled gradients plus those of the supervised head on h [2n, d], and the supervised terms."""
+        head = self.model.supervised_head
+        assert head is not None
+        with tf.GradientTape() as tape:
+            terms = supervised_terms(head(h, training=True), labels)
+            scaled = self.updater.scaled(terms["train/supervised_loss"])
+        own = tape.gradient(scaled, self.updater.variables)
+        return [a if b is None else a + b for a, b in zip(gradients, own, strict=True)], terms
 
 
 def build_micro_batch_step(
@@ -156,14 +175,15 @@ def build_micro_batch_step(
     penalized: list[Any],
     *,
     contrastive: bool = True,
+    online: OnlineHead | None = None,
 ) -> Step:
     """The step of `build_pretrain_step` with only config.train.micro_batch_size images of a replica in flight.
 
     Arguments and result are those of `build_pretrain_step`; the batch must have a static size. Moving statistics move
-    once a micro-batch. Beside the batch it holds the projections [2n, d] with their gradient, and a second set of
-    parameter gradients.
+    once a micro-batch. Beside the batch it holds the projections [2n, d] with their gradient, all h of it, and a second
+    set of parameter gradients.
     """
-    return _MicroBatches(model, updater, config, penalized, contrastive).step
+    return _MicroBatches(model, updater, config, penalized, contrastive, online).step
 
 
 def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
@@ -176,6 +196,11 @@ def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
     return tf.concat([rows, rows + total], axis=0)
 
 
+def _or_zeros(gradients: list[tf.Tensor | None], variables: list[Any]) -> list[tf.Tensor]:
+    """The gradients, zeros for a variable that the loss does not depend on."""
+    return [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
+
+
 def _after(loss: tf.Tensor, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     """The gradients of a loss that is a number, and NaN otherwise; either way not before the loss is known.
 
@@ -185,7 +210,3 @@ def _after(loss: tf.Tensor, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
     carries data stays.
     """
     return [tf.where(tf.math.is_nan(loss), tf.cast(loss, g.dtype), g) for g in gradients]
-
-
-def _labelled(labels: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(labels >= 0, tf.float32))

@@ -67,6 +67,8 @@ class Updater:
 
     def apply(self, gradients: list[tf.Tensor]) -> None:
         """Updates the variables, in their order, by gradients of what `scaled` returned."""
+        if not self.variables:  # beside an untrained encoder the online head is all that is trained
+            return
         if not self.dynamic_scale:
             self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
             return

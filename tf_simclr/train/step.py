@@ -15,6 +15,7 @@ from tf_simclr.losses.nt_xent import nt_xent
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
 
 Metrics = dict[str, tf.Tensor]
@@ -65,6 +66,26 @@ def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig, contrast
     }
 
 
+def both_views(labels: tf.Tensor) -> tf.Tensor:
+    """The labels [2n] of the features of both views, from those of the images [n]."""
+    return tf.concat([labels, labels], axis=0)
+
+
+def online_examples(model: SimCLRModel, batch: dict[str, Any], h: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What the online head learns from: h of images as evaluation sees them, where the batch has some, and labels.
+
+    Between h of augmented views and of plain images lie several points of accuracy.
+
+    Args:
+        model: its encoder runs in inference mode: nothing of it changes.
+        batch: as in `build_pretrain_step`, perhaps with "plain", float32 [k, s, s, 3], of its first k images.
+        h: of both views, [2n, d].
+    """
+    if "plain" not in batch:
+        return h, both_views(batch["label"])
+    return model.encoder(batch["plain"], training=False)["final_avg_pool"], batch["label"][: batch["plain"].shape[0]]
+
+
 def with_total(metrics: Metrics) -> Metrics:
     """The metrics and train/total_loss, the sum of the losses among them."""
     return metrics | {"train/total_loss": tf.add_n([metrics[name] for name in LOSSES if name in metrics])}
@@ -78,6 +99,7 @@ def build_pretrain_step(
     *,
     contrastive: bool = True,
     contrast: Contrast | None = None,
+    online: OnlineHead | None = None,
 ) -> Step:
     """Contrastive pretraining with the online linear head (SimCLR, Algorithm 1 and Appendix B.6).
 
@@ -88,6 +110,7 @@ def build_pretrain_step(
         penalized: variables whose weight decay is part of the loss.
         contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
         contrast: a loss of two projections in place of the config's.
+        online: trains the supervised head; None leaves it to `updater`, as the authors do.
 
     Returns:
         step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
@@ -101,15 +124,16 @@ def build_pretrain_step(
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
                 metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config, contrast)
-            if head is not None:
+            if head is not None and online is None:
                 # Behind the stop, labels never reach the encoder: the head only measures it.
                 logits = head(tf.stop_gradient(h), training=True)
-                metrics |= supervised_terms(logits, tf.concat([batch["label"]] * 2, axis=0))
+                metrics |= supervised_terms(logits, both_views(batch["label"]))
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
-            metrics = with_total(metrics)
-            scaled = updater.scaled(metrics["train/total_loss"])
+            scaled = updater.scaled(with_total(metrics)["train/total_loss"])
         updater.apply(tape.gradient(scaled, updater.variables))
-        return metrics
+        if online is not None:
+            metrics |= online.train(*online_examples(model, batch, h))
+        return with_total(metrics)
 
     return step
 

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from tf_simclr.config import build_config
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures import linear
-from tf_simclr.evaluate.measures.linear import _batches, train_linear
+from tf_simclr.evaluate.measures.linear import _batches, linear_probe, probe_batch_size
 from tf_simclr.evaluate.measures.logistic_regression import fit_logistic_regression
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.build import build_networks
@@ -28,7 +28,7 @@ def blobs(n=90, d=6, classes=3, seed=0, spread=1.5):
 def test_whole_batches_follow_keras_step_by_step():
     features, labels = blobs()
     steps = 12
-    ours = train_linear(features, labels, 3, epochs=steps, batch_size=90, learning_rate=1.0, weight_decay=0.01, **PLAIN)
+    ours = linear_probe(features, labels, 3, epochs=steps, batch_size=90, learning_rate=1.0, weight_decay=0.01, **PLAIN)
     kernel, bias = tf.Variable(tf.zeros([6, 3])), tf.Variable(tf.zeros([3]))
     # Rows change their order within a whole batch, and nothing else.
     optimizer = tf.keras.optimizers.SGD(WarmupCosine(90 / 256, 0, steps), momentum=0.9, nesterov=True)
@@ -45,7 +45,7 @@ def test_whole_batches_follow_keras_step_by_step():
 def test_one_step_by_hand():
     # Zeros give 1/2 to both classes: the errors of the one image are (-1/2, 1/2); rate 0.1 * 1 / 256 * 256 = 0.1,
     # and Nesterov's first step is 1.9 of it.
-    ours = train_linear(np.array([[2.0, -1.0]]), np.array([0]), 2, epochs=1, batch_size=1, learning_rate=25.6, **PLAIN)
+    ours = linear_probe(np.array([[2.0, -1.0]]), np.array([0]), 2, epochs=1, batch_size=1, learning_rate=25.6, **PLAIN)
     np.testing.assert_allclose(ours.kernel, 0.19 * 0.5 * np.array([[2.0, -2.0], [-1.0, 1.0]]), rtol=1e-6)
     np.testing.assert_allclose(ours.bias, 0.19 * 0.5 * np.array([1.0, -1.0]), rtol=1e-6)
 
@@ -53,7 +53,7 @@ def test_one_step_by_hand():
 def test_it_finds_what_scikit_learn_finds():
     features, labels = blobs(600)
     held_out, truth = blobs(600, seed=1)
-    ours = train_linear(features, labels, 3, epochs=300, batch_size=100, weight_decay=0.01, **PLAIN)
+    ours = linear_probe(features, labels, 3, epochs=300, batch_size=100, weight_decay=0.01, **PLAIN)
     theirs = LogisticRegression(C=1 / (0.01 * 600), max_iter=1000).fit(features, labels)
     assert np.mean(ours.logits(held_out).argmax(1) == truth) == pytest.approx(theirs.score(held_out, truth), abs=0.01)
     probabilities = theirs.predict_proba(held_out)
@@ -70,9 +70,9 @@ def test_every_image_comes_once_an_epoch_whatever_the_batch(tmp_path):
     np.save(path, features)
     calls = []
     arguments = {"epochs": 3, "batch_size": 15}
-    first = train_linear(features, labels, 3, **arguments, on_step=lambda *call: calls.append(call))
-    mapped = train_linear(np.load(path, mmap_mode="r"), labels, 3, **arguments)
-    other = train_linear(features, labels, 3, **arguments, seed=1)
+    first = linear_probe(features, labels, 3, **arguments, on_step=lambda *call: calls.append(call))
+    mapped = linear_probe(np.load(path, mmap_mode="r"), labels, 3, **arguments)
+    other = linear_probe(features, labels, 3, **arguments, seed=1)
     np.testing.assert_array_equal(first.kernel, mapped.kernel)
     assert np.abs(first.kernel - other.kernel).max() > 0
     assert [call[:2] for call in calls] == [(step, 10) for step in range(1, 11)]
@@ -89,7 +89,7 @@ def test_the_order_is_one_permutation_an_epoch():
 def test_logits_in_blocks_are_those_of_the_whole(monkeypatch):
     monkeypatch.setattr(linear, "_ROWS_AT_A_TIME", 4)
     features, labels = blobs(10)
-    classifier = train_linear(features, labels, 3, epochs=2, batch_size=5, **PLAIN)
+    classifier = linear_probe(features, labels, 3, epochs=2, batch_size=5, **PLAIN)
     np.testing.assert_allclose(classifier.logits(features), features @ classifier.kernel + classifier.bias, rtol=1e-6)
 
 
@@ -114,7 +114,7 @@ def test_logits_in_blocks_are_those_of_the_whole(monkeypatch):
 def test_bad_input_is_named(change, message):
     arguments = {"features": np.ones((3, 2), np.float32), "labels": np.array([0, 1, 2]), "num_classes": 3}
     with pytest.raises(InputError, match=message):
-        train_linear(**(arguments | {"batch_size": 3} | change))
+        linear_probe(**(arguments | {"batch_size": 3} | change))
 
 
 def test_a_classifier_of_standardised_features_takes_features_as_they_are():
@@ -122,12 +122,12 @@ def test_a_classifier_of_standardised_features_takes_features_as_they_are():
     features, labels = blobs(60)
     features = features * np.float32([1, 10, 0.01, 1, 5, 1]) + np.float32([0, 3, 0, -2, 0, 9])
     mean, std = features.mean(axis=0), features.std(axis=0)
-    ours = train_linear(features, labels, 3, epochs=5, batch_size=20)
-    by_hand = train_linear((features - mean) / std, labels, 3, epochs=5, batch_size=20, standardise=False)
+    ours = linear_probe(features, labels, 3, epochs=5, batch_size=20)
+    by_hand = linear_probe((features - mean) / std, labels, 3, epochs=5, batch_size=20, standardise=False)
     np.testing.assert_allclose(ours.kernel, by_hand.kernel, atol=1e-4)
     np.testing.assert_allclose(ours.logits(features[:7]), by_hand.logits((features[:7] - mean) / std), atol=1e-3)
     on_the_way = []
-    train_linear(features, labels, 3, epochs=5, batch_size=20, on_epoch=lambda _, so_far: on_the_way.append(so_far))
+    linear_probe(features, labels, 3, epochs=5, batch_size=20, on_epoch=lambda _, so_far: on_the_way.append(so_far))
     np.testing.assert_array_equal(on_the_way[-1].logits(features), ours.logits(features))
 
 
@@ -135,8 +135,8 @@ def test_a_classifier_of_standardised_features_takes_features_as_they_are():
 def test_the_scale_of_an_encoder_changes_nothing(scale):
     """Features a thousand times smaller once left the classifier where it started: the largest class for everything."""
     features, labels = blobs(400, spread=0.5)
-    plain = train_linear(features, labels, 3, epochs=20, batch_size=100)
-    scaled = train_linear(features * np.float32(scale) + np.float32(3 * scale), labels, 3, epochs=20, batch_size=100)
+    plain = linear_probe(features, labels, 3, epochs=20, batch_size=100)
+    scaled = linear_probe(features * np.float32(scale) + np.float32(3 * scale), labels, 3, epochs=20, batch_size=100)
     np.testing.assert_allclose(scaled.kernel, plain.kernel, atol=1e-2)
 
 
@@ -146,7 +146,7 @@ def test_without_standardising_small_features_leave_it_untrained():
     small = features * np.float32(1e-4) + np.float32(0.01)
 
     def accuracy(**options):
-        classifier = train_linear(small, labels, 3, epochs=20, batch_size=100, **options)
+        classifier = linear_probe(small, labels, 3, epochs=20, batch_size=100, **options)
         return np.mean(classifier.logits(small).argmax(axis=1) == labels)
 
     assert accuracy(standardise=False) == np.mean(labels == 0)
@@ -163,10 +163,19 @@ def test_the_untrained_encoder_is_a_floor_and_not_the_largest_class():
     h = np.asarray(encoder(images.astype(np.float32), training=False)["final_avg_pool"])
 
     def accuracy(**options):
-        classifier = train_linear(h[:120], labels[:120], 2, epochs=30, batch_size=30, **options)
+        classifier = linear_probe(h[:120], labels[:120], 2, epochs=30, batch_size=30, **options)
         return np.mean(classifier.logits(h[120:]).argmax(axis=1) == labels[120:])
 
     fitted = fit_logistic_regression(h[:120], labels[:120])
     best = np.mean(fitted.predict(h[120:]) == labels[120:])
     assert accuracy(standardise=False) == 0.75 and best > 0.9
     assert accuracy() > best - 0.05
+
+
+def test_what_is_left_out_comes_from_the_labels():
+    """Classes, and a batch of a quarter of the images, but at most 4,096: an epoch has four steps or more."""
+    features, labels = blobs(90)
+    named = linear_probe(features, labels, 3, epochs=4, batch_size=22)
+    np.testing.assert_array_equal(linear_probe(features, labels, epochs=4).kernel, named.kernel)
+    assert [probe_batch_size(n) for n in (1, 3, 90, 16_384, 1_000_000)] == [1, 1, 22, 4096, 4096]
+    assert probe_batch_size(90, most=8) == 8

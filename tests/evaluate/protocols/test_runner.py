@@ -21,6 +21,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate import load as trained_module
 from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.load import load_trained, read_config
+from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.measures.logistic_regression import sklearn_c
 from tf_simclr.evaluate.measures.twins import find_twins
 from tf_simclr.evaluate.protocols import runner as runner_module
@@ -236,6 +237,15 @@ def with_judging(run, context):
 def names_of(run):
     """Under which names its results are kept."""
     return {run._name(planned) for planned in plan(run._context)}
+
+
+def test_another_linear_probe_is_another_result(everything, monkeypatch):
+    """What it is says nothing of it in flags: a result of features as they are must not be taken for one of now."""
+    run = everything[3]
+    before = names_of(run)
+    monkeypatch.setattr("tf_simclr.evaluate.protocols.runner.PROBE", PROBE | {"standardise": False})
+    changed = before - names_of(run)
+    assert changed and all(name.startswith("linear_cached") for name in changed)
 
 
 CHANGES = [

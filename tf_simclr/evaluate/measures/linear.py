@@ -13,6 +13,8 @@ from tf_simclr.evaluate.measures.arrays import as_features, as_labels, require_f
 from tf_simclr.evaluate.measures.standardise import Standardiser
 
 MOMENTUM = 0.9
+# What a stored result of a linear probe depends on beside its arguments; part of the identity of whatever is kept.
+PROBE = {"optimizer": f"Nesterov SGD {MOMENTUM:g}", "schedule": "cosine", "start": "zeros", "standardise": True}
 _ROWS_AT_A_TIME = 65536
 
 
@@ -66,7 +68,15 @@ def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) ->
         waiting = waiting[batch_size:]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # train_linear says once that it diverged
+def probe_batch_size(num_examples: int, most: int = 4096) -> int:
+    """The images of a probe's step: `most`, but at most a quarter of all.
+
+    With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
+    """
+    return min(most, max(num_examples // 4, 1))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # linear_probe says once that it diverged
 def _descend(
     classifier: tuple[np.ndarray, np.ndarray],
     velocities: list[np.ndarray],
@@ -89,13 +99,13 @@ def _descend(
     return loss
 
 
-def train_linear(
+def linear_probe(
     features: np.ndarray,
     labels: np.ndarray,
-    num_classes: int,
+    num_classes: int | None = None,
     *,
     epochs: float = 90.0,
-    batch_size: int = 4096,
+    batch_size: int | None = None,
     learning_rate: float = 0.1,
     weight_decay: float = 0.0,
     seed: int = 0,
@@ -105,18 +115,21 @@ def train_linear(
 ) -> LinearClassifier:
     """Trains softmax regression from zeros by SGD with Nesterov momentum 0.9 and a cosine schedule without warm-up.
 
+    The linear classifier of studies, of the protocol linear_cached and of the online evaluation: they differ in how
+    long they train it, and in nothing else.
+
     Args:
         features: float32 [n, d], may be memory-mapped: one batch is read at a time.
         labels: int [n], each in [0, num_classes).
-        num_classes: >= 2.
+        num_classes: >= 2; None: one more than the largest label.
         epochs: > 0.
-        batch_size: images a step, at most n.
+        batch_size: images a step, at most n; None: `probe_batch_size` of n.
         learning_rate: for a batch of 256; the first step's is learning_rate * batch_size / 256.
         weight_decay: l2 penalty of the kernel, >= 0.
         seed: of the order of the images.
-        standardise: train on features of mean 0 and variance 1, by the statistics of `features`. B.6 names none, and
-            trains with images for long; a learning rate that suits the h of one encoder leaves the classifier of
-            another, whose h is a hundred times smaller, where it started.
+        standardise: whether to train on features of mean 0 and variance 1, by the statistics of `features`. B.6 names
+            none, and trains with images for long; a learning rate that suits the h of one encoder leaves the classifier
+            of another, whose h is a hundred times smaller, where it started.
         on_step: called with (steps done, steps in all, mean cross entropy of the batch in nats).
         on_epoch: called with (whole epochs done, the classifier so far) after the step that ends them.
 
@@ -132,9 +145,12 @@ def train_linear(
     require_range("epochs", epochs, above=0)
     require_range("learning_rate", learning_rate, above=0)
     require_range("weight_decay", weight_decay, at_least=0)
+    if num_classes is None:
+        num_classes = int(as_labels("labels", labels).max()) + 1
     require_range("num_classes", num_classes, at_least=2)
     features = as_features("features", features)
     labels = as_labels("labels", labels, rows=len(features), num_classes=num_classes)
+    batch_size = probe_batch_size(len(labels)) if batch_size is None else batch_size
     require_range("batch_size", batch_size, at_least=1, at_most=len(labels))
     kernel = np.zeros((features.shape[1], num_classes), np.float32)
     bias: np.ndarray = np.zeros(num_classes, np.float32)
@@ -159,3 +175,7 @@ def train_linear(
             f"learning_rate={learning_rate}, features up to {np.abs(features).max():g}. Pass a smaller learning rate"
         )
     return LinearClassifier(kernel, bias, standardiser)
+
+
+# Its name before it was the only one.
+train_linear = linear_probe

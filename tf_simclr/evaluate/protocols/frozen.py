@@ -8,7 +8,7 @@ from typing import Any
 
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.measures.knn import knn_votes
-from tf_simclr.evaluate.measures.linear import train_linear
+from tf_simclr.evaluate.measures.linear import linear_probe, probe_batch_size
 from tf_simclr.evaluate.measures.logistic_regression import LinearFit, fit_logistic_regression
 from tf_simclr.evaluate.measures.multi_label import fit_one_vs_rest
 from tf_simclr.evaluate.measures.strengths import StrengthFit, best_of
@@ -55,10 +55,9 @@ def knn(context: EvaluationContext, features: FrozenFeatures, seed: int) -> Foun
 def linear_cached(context: EvaluationContext, features: FrozenFeatures, seed: int) -> Found:
     """SGD on stored, standardised features of the evaluation view (SimCLR, Appendix B.6, no crops and flips)."""
     settings = context.protocols
-    # With fewer steps an epoch the classifier of a small data set would be far from trained after all of them.
-    batch = min(settings.linear_batch_size, max(len(features.train.labels) // 4, 1))
+    batch = probe_batch_size(len(features.train.labels), settings.linear_batch_size)
     with context.reporter.counting("linear classifier") as count:
-        classifier = train_linear(
+        classifier = linear_probe(
             features.train.features,
             features.train.labels,
             context.num_classes,

@@ -17,6 +17,7 @@ from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.features import cached_features, endpoint_names, model_digest
 from tf_simclr.evaluate.load import load_trained
+from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL
 from tf_simclr.evaluate.measures.twins import NEAR, Twins, find_twins
 from tf_simclr.evaluate.predictions import EvaluatedImages
@@ -306,6 +307,7 @@ class Runner:
             "endpoint": planned.endpoint,
             "seed": planned.seed,
             "settings": {name: flags[name] for name in _SETTINGS[kind]},
+            **({"probe": PROBE} if planned.protocol == "linear_cached" else {}),
             "networks": {part: vars(getattr(context.origin, part)) for part in ("model", "loss", "augmentation")},
             "checkpoint": self.digest if planned.encoder == PRETRAINED else None,
             "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,

@@ -1,0 +1,152 @@
+"""The linear classifier that is trained on h beside pretraining, with statistics and an update of its own.
+
+h is an average after a ReLU: far from mean 0, and of a scale that moves by orders of magnitude while the encoder is
+trained. A classifier on it that shares the encoder's rate, which LARS wants large, is thrown far off in the middle of a
+run. This one sees every feature moved and scaled to mean 0 and variance 1, and has a rate that does not depend on the
+encoder's optimizer.
+
+What it trains is the plain dense layer of the model all the same. With running mean m and deviation s of h, a
+classifier (V, c) of standardised features is the dense layer
+
+    W = V / s,    b = c - m W
+
+of h itself. Every step unfolds V and c from W and b, updates them, and folds them again with the statistics as they are
+then. So `logits_sup`, checkpoints and exports hold a dense layer like any other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr import compat
+from tf_simclr.losses.supervised import accuracy, cross_entropy
+from tf_simclr.nn.normalization import global_moments
+from tf_simclr.ops import collectives
+from tf_simclr.optim.lars import lars_update
+from tf_simclr.optim.schedules import WarmupCosine
+
+# One image of so many is shown to the head as evaluation sees it.
+PLAIN_PART = 1
+RATE, MOMENTUM = 16.0, 0.9
+# Share of the old statistics that a step keeps, as the batch norms of the encoder do.
+KEPT = 0.9
+# Of a feature, at least this share of the mean variance: one that hardly ever fires would else weigh without bound.
+LEAST_VARIANCE = 1e-4
+
+
+def peak_rate(width: int) -> float:
+    """The learning rate of standardised features [n, width] after the warm-up: ||x||^2 is `width` on average."""
+    return RATE / width
+
+
+def deviations(variance: tf.Tensor) -> tf.Tensor:
+    """What features are divided by, float32 [d], from their variances [d]; ones where nothing varies."""
+    mean = tf.reduce_mean(variance)
+    return tf.where(mean > 0, tf.sqrt(tf.maximum(variance, LEAST_VARIANCE * mean)), tf.ones_like(variance))
+
+
+def fold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The dense layer of h, (W [d, c], b [c]), from that of standardised features, (V, c)."""
+    plain = kernel / deviation[:, tf.newaxis]
+    return plain, bias - tf.linalg.matvec(plain, mean, transpose_a=True)
+
+
+def unfold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `fold` was given."""
+    return kernel * deviation[:, tf.newaxis], bias + tf.linalg.matvec(kernel, mean, transpose_a=True)
+
+
+class OnlineHead:
+    """Trains a supervised head on features of the encoder; call inside the strategy's scope.
+
+    Nothing of it reaches the encoder: it is given values of h and no tape of the encoder's.
+
+    Args:
+        head: from `build_supervised_head`: one dense layer.
+        schedule: learning rate by step, see `peak_rate`.
+        weight_decay: l2 penalty of the kernel of standardised features, >= 0.
+    """
+
+    def __init__(self, head: tf.keras.Model, schedule: WarmupCosine, weight_decay: float = 0.0):
+        (layer,) = (layer for layer in head.layers if isinstance(layer, tf.keras.layers.Dense))
+        self._schedule, self._weight_decay = schedule, weight_decay
+        self._kernel, self._bias = layer.kernel, layer.bias
+        width = layer.kernel.shape[0]
+
+        def state(name: str, value: tf.Tensor) -> tf.Variable:
+            # Every replica moves its own copy by the same amount.
+            return tf.Variable(value, trainable=False, name=f"online_head_{name}")
+
+        self._steps = state("steps", tf.zeros([], tf.int64))
+        self._mean, self._variance = state("mean", tf.zeros([width])), state("variance", tf.ones([width]))
+        self._velocities = (
+            state("kernel_velocity", tf.zeros(layer.kernel.shape)),
+            state("bias_velocity", tf.zeros(layer.bias.shape)),
+        )
+
+    def named_state(self) -> dict[str, Any]:
+        """Path -> variable of what a resumed run needs beside the dense layer."""
+        return {
+            "online_head/steps": self._steps,
+            "online_head/mean": self._mean,
+            "online_head/variance": self._variance,
+            "online_head/velocity/kernel": self._velocities[0],
+            "online_head/velocity/bias": self._velocities[1],
+        }
+
+    def train(self, h: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """One step on a replica.
+
+        Args:
+            h: float [n, d], values of a training step; n is the same on all replicas.
+            labels: int [n], -1 for none.
+
+        Returns:
+            float32 scalars before the update, of this replica, as summary tags: train/supervised_loss in nats and
+            train/supervised_acc. The features are standardised by the batch, as in a batch norm.
+        """
+        h = tf.stop_gradient(tf.cast(h, tf.float32))
+        old_mean, old_variance = tf.convert_to_tensor(self._mean), tf.convert_to_tensor(self._variance)
+        dense = tf.convert_to_tensor(self._kernel), tf.convert_to_tensor(self._bias)
+        parameters = unfold(*dense, old_mean, deviations(old_variance))
+        mean, variance = global_moments(h, old_mean)
+        features = (h - mean) / deviations(variance)  # [n, d]
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            logits = tf.matmul(features, parameters[0]) + parameters[1]  # [n, c]
+            loss = cross_entropy(logits, labels)
+        gradients = collectives.mean_over_replicas(tape.gradient(loss, parameters))
+        updated = self._updated(parameters, gradients)
+        steps = tf.convert_to_tensor(self._steps)
+        # The first batches are all there is: their plain mean.
+        kept = tf.minimum(KEPT, tf.cast(steps, tf.float32) / tf.cast(steps + 1, tf.float32))
+        mean, variance = (kept * old + (1 - kept) * new for old, new in ((old_mean, mean), (old_variance, variance)))
+        folded = fold(*updated, mean, deviations(variance))
+        self._mean.assign(mean)
+        self._variance.assign(variance)
+        for variable, value in zip((self._kernel, self._bias), folded, strict=True):
+            compat.raw_variable(variable).assign(value)
+        self._steps.assign(steps + 1)
+        return {"train/supervised_loss": loss, "train/supervised_acc": accuracy(logits, labels)}
+
+    def _updated(self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The parameters of standardised features after a step of Nesterov SGD; moves the velocities."""
+        rate = self._schedule(tf.convert_to_tensor(self._steps))
+        updated = []
+        decays = (self._weight_decay, 0.0)
+        for parameter, gradient, slot, decay in zip(parameters, gradients, self._velocities, decays, strict=True):
+            value, velocity = lars_update(
+                parameter,
+                gradient,
+                tf.convert_to_tensor(slot),
+                learning_rate=rate,
+                momentum=MOMENTUM,
+                weight_decay=decay,
+                adapt=False,
+                nesterov=True,
+            )
+            slot.assign(velocity)
+            updated.append(value)
+        return updated
