@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
+    from tf_simclr.tasks import evaluate_checkpoint, run, run_study
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,9 @@ PUBLIC = {
     "load": "tf_simclr.loading",
     "load_encoder": "tf_simclr.loading",
     "image_dataset": "tf_simclr.image_data",
+    "run": "tf_simclr.tasks",
+    "evaluate_checkpoint": "tf_simclr.tasks",
+    "run_study": "tf_simclr.tasks",
     "layers": "tf_simclr.layers",
     "losses": "tf_simclr.losses",
     "optimizers": "tf_simclr.optimizers",
@@ -35,6 +39,7 @@ __all__ = [
     "SimCLR",
     "callbacks",
     "evaluate",
+    "evaluate_checkpoint",
     "image_dataset",
     "layers",
     "load",
@@ -42,6 +47,8 @@ __all__ = [
     "losses",
     "optimizers",
     "resnet",
+    "run",
+    "run_study",
     "schedules",
 ]
 

@@ -34,14 +34,13 @@ def run(**flags: Any) -> RunResult:
             then.
 
     Example:
-        ```python
-        result = tf_simclr.run(
-            dataset="shapes", train_split="train[:64]", eval_split="test[:32]", image_size=16, resnet_depth=18,
-            width_multiplier=0.0625, train_batch_size=32, eval_batch_size=32, train_steps=2, warmup_epochs=0,
-            use_blur=False, model_dir="runs/example",
-        )
+        import tf_simclr
+
+        tiny = {"resnet_depth": 18, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        data = {"dataset": "shapes", "train_split": "train[:32]", "eval_split": "test[:16]", "eval_batch_size": 16}
+        steps = {"train_steps": 2, "warmup_epochs": 0}
+        result = tf_simclr.run(mode="train_then_eval", use_blur=False, model_dir="runs/tiny", **tiny, **data, **steps)
         print(result.step, result.metrics["eval/label_top_1_accuracy"])
-        ```
     """
     result: RunResult = _call("train", flags)
     return result
@@ -61,11 +60,14 @@ def evaluate_checkpoint(**flags: Any) -> EvaluationResult:
         InputError: an unknown flag, values that cannot work together, or a checkpoint that cannot be read.
 
     Example:
-        ```python
-        found = tf_simclr.evaluate_checkpoint(checkpoint="runs/example", protocols="knn", knn_k=5)
+        import tf_simclr
+
+        tiny = {"resnet_depth": 18, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        data = {"dataset": "shapes", "train_split": "train[:32]", "eval_split": "test[:16]"}
+        run = tf_simclr.run(train_steps=1, warmup_epochs=0, use_blur=False, model_dir="runs/tiny", **tiny, **data)
+        found = tf_simclr.evaluate_checkpoint(checkpoint=run.directory, protocols="knn", knn_k=[1, 5])
         for row in found.report["rows"]:
-            print(row["protocol"], row["metrics"]["top_1"]["mean"])
-        ```
+            print(row["protocol"], row["setting"], row["metrics"]["top_1"]["mean"])
     """
     result: EvaluationResult = _call("evaluate", flags)
     return result
@@ -84,14 +86,13 @@ def run_study(**flags: Any) -> StudyResult:
         InputError: an unknown flag, values that cannot work together, or a flag that the study itself varies.
 
     Example:
-        ```python
+        import tf_simclr
+
         found = tf_simclr.run_study(
-            study="figure8", scale="tiny", cells=["none", "linear"], train_split="train[:64]", eval_split="test[:32]",
-            train_steps=2, model_dir="runs/figure8-example",
+            study="figure6", scale="tiny", train_split="train[:32]", eval_split="test[:16]", model_dir="runs/figure6"
         )
         for finding in found.findings:
             print(finding.outcome, finding.statement)
-        ```
     """
     result: StudyResult = _call("study", flags)
     return result
