@@ -41,6 +41,8 @@ LONG_FILES = (
     "cli/test_multi_worker.py",
     "evaluate/protocols/test_runner.py",
     "stacks/test_exchange.py",
+    "test_simclr.py",
+    "docs/test_api_reference.py",
     "data/test_subset.py",
     "train/test_step.py",
     "interop/test_saved_model.py",

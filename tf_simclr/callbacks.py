@@ -82,7 +82,8 @@ class Probe(tf.keras.callbacks.Callback):
                 "the callback out"
             )
         arrays = train, train_labels, test, test_labels
+        batch = min(LINEAR_BATCH, len(train_labels))
         return {
             "val_knn_top_1": knn(*arrays, k=self.k, temperature=TEMPERATURE),
-            "val_linear_top_1": linear_probe(*arrays, epochs=LINEAR_EPOCHS, batch_size=LINEAR_BATCH, seed=self.seed),
+            "val_linear_top_1": linear_probe(*arrays, epochs=LINEAR_EPOCHS, batch_size=batch, seed=self.seed),
         }

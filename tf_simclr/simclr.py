@@ -37,9 +37,9 @@ class SimCLR(tf.keras.Model):
     are int [n], -1 for an image without one, and reach the probe only: a gradient is never passed on to the encoder.
 
     `fit` logs loss, contrast_loss, contrast_acc, contrast_entropy and weight_decay, and with a probe supervised_loss
-    and supervised_acc: the curves of `run.py`. `evaluate` logs the same without training. It draws the same views
-    whenever it is called, and measures the probe on the images as they are. `predict` returns the endpoints that are
-    vectors, a call all of them.
+    and supervised_acc: the curves of `run.py`. `evaluate` logs the same but the weight decay. It draws the same
+    views whenever it is called, and measures the probe on the images as they are. `predict` returns the endpoints that
+    are vectors, a call all of them.
 
     On several replicas, under the strategy's scope, the loss, its gradient and the batch-norm moments are those of the
     global batch. `save` writes everything, the optimizer's state included; `tf_simclr.load` reads it.

@@ -19,6 +19,7 @@ from tf_simclr.evaluate.measures.logistic_regression import fit_logistic_regress
 from tf_simclr.ops.image import to_rgb
 
 ENDPOINT = "final_avg_pool"
+_LARGEST_BATCH = 4096  # of SimCLR's Appendix B.6
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32)
 
 
@@ -164,7 +165,7 @@ def linear_probe(
     test_labels: npt.ArrayLike,
     *,
     epochs: float = 90.0,
-    batch_size: int = 4096,
+    batch_size: int | None = None,
     learning_rate: float = 0.1,
     weight_decay: float = 0.0,
     standardise: bool = True,
@@ -178,7 +179,8 @@ def linear_probe(
         test_features: real numbers [m, d].
         test_labels: integers [m] >= 0.
         epochs: > 0. Default 90.
-        batch_size: features a step; all n where there are fewer. Default 4,096.
+        batch_size: features a step, at most n; None for 4,096, but at most a quarter of n, so that a small n has steps
+            to learn in.
         learning_rate: for a batch of 256, > 0; it is scaled linearly. Default 0.1.
         weight_decay: of the kernel, >= 0. Default 0.
         standardise: whether features are brought to mean 0 and variance 1, by the statistics of `train_features`.
@@ -207,7 +209,7 @@ def linear_probe(
         labels,
         int(labels.max()) + 1,
         epochs=epochs,
-        batch_size=min(batch_size, len(labels)),
+        batch_size=min(_LARGEST_BATCH, max(len(labels) // 4, 1)) if batch_size is None else batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         seed=seed,
