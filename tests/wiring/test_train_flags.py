@@ -71,8 +71,8 @@ from tests.wiring.runs import (
     loaded,
     opened_in,
     replicas,
-    started,
     said_in_mode_eval,
+    started,
     trained_after,
 )
 from tf_simclr.losses.margin_triplet import margin_triplet
