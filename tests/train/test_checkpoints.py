@@ -161,3 +161,19 @@ def test_the_newest_is_the_last_that_is_listed_or_else_the_one_of_the_latest_ste
     write_state(str(tmp_path), [str(tmp_path / "ckpt-9"), str(tmp_path / "ckpt-7")])
     assert newest_in(str(tmp_path)) == str(tmp_path / "ckpt-9")
     assert newest_in(str(tmp_path / "elsewhere")) is None
+
+
+def test_a_worker_that_is_not_the_chief_reads_what_the_chief_says_and_writes_only_to_its_scratch(tmp_path):
+    directory, scratch = tmp_path / "run", tmp_path / "scratch"
+    for step in (2, 3):
+        CheckpointStore(str(directory), make(step), 5).save(step)
+    (directory / "checkpoint").unlink()
+    before = sorted(path.name for path in directory.iterdir())
+    variables = make(0)
+    store = CheckpointStore(str(directory), variables, 5, scratch=str(scratch), from_chief=lambda value: 2)
+    assert store.restore_latest(no_warning) == 2
+    assert {float(tf.reduce_min(v)) for v in variables.values()} == {2.0}
+    for step in (4, 5):
+        store.save(step)
+    assert sorted(path.name for path in scratch.glob("*.index")) == ["ckpt-5.index"]
+    assert sorted(path.name for path in directory.iterdir()) == before
