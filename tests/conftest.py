@@ -47,6 +47,8 @@ LONG_FILES = (
     "train/test_step.py",
     "interop/test_saved_model.py",
     "train/test_micro_batch.py",
+    "wiring/test_train_flags.py",
+    "wiring/test_evaluate_flags.py",
     "train/test_precision.py",
     "data/test_pipeline.py",
     "nn/test_resnet_encoder.py",

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tools import mutation, mutation_tests
-from tools.mutation import KILLED, ROOT, SURVIVED, TIMED_OUT, change_of, mutants_of, report_of, sampled
+from tools.mutants import mutants_of, sampled
+from tools.mutation import KILLED, ROOT, SURVIVED, TIMED_OUT, change_of, report_of
 
 pytest.importorskip("cosmic_ray", reason="mutants need Cosmic Ray")
 

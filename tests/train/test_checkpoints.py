@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tf_simclr.errors import InputError
 from tf_simclr.train import checkpoints
+from tf_simclr.train.checkpoint_files import newest_in, write_state
 from tf_simclr.train.checkpoints import CheckpointStore, check_matches, read_into, resolve, shapes_in, step_of
 
 
@@ -147,3 +148,32 @@ def test_paths_survive_the_checkpoint_s_own_escapes(tmp_path):
     prefix = CheckpointStore(str(tmp_path), saved, 5).save(1)
     assert set(shapes_in(prefix)) == set(paths)
     assert checkpoints.read_values(prefix, paths) == {path: float(number) for number, path in enumerate(paths)}
+
+
+def test_the_newest_is_the_last_that_is_listed_or_else_the_one_of_the_latest_step(tmp_path):
+    for step in (2, 10, 9):
+        for end in ("index", "data-00000-of-00001"):
+            (tmp_path / f"ckpt-{step}.{end}").write_text("")
+    assert newest_in(str(tmp_path)) == str(tmp_path / "ckpt-10")
+    write_state(str(tmp_path), [str(tmp_path / "ckpt-10"), str(tmp_path / "ckpt-2")])
+    assert newest_in(str(tmp_path)) == str(tmp_path / "ckpt-2")
+    # What is listed and is there no more says nothing.
+    write_state(str(tmp_path), [str(tmp_path / "ckpt-9"), str(tmp_path / "ckpt-7")])
+    assert newest_in(str(tmp_path)) == str(tmp_path / "ckpt-9")
+    assert newest_in(str(tmp_path / "elsewhere")) is None
+
+
+def test_a_worker_that_is_not_the_chief_reads_what_the_chief_says_and_writes_only_to_its_scratch(tmp_path):
+    directory, scratch = tmp_path / "run", tmp_path / "scratch"
+    for step in (2, 3):
+        CheckpointStore(str(directory), make(step), 5).save(step)
+    (directory / "checkpoint").unlink()
+    before = sorted(path.name for path in directory.iterdir())
+    variables = make(0)
+    store = CheckpointStore(str(directory), variables, 5, scratch=str(scratch), from_chief=lambda value: 2)
+    assert store.restore_latest(no_warning) == 2
+    assert {float(tf.reduce_min(v)) for v in variables.values()} == {2.0}
+    for step in (4, 5):
+        store.save(step)
+    assert sorted(path.name for path in scratch.glob("*.index")) == ["ckpt-5.index"]
+    assert sorted(path.name for path in directory.iterdir()) == before

@@ -206,4 +206,4 @@ def test_fine_tuning_does_not_start_from_it(diverged_run):
     said = []
     with pytest.raises(InputError, match=rf"the checkpoint .*ckpt-3 holds .*{KERNEL} \(5 of"):
         load_pretrained(config, model, (), said.append)
-    assert said == []
+    assert said and not any("loaded" in line for line in said)

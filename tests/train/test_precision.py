@@ -69,8 +69,8 @@ def two_steps(**values):
     state = small_trainer(**values)
     step = tf.function(state.step)
     first = step(make_batch())
-    state = state_of(state)
-    return [{k: float(v) for k, v in metrics.items()} for metrics in (first, step(make_batch()))], state, state
+    after_first = state_of(state)
+    return [{k: float(v) for k, v in metrics.items()} for metrics in (first, step(make_batch()))], state, after_first
 
 
 @pytest.mark.parametrize("low", LOW)

@@ -38,6 +38,7 @@ TINY = {
     "mode": "train_then_eval",
 }
 CLASSES = 10
+STEM = "encoder/stem_conv/kernel"
 
 
 def flags_of(task: str) -> list[str]:

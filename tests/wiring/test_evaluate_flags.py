@@ -22,16 +22,8 @@ from tests.wiring.evaluations import (
     write_runs,
 )
 from tests.wiring.given import check, require_rows, row, shared
-from tests.wiring.looks import (
-    asked_of_tpu,
-    chosen,
-    cpu_refused,
-    held_out,
-    held_out_by,
-    images_of,
-    refused,
-    write_folders,
-)
+from tests.wiring.images import held_out, held_out_by, images_of, refused, write_folders
+from tests.wiring.runs import asked_of_tpu, chosen, cpu_refused
 from tf_simclr.data.datasets import load_sources
 
 PLACE = {"data_dir": "{root}/plain", "train_split": "train", "eval_split": "test"}

@@ -1,0 +1,98 @@
+"""Rows of losses and optimizers: numbers, and the same numbers by another way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import tensorflow as tf
+
+from tests.losses.pairs import mean_over_anchors
+from tests.wiring.given import kernels_of
+from tests.wiring.images import Watcher
+from tf_simclr import compat
+from tf_simclr.evaluate.classifier import evaluate_classifier
+from tf_simclr.train.step import contrastive_terms
+
+Z = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
+
+
+def loss_of(run):
+    return float(contrastive_terms(tf.concat(list(Z), axis=0), run.config)["train/contrast_loss"])
+
+
+def entropy_of(run):
+    return float(contrastive_terms(tf.concat(list(Z), axis=0), run.config)["train/contrast_entropy"])
+
+
+def nt_xent_by_hand(temperature, norm):
+    """SimCLR, Equation 1, one anchor at a time: its positive against that one and all other views."""
+    z = np.concatenate(Z).astype(np.float64)
+    if norm:
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+    losses, n = [], len(Z[0])
+    for i, anchor in enumerate(z):
+        logits = np.delete(z @ anchor, i) / temperature
+        positive = z[(i + n) % (2 * n)] @ anchor / temperature
+        losses.append(np.log(np.exp(logits).sum()) - positive)
+    return float(np.mean(losses))
+
+
+def triplet_by_hand(margin):
+    return float(mean_over_anchors(lambda p, others: np.mean([max(n - p + margin, 0) for n in others]), Z, True))
+
+
+def loss_like(loss, temperature, *, hidden_norm=True, margin=0.4, semi_hard=False):
+    numbers = {"temperature": temperature, "hidden_norm": hidden_norm, "margin": margin, "semi_hard": semi_hard}
+    return float(loss(*map(tf.constant, Z), **numbers).loss)
+
+
+def entropy_like(loss, temperature):
+    return float(loss(*map(tf.constant, Z), temperature=temperature).entropy)
+
+
+def decayed(run):
+    """What moves without a gradient: what the optimizer itself decays."""
+    return {path for path, change in run.moved_by(0.0).items() if np.any(change)}
+
+
+def all_but_kernels(run):
+    return set(run.paths) - kernels_of(head=False)
+
+
+def plainly_moved(run):
+    """What moves by the learning rate times the gradient: what the optimizer does not adapt."""
+    rate = run.config.optimizer.peak_learning_rate(run.config.data.train_batch_size)
+    return {path for path, change in run.moved_by(1.0).items() if np.allclose(change, rate, rtol=1e-3)}
+
+
+def penalty(run):
+    return run.metrics["train/weight_decay"]
+
+
+def penalty_by_hand(names):
+    """Half of a weight decay of 0.01, times the squares of these kernels before the step."""
+    return lambda run: float(sum(0.005 * np.sum(run.before[name].astype(np.float64) ** 2) for name in names))
+
+
+def evaluated_penalty(run):
+    """eval/regularization_loss."""
+    state = SimpleNamespace(model=Watcher(16), penalized=run.state.penalized)
+    return evaluate_classifier(run.config, state, run.data.evaluation, run.strategy)["eval/regularization_loss"]
+
+
+def evaluated_penalty_by_hand(run):
+    kernels = [run.paths[name].numpy().astype(np.float64) for name in kernels_of(head=True)]
+    return float(sum(0.005 * np.sum(kernel**2) for kernel in kernels))
+
+
+def decay_of_lamb(run):
+    optimizer = run.state.optimizer
+    if compat.KERAS_3:
+        return float(optimizer.lamb_weight_decay)
+    return float(optimizer._serialize_hyperparameter("weight_decay"))
+
+
+def micro_batches(run):
+    assert run.metrics
+    return run.encoder_batches
