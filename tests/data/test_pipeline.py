@@ -93,6 +93,19 @@ def assert_same(first, second):
 # ---- Training ----
 
 
+@pytest.mark.parametrize("crop", [0.875, 1.0])
+def test_the_first_images_come_as_evaluation_sees_them_too(source, stream, crop):
+    """And the views are what they are without."""
+    evaluated = collect(eval_batches(source, image_size=SIZE, batch_size=23, eval_crop=crop), 1)[0]["image"]
+    for batch, without in zip(train(source, 3, plain=3, eval_crop=crop), stream(source, 3), strict=True):
+        assert batch["plain"].shape == (3, SIZE, SIZE, 3)
+        np.testing.assert_allclose(batch["plain"], evaluated[batch["index"][:3]], atol=1e-6)
+        np.testing.assert_array_equal(batch["views"], without["views"])
+        assert "plain" not in without
+    with pytest.raises(InputError, match="plain"):
+        train(source, 1, plain=5)
+
+
 def test_shapes_and_ranges_are_static_and_right(source, stream):
     spec = train_batches(source, policy=POLICY, batch_size=4, num_views=3, seed=0).element_spec
     assert [tuple(v.shape) for v in spec["views"]] == [(4, SIZE, SIZE, 3)] * 3

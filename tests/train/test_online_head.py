@@ -8,11 +8,19 @@ import tensorflow as tf
 
 from tf_simclr.compat import raw_variable
 from tf_simclr.nn.heads import build_supervised_head
-from tf_simclr.optim.schedules import WarmupCosine
-from tf_simclr.train.online_head import LEAST_VARIANCE, OnlineHead, deviations, fold, peak_rate, unfold
+from tf_simclr.train.online_head import (
+    LEAST_VARIANCE,
+    OnlineHead,
+    deviations,
+    fold,
+    learning_rate,
+    plain_images,
+    unfold,
+)
 
 WIDTH, CLASSES, N, STEPS = 6, 3, 24, 5
-SCHEDULE = WarmupCosine(0.3, 0, STEPS)
+# 24 / 6 x 24 / 128, all the way but the last three tenths of five steps.
+RATES = [0.75, 0.75, 0.75, 0.75, 0.75 * (1 - 4 / 5) / 0.3]
 
 
 def batches(steps=STEPS, seed=0, scale=None):
@@ -25,10 +33,10 @@ def batches(steps=STEPS, seed=0, scale=None):
         yield (h * (1.0 if scale is None else scale[step])).astype(np.float32), labels
 
 
-def build(schedule=SCHEDULE, **options):
+def build(warmup_steps=0, train_steps=STEPS, **options):
     tf.keras.utils.set_random_seed(1)
     head = build_supervised_head(WIDTH, CLASSES)
-    return head, OnlineHead(head, schedule, **options)
+    return head, OnlineHead(head, warmup_steps=warmup_steps, train_steps=train_steps, **options)
 
 
 def dense_of(head):
@@ -45,14 +53,14 @@ def by_hand(kernel, bias, data, weight_decay=0.0):
         p /= p.sum(1, keepdims=True)
         losses.append(-np.log(p[np.arange(N), labels]).mean())
         error = (p - np.eye(CLASSES)[labels]) / N
-        rate = 0.5 * 0.3 * (1 + np.cos(np.pi * step / STEPS))
+        rate = RATES[step]
         for parameter, slot, gradient in zip(
             (v, c), velocity, (x.T @ error + weight_decay * v, error.sum(0)), strict=True
         ):
             slot *= 0.9
             slot += rate * gradient
             parameter -= 0.9 * slot + rate * gradient
-        kept = min(0.9, step / (step + 1))
+        kept = min(0.98, step / (step + 1))
         mean, variance = kept * mean + (1 - kept) * h.mean(0), kept * variance + (1 - kept) * h.var(0)
     return losses, v / np.sqrt(variance)[:, None], c - (mean / np.sqrt(variance)) @ v
 
@@ -75,8 +83,8 @@ def test_keras_s_batch_norm_dense_and_sgd_do_the_same():
     dense = tf.keras.layers.Dense(CLASSES)
     model = tf.keras.Sequential([tf.keras.Input((WIDTH,)), norm, dense])
     dense.set_weights(dense_of(head))
-    optimizer = tf.keras.optimizers.SGD(SCHEDULE, momentum=0.9, nesterov=True)
-    for h, labels in batches():
+    optimizer = tf.keras.optimizers.SGD(RATES[0], momentum=0.9, nesterov=True)
+    for h, labels in batches(4):
         with tf.GradientTape() as tape:
             logits = model(h, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
@@ -111,16 +119,19 @@ def test_the_scale_of_h_changes_nothing(scale):
 
 def test_a_scale_that_runs_away_does_not_throw_the_loss_off():
     """As that of h does while LARS trains the encoder; plain SGD on h at the same rate shows what happens without."""
-    steps = 90
-    scale = np.exp(np.concatenate([np.linspace(0, 5, 30), np.linspace(5, 1, 20), np.full(40, 1.0)]))
-    head, online = build(WarmupCosine(0.3, 5, steps))
-    losses = [float(online.train(h, y)["train/supervised_loss"]) for h, y in batches(steps, scale=scale)]
+    steps = 340
+    scale = np.exp(np.concatenate([np.linspace(0, 5, 20), np.linspace(5, 3, 20), np.full(300, 3.0)]))
+    head, online = build(5, steps)
+    step = tf.function(online.train)
+    losses = [
+        float(step(tf.constant(h), tf.constant(y))["train/supervised_loss"]) for h, y in batches(steps, scale=scale)
+    ]
     assert max(losses) < np.log(CLASSES) + 0.5
     assert np.mean(losses[-5:]) < 0.5 * np.log(CLASSES)
     seen = [head(h).numpy().argmax(1) == labels for h, labels in list(batches(steps, scale=scale))[-20:]]
     assert np.mean(seen) > 0.75
     kernel, worst = np.zeros((WIDTH, CLASSES), np.float32), 0.0
-    for h, labels in batches(steps, scale=scale):
+    for h, labels in batches(60, scale=scale):
         p = tf.nn.softmax(h @ kernel).numpy()
         worst = max(worst, float(-np.log(np.maximum(p[np.arange(N), labels], 1e-30)).mean()))
         kernel -= 0.3 * h.T @ (p - np.eye(CLASSES)[labels]) / N
@@ -169,5 +180,16 @@ def test_replicas_have_the_statistics_and_the_update_of_the_whole_batch(replicas
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def test_the_rate_falls_with_the_width():
-    assert peak_rate(2048) == peak_rate(512) / 4
+def test_the_rate_rises_stays_and_falls():
+    def rates(**change):
+        lengths = {"images": 128, "width": 48, "warmup_steps": 10, "train_steps": 100} | change
+        return [float(learning_rate(tf.constant(step, tf.int64), **lengths)) for step in (0, 5, 10, 70, 85, 100)]
+
+    np.testing.assert_allclose(rates(), [0, 0.25, 0.5, 0.5, 0.25, 0], atol=1e-6)
+    np.testing.assert_allclose(rates(width=480)[2], 0.05, rtol=1e-6)
+    np.testing.assert_allclose([rates(images=n)[2] for n in (32, 4096)], [0.125, 0.5], rtol=1e-6)
+    assert rates(warmup_steps=0)[0] == 0.5
+
+
+def test_how_many_images_are_seen_as_they_are():
+    assert [plain_images(batch) for batch in (16, 128, 256, 512, 4096)] == [16, 128, 128, 128, 1024]

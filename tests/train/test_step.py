@@ -108,7 +108,7 @@ def test_other_optimizers_agree_too(optimizer, mirrored, run):
 
 
 def without_labels(config, num_classes):
-    model = small_networks(config, num_classes)
+    model = small_networks(config, 3)
     return SimCLRModel(model.encoder, model.projection_head)
 
 

@@ -21,7 +21,7 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.micro_batch import build_micro_batch_step
-from tf_simclr.train.online_head import PLAIN_PART, OnlineHead, peak_rate
+from tf_simclr.train.online_head import OnlineHead, plain_images
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
@@ -202,8 +202,12 @@ def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.k
     train, optimizer = config.train, config.optimizer
     if head is None or not train.trains_online_head or train.online_head != "standardised":
         return None
-    rate = WarmupCosine(peak_rate(head.input.shape[-1]), durations.warmup_steps, durations.train_steps)
-    return OnlineHead(head, rate, optimizer.weight_decay)
+    return OnlineHead(
+        head,
+        warmup_steps=durations.warmup_steps,
+        train_steps=durations.train_steps,
+        weight_decay=optimizer.weight_decay,
+    )
 
 
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
@@ -237,14 +241,15 @@ def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
     return policy, num_views
 
 
-def plain_images(config: ExperimentConfig, source: ImageSource, share: int) -> int:
+def plain_share(config: ExperimentConfig, source: ImageSource, share: int) -> int:
     """Images of a replica's batch that the online head sees as evaluation does; 0 where the head is another, or none.
 
     Never more than a micro-batch: they go through the encoder together.
     """
     if not (source.labelled and config.train.trains_online_head and config.train.online_head == "standardised"):
         return 0
-    return min(-(-share // PLAIN_PART), config.train.micro_batch_size or share)
+    batch = config.data.train_batch_size
+    return min(-(-plain_images(batch) * share // batch), config.train.micro_batch_size or share)
 
 
 def build_train_iterator(
@@ -266,7 +271,7 @@ def build_train_iterator(
             start_step=start_step * in_turn,
             shard=(context.num_input_pipelines, context.input_pipeline_id),
             cache=config.data.cache_dataset,
-            plain=plain_images(config, source, share),
+            plain=plain_share(config, source, share),
             eval_crop=config.data.crop_of_evaluation,
         )
 

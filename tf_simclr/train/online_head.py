@@ -25,20 +25,31 @@ from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.normalization import global_moments
 from tf_simclr.ops import collectives
 from tf_simclr.optim.lars import lars_update
-from tf_simclr.optim.schedules import WarmupCosine
 
-# One image of so many is shown to the head as evaluation sees it.
-PLAIN_PART = 1
-RATE, MOMENTUM = 16.0, 0.9
-# Share of the old statistics that a step keeps, as the batch norms of the encoder do.
-KEPT = 0.9
+# Images of a global batch that are shown to the head as evaluation sees them: so many, or a quarter of more.
+PLAIN_IMAGES, PLAIN_PART = 128, 4
+# The rate of standardised features, whose squared length is their number d, is RATE / d from FULL_BATCH images on: with
+# fewer, a step on one of them changes its own logits more. It stays there until the last part of the run, since the
+# encoder moves until the end, and then falls to 0. Chosen on the quickstart's validation images.
+RATE, FULL_BATCH, LAST_PART = 24.0, 128, 0.3
+MOMENTUM = 0.9
+# Share of the old statistics that a step keeps.
+KEPT = 0.98
 # Of a feature, at least this share of the mean variance: one that hardly ever fires would else weigh without bound.
 LEAST_VARIANCE = 1e-4
 
 
-def peak_rate(width: int) -> float:
-    """The learning rate of standardised features [n, width] after the warm-up: ||x||^2 is `width` on average."""
-    return RATE / width
+def plain_images(batch_size: int) -> int:
+    """How many images of a global batch the head sees: all up to PLAIN_IMAGES, then at least a quarter."""
+    return max(min(batch_size, PLAIN_IMAGES), batch_size // PLAIN_PART)
+
+
+def learning_rate(step: tf.Tensor, *, images: int, width: int, warmup_steps: int, train_steps: int) -> tf.Tensor:
+    """The rate of a step on standardised features [images, width] of all replicas, float32 scalar."""
+    done = tf.cast(step, tf.float32)
+    rising = done / max(warmup_steps, 1) if warmup_steps else 1.0
+    falling = (1.0 - done / train_steps) / LAST_PART
+    return RATE / width * min(1.0, images / FULL_BATCH) * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
 
 
 def deviations(variance: tf.Tensor) -> tf.Tensor:
@@ -65,13 +76,15 @@ class OnlineHead:
 
     Args:
         head: from `build_supervised_head`: one dense layer.
-        schedule: learning rate by step, see `peak_rate`.
+        warmup_steps: of the run; the rate rises linearly in them.
+        train_steps: of the run.
         weight_decay: l2 penalty of the kernel of standardised features, >= 0.
     """
 
-    def __init__(self, head: tf.keras.Model, schedule: WarmupCosine, weight_decay: float = 0.0):
+    def __init__(self, head: tf.keras.Model, *, warmup_steps: int, train_steps: int, weight_decay: float = 0.0):
         (layer,) = (layer for layer in head.layers if isinstance(layer, tf.keras.layers.Dense))
-        self._schedule, self._weight_decay = schedule, weight_decay
+        self._lengths = {"warmup_steps": warmup_steps, "train_steps": train_steps}
+        self._weight_decay = weight_decay
         self._kernel, self._bias = layer.kernel, layer.bias
         width = layer.kernel.shape[0]
 
@@ -118,12 +131,13 @@ class OnlineHead:
             logits = tf.matmul(features, parameters[0]) + parameters[1]  # [n, c]
             loss = cross_entropy(logits, labels)
         gradients = collectives.mean_over_replicas(tape.gradient(loss, parameters))
-        updated = self._updated(parameters, gradients)
+        images = h.shape[0] * collectives.replica_count()
+        kernel, bias = self._updated(parameters, gradients, images)
         steps = tf.convert_to_tensor(self._steps)
         # The first batches are all there is: their plain mean.
         kept = tf.minimum(KEPT, tf.cast(steps, tf.float32) / tf.cast(steps + 1, tf.float32))
         mean, variance = (kept * old + (1 - kept) * new for old, new in ((old_mean, mean), (old_variance, variance)))
-        folded = fold(*updated, mean, deviations(variance))
+        folded = fold(kernel, bias, mean, deviations(variance))
         self._mean.assign(mean)
         self._variance.assign(variance)
         for variable, value in zip((self._kernel, self._bias), folded, strict=True):
@@ -131,9 +145,10 @@ class OnlineHead:
         self._steps.assign(steps + 1)
         return {"train/supervised_loss": loss, "train/supervised_acc": accuracy(logits, labels)}
 
-    def _updated(self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    def _updated(self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], images: int) -> list[tf.Tensor]:
         """The parameters of standardised features after a step of Nesterov SGD; moves the velocities."""
-        rate = self._schedule(tf.convert_to_tensor(self._steps))
+        width = parameters[0].shape[0]
+        rate = learning_rate(tf.convert_to_tensor(self._steps), images=images, width=width, **self._lengths)
         updated = []
         decays = (self._weight_decay, 0.0)
         for parameter, gradient, slot, decay in zip(parameters, gradients, self._velocities, decays, strict=True):
