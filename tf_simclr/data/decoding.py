@@ -26,8 +26,6 @@ _UNUSABLE = "This image cannot be decoded"
 NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_IMAGE)}|{_UNUSABLE} \(.*?\):")
 
 Outcome = tuple[tf.Tensor, tf.Tensor]  # an image, and why there is none: "" where there is one
-# EXIF stands at the beginning of a jpeg, behind a JFIF block at most.
-_BEFORE_EXIF = 256
 # There is no Python control flow over tensors here, and AutoGraph would look through it all at every start.
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -132,15 +130,12 @@ def _by_pillow(content: tf.Tensor) -> Outcome:
 
 def _facts(content: tf.Tensor) -> Facts:
     """The facts of a header. A jpeg without EXIF never meets Python; with other files it is faster than operations."""
-    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
-    head = tf.strings.substr(content, 0, _BEFORE_EXIF)
-    tagged = tf.strings.regex_full_match(head, r"(?s)\C*Exif\x00\x00\C*")
 
     def by_python() -> Facts:
         numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
         return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
 
-    return tf.cond(tf.logical_and(is_jpeg, tf.logical_not(tagged)), header_ops.jpeg_facts, by_python)
+    return tf.cond(header_ops.is_plain_jpeg(content), header_ops.jpeg_facts, by_python)
 
 
 def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:

@@ -18,6 +18,13 @@ FORMATS = ("jpeg", "png", "gif", "bmp", "webp")
 UNKNOWN = "its format is none of jpeg, png, gif, bmp and webp"
 _EXIF = list(b"Exif\0\0")
 _ORIENTATION = 274
+# Markers of a jpeg that begin its frame header, with the size of the image.
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# What is looked at of a jpeg before its header is read block by block: most that lack EXIF need less.
+_PLAIN_BYTES, _PLAIN_BLOCKS = 4096, 7
+# Of its blocks, by marker: those of no interest here, those that begin the frame, and EXIF or filling.
+_OTHER, _FRAME, _HIDES = 0, 1, 2
+_KINDS = [_FRAME if marker in _FRAMES else _HIDES if marker in (0xE1, 0xFF) else _OTHER for marker in range(256)]
 _NOWHERE = -1
 
 
@@ -53,6 +60,25 @@ class Facts(NamedTuple):
 def jpeg_facts(orientation: tf.Tensor | int = 1) -> Facts:
     """The facts of any jpeg."""
     return _facts("jpeg", _long(0), _long(0), orientation=orientation)
+
+
+def is_plain_jpeg(content: tf.Tensor) -> tf.Tensor:
+    """Whether a file is a jpeg whose blocks, up to its frame header, surely hold no EXIF; a bool scalar.
+
+    EXIF may stand behind any other block, as a colour profile or XMP. So the first blocks are followed by their
+    lengths. False says nothing: the frame header may lie further on.
+    """
+    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
+    # Zeros, which no marker is, stand behind what is read: a block that ends further on leads there.
+    head = _padded(tf.strings.substr(content, 0, _PLAIN_BYTES - 4), _PLAIN_BYTES)
+    # Where the next block begins, if one begins here; all at once, because a loop costs more than the rest.
+    following = tf.range(2, _PLAIN_BYTES - 1) + head[2:-1] * 256 + head[3:]
+    following = tf.minimum(following, _PLAIN_BYTES - 4)
+    places = [tf.constant(2)]
+    for _ in range(_PLAIN_BLOCKS - 1):
+        places.append(tf.gather(following, places[-1]))
+    kinds = tf.gather(_KINDS, tf.gather(head[1:], tf.stack(places)))
+    return is_jpeg & (tf.gather(kinds, tf.argmax(kinds > _OTHER)) == _FRAME)
 
 
 def facts(content: tf.Tensor) -> Facts:
