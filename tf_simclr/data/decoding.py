@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from tf_simclr.data import header_ops
 from tf_simclr.data.header_ops import FORMATS, Facts
-from tf_simclr.data.image_formats import DAMAGED, header_of
+from tf_simclr.data.image_formats import header_of
+from tf_simclr.data.image_header import DAMAGED
+from tf_simclr.data.orientation_ops import is_plain_jpeg
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
 
@@ -135,7 +137,7 @@ def _facts(content: tf.Tensor) -> Facts:
         numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
         return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
 
-    return tf.cond(header_ops.is_plain_jpeg(content), header_ops.jpeg_facts, by_python)
+    return tf.cond(is_plain_jpeg(content), header_ops.jpeg_facts, by_python)
 
 
 def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:
