@@ -48,6 +48,7 @@ def result(tmp_path_factory):
 def test_run_returns_what_it_wrote(result):
     written = json.loads(Path(result.directory, "result.json").read_text())
     assert result.finished and result.exit_code == 0 and result.step == 3 == written.pop("global_step")
+    assert written.pop("evaluated_on")["split"] == "test[:22]"
     assert written == result.metrics and 0 <= written["eval/label_top_1_accuracy"] <= 1
     assert Path(result.saved_model, "saved_model.pb").is_file()
     recorded = json.loads(Path(result.directory, "flags.json").read_text())

@@ -182,24 +182,29 @@ def work(path: str) -> None:
     print("ready", flush=True)
     for content in pickle.loads(pathlib.Path(path).read_bytes()):
         began = time.monotonic()
-        outcomes = [f"{name}={_outcome(decode, content)}" for name, decode in ways.items()]
-        print(f"{time.monotonic() - began:.2f}", *outcomes, flush=True)
+        outcomes = {name: _outcome(decode, content) for name, decode in ways.items()}
+        sizes = {size for _, size in outcomes.values() if size is not None}
+        # All ways must turn a file alike.
+        disagreement = [f"sizes=WRONG:{'|'.join(sorted(map(str, sizes)))}".replace(" ", "")] if len(sizes) > 1 else []
+        words = [f"{name}={said}" for name, (said, _) in outcomes.items()]
+        print(f"{time.monotonic() - began:.2f}", *words, *disagreement, flush=True)
 
 
-def _outcome(decode: Callable[..., object], content: bytes) -> str:
+def _outcome(decode: Callable[..., object], content: bytes) -> tuple[str, tuple[int, ...] | None]:
+    """What came of a file in one way, and the size of the image where there is one."""
     import tensorflow as tf
 
     try:
         image = np.asarray(decode(tf.constant(content)))
     except tf.errors.InvalidArgumentError:
-        return "refused"
+        return "refused", None
     except Exception as error:
-        return f"WRONG:{type(error).__name__}"
+        return f"WRONG:{type(error).__name__}", None
     if image.dtype != np.float32 or image.ndim != 3 or image.shape[-1] != 3 or not image.size:
-        return f"WRONG:{image.dtype}{list(image.shape)}"
+        return f"WRONG:{image.dtype}{list(image.shape)}".replace(" ", ""), None
     if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1.0 + 1e-6:
-        return "WRONG:range"
-    return "decoded"
+        return "WRONG:range", None
+    return "decoded", image.shape[:2]
 
 
 # ---- In the process that watches ----

@@ -67,6 +67,16 @@ def test_a_run_lists_what_it_holds_out_and_says_when_that_changes(folder, tmp_pa
     assert new not in held_out(tmp_path)
 
 
+def test_a_start_before_the_first_checkpoint_lists_nothing_for_ever(folder, tmp_path):
+    """It ended before it had saved anything; the directory then takes another draw."""
+    data = ("--dataset=folder", f"--data_dir={folder}")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "held_out.json").write_text(json.dumps({"data_dir": "d", "held_out": ["a/000.png"]}))
+    assert train(tmp_path, *data, "--data_seed=1") == 0
+    expected = open_folder(str(folder), train_split="train", eval_split="test", seed=1).evaluation.names()
+    assert held_out(tmp_path) == list(expected)
+
+
 def test_a_run_from_before_keeps_its_draw(folder, tmp_path, capsys):
     """Its flags.json has no word on the draw, which was by count."""
     data = ("--dataset=folder", f"--data_dir={folder}")
@@ -134,3 +144,19 @@ def test_a_run_on_a_table_of_labels(folder, tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", *command]) == 2
     assert "`labels` must name a CSV file" in capsys.readouterr().err
+
+
+def test_a_table_below_the_folder_is_found_again(folder, tmp_path, capsys, monkeypatch):
+    """Its name is relative to the folder, and no such file lies in the working directory."""
+    names = class_folders({"a": 30, "b": 30})
+    rows = [f"{name},{'even' if i % 2 else 'odd'}" for i, name in enumerate(names)]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+    assert train(tmp_path, "--dataset=folder", "--data_dir=data", "--labels=labels.csv") == 0
+    recorded = json.loads((tmp_path / "run" / "flags.json").read_text())
+    assert recorded["labels"] == str(folder / "labels.csv")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", f"--model_dir={tmp_path / 'run'}", "--train_steps=2"]) == 0
+    assert main(["evaluate", f"--checkpoint={tmp_path / 'run'}", "--protocols=knn", "--knn_k=1"]) == 0
+    assert f"--labels={folder / 'labels.csv'}" in next((tmp_path / "run").rglob("report.md")).read_text()

@@ -16,10 +16,13 @@ import tensorflow as tf
 
 from tests.networks import small_networks
 from tf_simclr.cli import train as train_task
-from tf_simclr.cli.completion import complete_by_images
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, complete_by_images
+from tf_simclr.cli.flags import parse
 from tf_simclr.cli.main import run_task
+from tf_simclr.cli.plan import require_apart
 from tf_simclr.config import build_config, own_images
 from tf_simclr.data.class_order import with_class_order
+from tf_simclr.errors import InputError
 from tf_simclr.evaluate import load as trained
 from tf_simclr.train import build
 from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
@@ -339,7 +342,7 @@ def test_another_order_of_the_classes_gives_the_same_figures_and_goes_on(copy, c
     monkeypatch.setattr(build, "build_splits", reversed_classes(build.build_splits))
     code, output, _ = run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30")
     assert code == 0 and "counted in the order of the run's checkpoints: ant, bee, cat" in output
-    before.pop("eval/knn_top_1", None)  # --mode=eval measures the head alone
+    assert "eval/knn_top_1" in before  # --mode=eval measures the head alone
     assert json.loads((copy / "result.json").read_text()) == before
     code, output, _ = run(*command, "--train_steps=6", f"--model_dir={copy}")
     assert code == 0 and "counted in the order of the run's checkpoints: ant, bee, cat" in output
@@ -451,9 +454,21 @@ def test_a_run_keeps_its_settings_when_an_image_is_added(images, tmp_path, short
     folder = Path(shutil.copytree(images, tmp_path / "images"))
     flags = ["--dataset=folder", f"--data_dir={folder}", "--eval_split=test", f"--model_dir={tmp_path / 'run'}"]
     assert run(*flags)[0] == 0
+    recorded = json.loads((tmp_path / "run" / "flags.json").read_text())
     shutil.copy(folder / "train" / "ant" / "0.png", folder / "train" / "ant" / "9.png")
-    code, output, error = run(*flags)
-    assert code == 0 and "resuming from step 3" in output, error
+    for _ in range(3):  # the checkpoint that an earlier resumption wrote says 19 images, too
+        code, output, error = run(*flags, "--checkpoint_steps=1")
+        assert code == 0 and "resuming from step" in output and "settings for a folder of" not in output, error
+    assert json.loads((tmp_path / "run" / "flags.json").read_text()) == recorded | {"checkpoint_steps": 1}
+
+
+def test_a_run_keeps_the_training_flags_that_it_was_given():
+    """Whatever settings the number of its images would have now."""
+    given = {"dataset": "folder", "data_dir": "d", "resnet_depth": 34, "train_batch_size": 24, "train_steps": 70}
+    run_config = build_config(given)
+    config = build_config({"dataset": "folder", "data_dir": "d"})
+    for number in (7, 70, 480, 600):  # with 7 images the warm-up would take more steps than there are
+        assert complete_by_images(config, frozenset({"dataset", "data_dir"}), number, run_config)[0] == run_config
 
 
 def test_a_run_of_an_older_version_goes_on_with_the_plain_defaults():
@@ -477,6 +492,8 @@ def test_a_default_warm_up_is_shortened_and_stays_so(command, tmp_path, without_
     assert "a warm-up of 10 epochs would not end before training does: it takes a tenth of the steps" in output
     recorded = json.loads((tmp_path / "flags.json").read_text())["warmup_epochs"]
     assert recorded == pytest.approx(1 / 3)
+    printed = output.partition("--warmup_epochs=")[2].partition(";")[0]
+    assert float(printed) == recorded  # so that it can be passed back
     code, output, _ = run(*own, "--train_epochs=40", "--train_steps=14", f"--model_dir={tmp_path}")
     assert code == 0 and "14 steps (1 of warm-up)" in output
     assert json.loads((tmp_path / "flags.json").read_text())["warmup_epochs"] == recorded
@@ -502,3 +519,83 @@ def test_a_run_from_before_keeps_its_online_head(command, tmp_path):
     assert len(paths) > 20 and not any(path.startswith("online_head") for path in paths)
     want, got = (read_values(str(place / "ckpt-4"), paths) for place in (whole, stopped))
     assert [path for path in paths if not np.array_equal(want[path], got[path])] == []
+
+
+# ---- --data_dir alone, and --mode=eval ----
+
+
+@pytest.fixture
+def of_shapes(finished, tmp_path):
+    """A directory whose flags are those of a run on built-in images."""
+    directory = Path(shutil.copytree(finished, tmp_path / "run"))
+    flags = json.loads((directory / "flags.json").read_text())
+    (directory / "flags.json").write_text(json.dumps(flags | {"dataset": "shapes", "data_dir": None}))
+    return directory
+
+
+def test_a_data_dir_alone_is_a_folder_whatever_run_the_directory_holds(of_shapes, images):
+    error = refused(of_shapes, f"--data_dir={images}", "--train_steps=9", "--train_batch_size=6")
+    assert "--dataset was shapes, is folder" in error
+
+
+def test_a_data_dir_alone_with_overwrite_is_a_folder(of_shapes, command, without_export):
+    flags = [flag for flag in command if flag != "--dataset=folder"]
+    code, output, error = run(*flags, "--overwrite", f"--model_dir={of_shapes}")
+    assert code == 0 and "18 training images" in output, error
+
+
+def test_evaluating_a_folder_in_the_directory_of_another_run_is_refused(of_shapes, images):
+    error = refused(of_shapes, "--mode=eval", "--eval_timeout=30", f"--data_dir={images}")
+    assert "--dataset was shapes, is folder" in error
+    assert f"python -m tf_simclr evaluate --checkpoint={of_shapes} --dataset=folder --data_dir={images}" in error
+
+
+def test_evaluating_other_images_does_not_touch_the_run(finished, tmp_path):
+    other = make_folder(tmp_path / "other")
+    for path in other.rglob("*.png"):
+        path.write_bytes(tf.io.encode_png(np.full((9, 9, 3), 7, np.uint8)).numpy())
+    error = refused(finished, "--mode=eval", "--eval_timeout=30", f"--data_dir={other}")
+    assert f"is {other}" in error and "python -m tf_simclr evaluate --checkpoint=" in error
+
+
+def test_evaluating_again_loses_no_figure(copy, images, tmp_path):
+    before = json.loads((copy / "result.json").read_text())
+    card = json.loads((copy / "saved_model" / "4" / "simclr.json").read_text())
+    assert run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30")[0] == 0
+    assert json.loads((copy / "result.json").read_text()) == before and "eval/knn_top_1" in before
+    assert json.loads((copy / "saved_model" / "4" / "simclr.json").read_text()) == card
+    assert [path.name for path in sorted(copy.glob("result*"))] == ["result.json", "result_4.json"]
+    # On a part of the split: the figures of the whole are kept apart, and the export says what it said.
+    code, output, _ = run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30", "--eval_split=test[:4]")
+    part = json.loads((copy / "result.json").read_text())
+    assert code == 0 and part["eval/examples"] == 4 and "eval/knn_top_1" not in part
+    assert part["evaluated_on"]["split"] == "test[:4]" and before["evaluated_on"]["split"] == "test"
+    [kept] = copy.glob("result_4.*.json")
+    assert json.loads(kept.read_text()) == before and f"are kept in {kept.name}" in output
+    assert json.loads((copy / "saved_model" / "4" / "simclr.json").read_text()) == card
+    assert "stays as it is, because the figures are of another evaluation: --eval_split was test, is test[:4]" in output
+
+
+def test_a_damaged_image_is_one_line_in_an_evaluation_too(copy, images, tmp_path):
+    folder = Path(shutil.copytree(images, tmp_path / "images"))
+    damaged = folder / "test" / "bee" / "0.png"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    code, _, error = run(f"--model_dir={copy}", "--mode=eval", "--eval_timeout=30", f"--data_dir={folder}")
+    assert code == 2 and error.startswith("error: This image is damaged") and error.count("\n") == 1
+    assert str(damaged) in error
+
+
+def test_overwrite_leaves_no_table_of_labels_behind(tmp_path):
+    directory = tmp_path / "run"
+    values = {"dataset": "folder", "data_dir": str(tmp_path), "labels": str(directory / "l.csv")}
+    with pytest.raises(InputError, match="labels="):
+        require_apart(build_config({**values, "model_dir": str(directory)}))
+
+
+def test_the_flags_of_a_run_are_found_by_every_kind_of_path(tmp_path):
+    flags = build_config({"dataset": "folder", "data_dir": "d"}).to_flags()
+    del flags["hold_out_by"]
+    (tmp_path / "flags.json").write_text(json.dumps(flags))
+    for place in (tmp_path, f"file://{tmp_path}"):
+        parsed, _ = complete(parse(["--dataset=folder", "--data_dir=d", f"--model_dir={place}"], ALL_FLAG_GROUPS))
+        assert parsed.values["hold_out_by"] == "count"

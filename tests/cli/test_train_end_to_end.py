@@ -231,7 +231,7 @@ def test_other_heads_optimizers_and_augmentations_without_a_supervised_head(
     assert set(outputs) >= ENDPOINTS and "logits_sup" not in outputs
     # Without a head nothing was trained with labels, and neighbours still tell what was learned.
     result = json.loads((tmp_path / "result.json").read_text())
-    assert set(result) == {"eval/knn_top_1", "global_step"}
+    assert set(result) == {"eval/knn_top_1", "global_step", "evaluated_on"}
 
 
 def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, capsys):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +119,61 @@ def test_a_file_that_vanishes_later_is_an_error_with_its_name(tmp_path):
     os.remove(os.path.join(root, "004.png"))
     with pytest.raises(tf.errors.NotFoundError, match=r"004\.png"):
         levels(source)
+
+
+# ---- Images that their headers refuse ----
+
+
+def huge(path):
+    """A png of more pixels than are ever decoded; its header is all there is."""
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 70_000, 70_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(bytes(content))
+
+
+@pytest.fixture
+def with_huge(tmp_path):
+    for place, number in (("cat", 150), ("dog", 150)):
+        make(tmp_path / place, number)
+    for name in ("cat/003.png", "dog/140.png"):
+        huge(tmp_path / name)
+    return str(tmp_path)
+
+
+def test_images_that_cannot_be_decoded_are_all_counted(with_huge):
+    with pytest.raises(InputError) as caught:
+        open_folder(with_huge, "error")
+    text = str(caught.value)
+    assert "70000 x 70000 pixels" in text and "make it smaller" in text and "cat/003.png" in text
+    assert "1 other image" in text and "dog/140.png" in text and "--on_bad_image=skip" in text
+
+
+def test_images_that_cannot_be_decoded_are_left_out_as_damaged_ones_are(with_huge):
+    source = open_folder(with_huge, "skip")
+    assert source.num_examples + len(source.held_out().names) == 298 + sum(
+        name in source.held_out().names for name in ("cat/003.png", "dog/140.png")
+    )
+    assert not {"cat/003.png", "dog/140.png"} & set(source.names())
+    huge(Path(with_huge, "cat", "010.png"))
+    huge(Path(with_huge, "cat", "020.png"))
+    with pytest.raises(InputError, match="`on_bad_image` skip leaves out up to 1%"):
+        open_folder(with_huge, "skip")
+
+
+def test_an_image_of_no_class_may_be_of_any_kind(with_huge):
+    """It is not read."""
+    for name in ("cat/003.png", "dog/140.png"):
+        os.replace(os.path.join(with_huge, name), os.path.join(with_huge, os.path.basename(name)))
+    source = open_folder(with_huge, "error")
+    assert any("ignored 2 images outside the class folders" in note for note in source.notes)
+
+
+def test_a_table_need_not_name_images_that_cannot_be_decoded(with_huge, tmp_path):
+    rows = [f"cat/{number:03d}.png,{number % 2}" for number in range(150) if number != 3]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    assert load_sources("folder", data_dir=with_huge, labels=str(table), eval_split=None)[0].num_classes == 2
+    table.write_text("\n".join(["path,label", *rows, "cat/003.png,1"]))
+    with pytest.raises(InputError, match="This image cannot be decoded"):
+        load_sources("folder", data_dir=with_huge, labels=str(table), eval_split=None)

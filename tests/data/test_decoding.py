@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tf_simclr.data.decoding import CAN_READ_WEBP, NAMED_IMAGE, decode_image, decode_named
-from tf_simclr.data.image_formats import MOST_DECODED
+from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tools.fuzz_decoder import encoded, png
 

@@ -202,7 +202,7 @@ def test_slices_of_a_folder_without_splits(tmp_path):
     )
     assert (train.num_examples, evaluation.num_examples) == (round(whole.num_examples / 2), 1)
     assert set(train.names()) < set(whole.names()) and set(evaluation.names()) < set(held.names())
-    assert train.held_out() == held.names()
+    assert train.held_out().names == held.names()
     flat, _ = load_sources("folder", data_dir=str(tmp_path / "a"), train_split="train[:7]")
     assert flat.num_examples == 7
 

@@ -98,7 +98,7 @@ def test_a_folder_loses_an_image(tmp_path):
     make_images(tmp_path, class_folders({"a": 60, "b": 40}))
     train, test, _ = load_splits("folder", data_dir=str(tmp_path))
     trained, held = set(train.names()), set(test.names())
-    assert train.held_out() == test.names()
+    assert train.held_out().names == test.names()
     for gone in [train.names()[0], train.names()[-1], test.names()[0]]:
         (tmp_path / gone).rename(tmp_path / "aside")
         after, after_test, _ = load_splits("folder", data_dir=str(tmp_path))
@@ -146,7 +146,7 @@ def test_the_list_beside_a_run(tmp_path):
     assert compare_held_out(str(run), train) == ()
     write_held_out(str(run), train)
     written = json.loads((run / "held_out.json").read_text())
-    assert written == {"data_dir": str(tmp_path / "data"), "held_out": list(test.names())}
+    assert (written["data_dir"], written["held_out"]) == (str(tmp_path / "data"), list(test.names()))
     assert compare_held_out(str(run), train) == ()
 
     other, other_test, _ = load_splits("folder", data_dir=str(tmp_path / "data"), seed=1)
@@ -160,6 +160,61 @@ def test_the_list_beside_a_run(tmp_path):
     assert set(json.loads((run / "held_out.json").read_text())["held_out"]) == set(test.names()) & set(
         other_test.names()
     )
+
+
+def test_images_that_come_and_are_held_out_at_once_are_no_matter(tmp_path):
+    """No start of the run can have trained on them: their own names decide."""
+    folder, run = make_images(tmp_path / "data", class_folders({"a": 40, "b": 40})), tmp_path / "run"
+    run.mkdir()
+    write_held_out(str(run), load_splits("folder", data_dir=str(folder)).train)
+    make_images(folder, class_folders({"a": 120, "b": 120}))
+    train, test, _ = load_splits("folder", data_dir=str(folder))
+    listed = json.loads((run / "held_out.json").read_text())["held_out"]
+    assert test.num_examples > len(listed) and compare_held_out(str(run), train) == ()
+    write_held_out(str(run), train)
+    assert json.loads((run / "held_out.json").read_text())["held_out"] == list(test.names())
+
+
+def test_an_image_that_its_class_kept_for_training_is_named_when_it_is_held_out(tmp_path):
+    """Its own name would hold it out, and did not while it was all that its class had."""
+    folder, run = tmp_path / "data", tmp_path / "run"
+    make_images(folder, class_folders({"a": 40, "b": 40}))
+    alone = next(name for name in load_splits("folder", data_dir=str(folder)).evaluation.names() if name[0] == "b")
+    others = [path for path in (folder / "b").iterdir() if f"b/{path.name}" != alone]
+    (tmp_path / "aside").mkdir()
+    for path in others:
+        path.rename(tmp_path / "aside" / path.name)
+    run.mkdir()
+    train, _, _ = load_splits("folder", data_dir=str(folder))
+    assert alone in train.names() and train.held_out().kept == (alone,)
+    write_held_out(str(run), train)
+    for path in others:
+        (tmp_path / "aside" / path.name).rename(path)
+    train, test, _ = load_splits("folder", data_dir=str(folder))
+    assert alone in test.names()
+    (note,) = compare_held_out(str(run), train)
+    assert f"1 of {test.num_examples} held-out images" in note and note.endswith(f"trained on them: {alone}")
+    for _ in range(2):
+        write_held_out(str(run), train)
+        assert set(json.loads((run / "held_out.json").read_text())["held_out"]) == set(test.names()) - {alone}
+
+
+def test_a_start_that_left_nothing_says_nothing_of_the_next(tmp_path):
+    folder = make_images(tmp_path / "data", class_folders({"a": 40, "b": 40}))
+    write_held_out(str(tmp_path), load_splits("folder", data_dir=str(folder)).train)
+    train, test, _ = load_splits("folder", data_dir=str(folder), seed=1)
+    write_held_out(str(tmp_path), train, anew=True)
+    assert json.loads((tmp_path / "held_out.json").read_text())["held_out"] == list(test.names())
+
+
+def test_a_list_of_the_first_kind_is_read(tmp_path):
+    """It has the names alone."""
+    folder = make_images(tmp_path / "data", class_folders({"a": 40, "b": 40}))
+    train, test, _ = load_splits("folder", data_dir=str(folder))
+    (tmp_path / "held_out.json").write_text(json.dumps({"data_dir": "d", "held_out": list(test.names()[1:])}))
+    assert test.names()[0] in compare_held_out(str(tmp_path), train)[0]
+    write_held_out(str(tmp_path), train)
+    assert json.loads((tmp_path / "held_out.json").read_text())["held_out"] == list(test.names()[1:])
 
 
 def test_no_list_of_splits_that_the_user_made(tmp_path):

@@ -63,7 +63,7 @@ def test_the_ways_to_write_one(folder, text):
     train, test, _ = opened(folder, text)
     assert labels_of(train, test) == dict(ROWS)
     assert train.class_names == test.class_names == ("cat", "dog")
-    assert train.held_out() == test.names() and len(test.names()) >= 2
+    assert train.held_out().names == test.names() and len(test.names()) >= 2
 
 
 def test_absolute_paths(folder):

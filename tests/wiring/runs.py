@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
+from tf_simclr.cli.session import Session, export, follow, report, train_mode
 
 from tests.wiring.given import STEM, in_small
 from tests.wiring.images import as_numbers
 from tf_simclr import compat
 from tf_simclr.cli import session as session_module
 from tf_simclr.cli import train as cli_train
-from tf_simclr.cli.session import Session, export, follow, report, train_mode
 from tf_simclr.cli.train import open_session
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5

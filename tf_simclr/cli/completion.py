@@ -14,19 +14,21 @@ from typing import Any
 from tf_simclr.cli import flags
 from tf_simclr.config import (
     FLAGS_FILE,
+    FOLDER,
     DataConfig,
     ExperimentConfig,
     build_config,
+    may_lie_elsewhere,
     of_recorded,
     with_warmup_that_ends,
 )
-from tf_simclr.config.identity import DEVICE_FLAGS, absolute, differences
+from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
+from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.errors import InputError
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = flags.CONFIGS / "quickstart.cfg"
-FOLDER = "folder"
 ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--dataset=folder)"
 _AS_BEGUN = ("hold_out_by", "online_head")
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
@@ -37,7 +39,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     """Fills in the flags that were not given; says where they come from.
 
     They come from the run in --model_dir for --mode=eval and without --dataset, otherwise without --dataset from the
-    quickstart; --data_dir without --dataset means a folder of images.
+    quickstart; --data_dir without --dataset means a folder of images, unless the run's own data may lie there.
 
     With --dataset, too, a run goes on with what it began with where an earlier version had another default: with
     another draw of its hold-out it would train on what it had held out.
@@ -49,6 +51,12 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     # A directory that is kept aside says nothing of the run that takes its place, where that one says what it is.
     anew = parsed.values["overwrite"] and bool(dataset)
     recorded = None if anew else _recorded(parsed.values["model_dir"])
+    if recorded is not None and not dataset:
+        place, values = recorded
+        if _means_a_folder(parsed.values["data_dir"], values.get("dataset", "")):
+            if not evaluating:  # another run than the one there
+                return _with_values(parsed, dataset=FOLDER), ONLY_DATA_DIR
+            recorded = place, values | {"dataset": FOLDER}
     if recorded is not None and (evaluating or not dataset):
         place, values = recorded
         reason = "" if dataset else "no --dataset given: "
@@ -68,13 +76,16 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     return _fill(parsed, values), "no --dataset given: flags not given come from configs/quickstart.cfg"
 
 
-def _recorded(model_dir: str | None) -> tuple[Path, dict[str, Any]] | None:
+def _recorded(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
     """The flags.json of a run and its values, without those of one command or machine; None where there is none."""
-    place = Path(model_dir, FLAGS_FILE) if model_dir else None
-    if place is None or not place.is_file():
+    if not model_dir:
         return None
+    place = os.path.join(model_dir, FLAGS_FILE)
     try:
-        values = of_recorded(json.loads(place.read_text()))
+        read = _read_flags(place)
+        if read is None:
+            return None
+        values = of_recorded(read)
     except ValueError as error:
         raise InputError(
             f"{place} is damaged: {error}. Received: model_dir={model_dir}. Restore it from a copy, or pass --dataset "
@@ -82,6 +93,15 @@ def _recorded(model_dir: str | None) -> tuple[Path, dict[str, Any]] | None:
         ) from error
     keep_own = ("mode", "model_dir", "overwrite", *DEVICE_FLAGS)
     return place, {name: value for name, value in values.items() if name not in keep_own}
+
+
+def _read_flags(place: str) -> dict[str, Any] | None:
+    """The contents of a flags.json; None where there is none. TensorFlow is loaded for remote paths alone."""
+    if is_remote(place):
+        from tf_simclr.files import read_json
+
+        return read_json(place)
+    return json.loads(Path(place).read_text()) if os.path.isfile(place) else None
 
 
 def _fill(parsed: flags.ParsedFlags, values: dict[str, Any]) -> flags.ParsedFlags:
@@ -103,12 +123,18 @@ def with_other_folder(parsed: flags.ParsedFlags, origin: DataConfig) -> flags.Pa
     data_dir = parsed.values["data_dir"]
     if parsed.values["dataset"] or not data_dir:
         return parsed
-    prepared = origin.dataset not in ("", "shapes", FOLDER)  # by TensorFlow Datasets, in a folder of its own name
-    if prepared and os.path.isdir(os.path.join(data_dir, re.split("[/:]", origin.dataset)[0])):
-        return parsed
-    if origin.dataset == FOLDER and absolute(data_dir) == absolute(origin.data_dir):
-        return parsed
-    return _with_values(parsed, dataset=FOLDER)
+    other_place = origin.dataset == FOLDER and absolute(data_dir) != absolute(origin.data_dir)
+    return _with_values(parsed, dataset=FOLDER) if other_place or _means_a_folder(data_dir, origin.dataset) else parsed
+
+
+def _means_a_folder(data_dir: str | None, dataset: str) -> bool:
+    """Whether --data_dir alone names a folder of images other than the data of a run, which is not a folder's.
+
+    A data set that TensorFlow Datasets prepared lies in a folder of its own name.
+    """
+    if not data_dir or dataset == FOLDER:
+        return False
+    return not may_lie_elsewhere(dataset) or not os.path.isdir(os.path.join(data_dir, re.split("[/:]", dataset)[0]))
 
 
 def complete_by_images(
@@ -116,7 +142,6 @@ def complete_by_images(
     given: frozenset[str],
     num_examples: int,
     run: ExperimentConfig | None,
-    began_with: int | None = None,
 ) -> tuple[ExperimentConfig, list[str]]:
     """Fills in what depends on the number of images, where it was not given; says what.
 
@@ -125,42 +150,34 @@ def complete_by_images(
         given: names of the flags that were given.
         num_examples: images in the training split.
         run: what the run in the directory was started with; None for a new one.
-        began_with: images that the run was trained on until now; None where that is not known.
 
     Returns:
         the config, and lines that a person should see.
     """
-    config, lines = _for_own_images(config, given, num_examples, run, began_with)
+    config, lines = _for_own_images(config, given, num_examples, run)
     config, more = _with_warmup(config, given, num_examples, run)
     return config, lines + more
 
 
 def _for_own_images(
-    config: ExperimentConfig,
-    given: frozenset[str],
-    num_examples: int,
-    run: ExperimentConfig | None,
-    began_with: int | None,
+    config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
 ) -> tuple[ExperimentConfig, list[str]]:
-    """The settings for a folder of this many images where no training flag says otherwise."""
-    evaluates_run = run is not None and config.runtime.mode == "eval"
-    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or evaluates_run or not has_plain_training_flags(config):
+    """The settings for a folder of this many images where no training flag says otherwise.
+
+    A run goes on with those that it recorded: it may have other images by now, for which other settings would be
+    chosen.
+    """
+    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or not has_plain_training_flags(config):
         return config, []
-    counts = dict.fromkeys((num_examples, began_with or num_examples))
-    chosen = {count: build_config(config.to_flags() | own_images_defaults(count)) for count in counts}
-    if run is not None:
-        # A run goes on with the settings it began with: those for as many images as there were then, or, if an older
-        # version began it, the plain defaults.
-        same = [count for count, candidate in chosen.items() if not differences(run, candidate)]
-        if not same and not differences(run, config):
-            return config, []
-        num_examples = (same or [num_examples])[0]
+    if run is not None and (config.runtime.mode == "eval" or run.data.dataset == FOLDER):
+        recorded = run.to_flags()
+        return build_config(config.to_flags() | {name: recorded[name] for name in TRAINING_FLAGS}), []
     settings = own_images_defaults(num_examples)
     values = config.to_flags()
     own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
     command = shlex.join(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
-    return chosen[num_examples], [
+    return build_config(values | settings), [
         f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
     ]
 
@@ -171,7 +188,7 @@ def _with_warmup(
     """A warm-up that ends, where its length was not given."""
     if "warmup_epochs" in given:
         return config, []
-    if run is not None and config.optimizer.warmup_epochs != run.optimizer.warmup_epochs:  # as it began
+    if run is not None:  # as it began, whatever the number of images makes of it now
         optimizer = dataclasses.replace(config.optimizer, warmup_epochs=run.optimizer.warmup_epochs)
         return dataclasses.replace(config, optimizer=optimizer), []
     shorter = with_warmup_that_ends(config, num_examples)
@@ -180,7 +197,7 @@ def _with_warmup(
     was, now = config.optimizer.warmup_epochs, shorter.optimizer.warmup_epochs
     return shorter, [
         f"a warm-up of {was:g} epochs would not end before training does: it takes a tenth of the steps, "
-        f"--warmup_epochs={now:.4g}; pass --warmup_epochs for another"
+        f"--warmup_epochs={now!r}; pass --warmup_epochs for another"
     ]
 
 

@@ -12,11 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import FOLDER, ONLY_DATA_DIR, with_other_folder
+from tf_simclr.cli.completion import ONLY_DATA_DIR, with_other_folder
 from tf_simclr.cli.main import say
-from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.config.identity import absolute
+from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.option import paths_of
+from tf_simclr.config.paths import absolute
 
 if TYPE_CHECKING:
     from tf_simclr.cli.evaluate import EvaluationResult
@@ -51,7 +51,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     names = _ALWAYS + _OWN_IMAGES * own
     taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
     parsed = flags.fill_from_values(parsed, taken)
-    data, runtime = DATA.build(parsed.values), RUNTIME.build(parsed.values)
+    data, runtime = DATA.build(parsed.values).with_table_path(), RUNTIME.build(parsed.values)
     runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
     for part in (data, runtime):
         part.validate()
@@ -62,6 +62,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     from tf_simclr.cli import evaluate
 
     used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
+    used |= {"labels": data.labels} if data.labels else {}
     command = pasted({**used, "model_dir": runtime.model_dir})
     return evaluate.run(protocols, data, runtime, origin, prefix, command)
 
@@ -79,13 +80,15 @@ def default_directory(prefix: str, data: DataConfig) -> str:
     no two reports of different images have the same.
     """
     place = absolute(data.data_dir)
-    images = [data.dataset, place, absolute(data.labels), data.hold_out_by, data.train_split, data.eval_split]
+    images = [data.dataset, place, data.labels, data.hold_out_by, data.train_split, data.eval_split]
     seen = json.dumps([*images, data.reading], sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(seen.encode()).hexdigest()[:8]
-    shown = os.path.basename(place) if place and data.dataset == "folder" else data.dataset
+    shown = os.path.basename(place) if place and data.dataset == FOLDER else data.dataset
     name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
     run = os.path.dirname(prefix)
-    if os.path.exists(os.path.join(run, FLAGS_FILE)):
+    from tf_simclr.files import read_json  # imports TensorFlow, which takes seconds
+
+    if read_json(os.path.join(run, FLAGS_FILE)) is not None:
         return os.path.join(run, name)
     return os.path.join("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
 

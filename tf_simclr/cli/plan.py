@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 
 from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import say
 from tf_simclr.config import Durations, ExperimentConfig, LossConfig, resolve_durations
+from tf_simclr.config.experiment import parts
+from tf_simclr.config.option import paths_of
+from tf_simclr.config.paths import is_remote
 from tf_simclr.data.hold_out import compare_held_out, write_held_out
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
@@ -19,7 +22,14 @@ from tf_simclr.losses.chance import chance_of
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import Data, build_data
 from tf_simclr.train.classes import in_order_of
-from tf_simclr.train.directory import RunDirectory, begin_run, look_into, require_same_network, require_same_run
+from tf_simclr.train.directory import (
+    RunDirectory,
+    begin_run,
+    look_into,
+    require_own_images,
+    require_same_network,
+    require_same_run,
+)
 from tf_simclr.train.micro_batch import describe_micro_batches
 from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import per_replica_batch
@@ -35,6 +45,7 @@ class Plan:
         durations: its lengths in steps.
         online: what is evaluated while pretraining; None for nothing.
         notes: lines that a person should see.
+        found: what the run's directory held.
     """
 
     config: ExperimentConfig
@@ -42,11 +53,18 @@ class Plan:
     durations: Durations
     online: OnlinePlan | None
     notes: tuple[str, ...]
+    found: RunDirectory
 
     @property
     def directory(self) -> str:
         """The run's directory."""
         return self.config.runtime.directory
+
+    @property
+    def run_config(self) -> ExperimentConfig:
+        """What the run in the directory is: of an evaluation, the config that the run was started with."""
+        evaluates = self.config.runtime.mode == "eval"
+        return self.found.config if evaluates and self.found.config is not None else self.config
 
     @property
     def eval_source(self) -> ImageSource | None:
@@ -60,7 +78,7 @@ class Plan:
         kept = begin_run(self.config, overwrite=self.config.runtime.overwrite)
         if kept is not None:
             say(f"note: what was in {self.directory} is kept in {kept}")
-        write_held_out(self.directory, self.data.train)
+        write_held_out(self.directory, self.data.train, anew=not self.found.holds_run)
 
 
 def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distribute.Strategy) -> Plan:
@@ -74,13 +92,16 @@ def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distr
     Raises:
         InputError: the command cannot work, or would make another run of the one in the directory.
     """
+    config = replace(config, data=config.data.with_table_path())
     data, directory = build_data(config), config.runtime.directory
     found = RunDirectory(directory) if config.runtime.overwrite else look_into(directory)
-    began_with = found.manifest.images["examples"] if found.manifest is not None else None
-    config, notes = complete_by_images(config, given, data.train.num_examples, found.config, began_with)
+    config, notes = complete_by_images(config, given, data.train.num_examples, found.config)
     durations = check_run(config, data, strategy, resumes=found.done > 0)
     if config.runtime.mode == "eval":
         require_same_network(found, config)
+        if found.done and found.manifest is not None:
+            in_order_of(found.manifest.class_names, config, data, directory)
+        notes += require_own_images(found, config, data.train)
     else:
         notes += require_same_run(found, config, data.train, durations)
         if found.done:
@@ -89,7 +110,7 @@ def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distr
             notes += more
         if found.holds_run:
             notes += compare_held_out(directory, data.train)
-    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes))
+    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes), found)
 
 
 def check_run(
@@ -121,8 +142,9 @@ def check_run(
 
 def require_apart(config: ExperimentConfig) -> None:
     """Raises InputError where --overwrite would rename what the run itself needs under its old name."""
-    directory = config.runtime.directory
-    needed = {"checkpoint": config.train.checkpoint, "data_dir": config.data.data_dir, "working directory": os.getcwd()}
+    directory, flags = config.runtime.directory, config.to_flags()
+    paths = paths_of(*(type(part) for part in parts(config))) - {"model_dir"}
+    needed = {name: flags[name] for name in sorted(paths)} | {"working directory": os.getcwd()}
     for name, path in needed.items():
         if path and is_within(path, directory):
             raise InputError(
@@ -134,7 +156,9 @@ def require_apart(config: ExperimentConfig) -> None:
 def is_within(path: str, directory: str) -> bool:
     """Whether a local path lies below a directory, links followed."""
     root = os.path.realpath(directory)
-    return "://" not in directory and os.path.commonpath([root, os.path.realpath(path)]) == root
+    if is_remote(directory) or is_remote(path):
+        return False
+    return os.path.commonpath([root, os.path.realpath(path)]) == root
 
 
 def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:

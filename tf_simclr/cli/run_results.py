@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.plan import Plan
-from tf_simclr.config import ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5
-from tf_simclr.evaluate.results import write_results
+from tf_simclr.evaluate.results import describe_evaluation, write_results
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.nn.model import SimCLRModel
@@ -57,11 +56,25 @@ def untrained_tag(name: str) -> str:
     return name.replace("eval/", "untrained/")
 
 
+def keep_results(plan: Plan, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Writes result files; returns all figures that are known of the step's network on these images."""
+    evaluated_on = describe_evaluation(plan.config, step, plan.data.evaluation)
+    figures, kept = write_results(plan.directory, step, metrics, evaluated_on)
+    if kept is not None:
+        say(f"note: result_{step}.json had figures of other images, or did not say of which: they are kept in {kept}")
+    return figures
+
+
 def report(
-    config: ExperimentConfig, step: int, metrics: dict[str, float], online: Mapping[str, float] | None = None
-) -> None:
-    """Prints accuracies and writes result files, with those of the online evaluation, and summaries."""
-    write_results(config.runtime.directory, step, {**metrics, **(online or {})})
+    plan: Plan, step: int, metrics: dict[str, float], online: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Prints accuracies and writes result files, with those of the online evaluation, and summaries.
+
+    Returns:
+        what `keep_results` returns.
+    """
+    config = plan.config
+    figures = keep_results(plan, step, {**metrics, **(online or {})})
     directory = os.path.join(config.runtime.directory, config.evaluation.eval_name or "")
     SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
     head = "online linear" if config.train.train_mode == "pretrain" else "supervised"
@@ -75,18 +88,22 @@ def report(
             f"the same head on the untrained encoder: top-1 {floor:.1%}; "
             f"pretraining gains {100 * (metrics[TOP_1] - floor):.1f} points"
         )
+    return figures
 
 
-def export(plan: Plan, outcome: Outcome, metrics: dict[str, float], directory: str, say: Say) -> str:
-    """Writes the SavedModel of a step below a directory, with the metrics of its evaluation; returns its path."""
-    config = plan.config
+def export(plan: Plan, outcome: Outcome, metrics: Mapping[str, float], directory: str, say: Say) -> str:
+    """Writes the SavedModel of a step below a directory, with the metrics of its evaluation; returns its path.
+
+    Its card has the flags of the run: those of an evaluation may have named other images.
+    """
+    config = plan.run_config
     card = ModelCard(
         image_size=config.data.image_size,
         step=outcome.step,
         dataset=config.data.dataset,
         class_names=plan.data.train.class_names,
         config=recorded_flags(config),
-        metrics=metrics,
+        metrics=dict(metrics),
         eval_crop=config.data.eval_crop,
     )
     path = export_step(outcome.state.model, directory, card, config.checkpoint.keep_hub_module_max)

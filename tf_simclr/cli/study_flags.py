@@ -8,9 +8,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ALL_FLAG_GROUPS, FOLDER, ONLY_DATA_DIR
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, ONLY_DATA_DIR
 from tf_simclr.cli.main import say
-from tf_simclr.config import StudyConfig
+from tf_simclr.config import FOLDER, StudyConfig
 from tf_simclr.errors import InputError
 
 if TYPE_CHECKING:

@@ -17,14 +17,13 @@ from tf_simclr.cli.main import say
 from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
-from tf_simclr.cli.run_results import RunResult, export, report, require_finite, untrained_tag
+from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
 from tf_simclr.cli.task import exit_code_of, named_images
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
-from tf_simclr.evaluate.results import write_results
 from tf_simclr.train.device_choice import DeviceChoice, Worker
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, Observers
@@ -81,7 +80,7 @@ def announce(config: ExperimentConfig, worker: Worker) -> None:
             f"`mode` eval runs in one process. Received: mode=eval as worker {worker.index} of {worker.count}. Unset "
             "TF_CONFIG, or pass --strategy=one_device or --strategy=mirrored"
         )
-    role = "writes the results" if worker.chief else "is silent from here on except for errors"
+    role = "writes the results" if worker.chief else "prints nothing from here on except errors"
     say(f"worker {worker.index} of {worker.count}: {role}; waiting until all are connected")
 
 
@@ -101,7 +100,8 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
     for line in [f"TensorFlow {tf.__version__} on {devices}", *describe(plan, strategy)]:
         say_here(line)
     if config.runtime.mode == "eval":
-        return follow(plan, strategy)
+        with named_images():
+            return follow(plan, strategy)
     context = RunContext(strategy, Workers(choice.worker, strategy, scratch), StopRequest(), say_here)
     with context.stop.watch(), named_images():
         result = train_and_evaluate(plan, context)
@@ -123,6 +123,7 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
     found = knn_of(plan, context, outcome, watch)
     online = {**(watch.last if watch is not None else {}), **({KNN_TOP_1: found[1]} if found is not None else {})}
     metrics: dict[str, float] = {}
+    figures: dict[str, float] = dict(online)
     source, evaluates = plan.eval_source, plan.config.runtime.mode == "train_then_eval"
     if evaluates and source is not None:
         metrics = evaluate_classifier(plan.config, outcome.state, source, context.strategy)
@@ -131,17 +132,18 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
             if floor is None:
                 return stopped(plan, context, outcome)
             metrics |= floor
+        figures |= metrics
         if context.workers.chief:
-            report(plan.config, outcome.step, metrics, online)
+            figures = report(plan, outcome.step, metrics, online)
     else:
         if evaluates and found is None:
             context.say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
         if online:
-            write_results(plan.directory, outcome.step, online)
-    path = export(plan, outcome, metrics | online, context.workers.own_directory(plan.directory), context.say)
+            figures = keep_results(plan, outcome.step, online)
+    path = export(plan, outcome, figures, context.workers.own_directory(plan.directory), context.say)
     if found is not None:
         context.say(knn_line(*found, outcome.step))
-    return RunResult(plan.directory, outcome.step, finished=True, metrics=metrics | online, saved_model=path)
+    return RunResult(plan.directory, outcome.step, finished=True, metrics=figures, saved_model=path)
 
 
 def pretrain_or_finetune(plan: Plan, context: RunContext) -> tuple[Outcome, OnlineWatch | None]:

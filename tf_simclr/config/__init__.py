@@ -10,7 +10,16 @@ from tf_simclr.config.augmentation import (
     OperatorOption,
     read_augmentation,
 )
-from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE, AugmentationConfig, DataConfig, eval_crop_for
+from tf_simclr.config.data import (
+    CIFAR_STEM_MAX_SIZE,
+    FOLDER,
+    HOLD_OUT_DRAWS,
+    SHAPES,
+    AugmentationConfig,
+    DataConfig,
+    eval_crop_for,
+    may_lie_elsewhere,
+)
 from tf_simclr.config.durations import Durations, resolve_durations, with_warmup_that_ends
 from tf_simclr.config.experiment import (
     CARD_FILE,
@@ -46,12 +55,15 @@ __all__ = [
     "CARD_FILE",
     "CIFAR_STEM_MAX_SIZE",
     "FLAGS_FILE",
+    "FOLDER",
     "FROZEN_PROTOCOLS",
+    "HOLD_OUT_DRAWS",
     "OPERATORS",
     "OPTIMIZERS",
     "PRECISIONS",
     "RESNET_DEPTHS",
     "SCALE_NAMES",
+    "SHAPES",
     "STUDY_NAMES",
     "AugmentationConfig",
     "CheckpointConfig",
@@ -71,6 +83,7 @@ __all__ = [
     "build_config",
     "eval_crop_for",
     "known_flags",
+    "may_lie_elsewhere",
     "of_recorded",
     "option",
     "parts",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
 from tf_simclr.config.option import check_options, option
+from tf_simclr.config.paths import table_path
 from tf_simclr.errors import InputError
 
 CIFAR_STEM_MAX_SIZE = 32
+SHAPES, FOLDER = "shapes", "folder"
 DECODERS = ("auto", "tensorflow", "pillow")
 ON_BAD_IMAGE = ("error", "skip")
-
+HOLD_OUT_DRAWS = ("hash", "count")
 
 EVAL_CROP = 0.875
 _NOT_OF_READING = frozenset(
@@ -29,6 +31,11 @@ _NOT_OF_READING = frozenset(
         "cache_dataset",
     }
 )
+
+
+def may_lie_elsewhere(dataset: str) -> bool:
+    """Whether TensorFlow Datasets prepares a data set, so that --data_dir names where it did."""
+    return dataset not in ("", SHAPES, FOLDER)
 
 
 def eval_crop_for(image_size: int, eval_crop: float | None = None) -> float:
@@ -85,7 +92,7 @@ class DataConfig:
         "hash",
         "What decides which images of a folder without splits are held out: a hash of each image's own path, or the "
         "count of a class, as earlier versions did. A run goes on with the draw it began with.",
-        ("hash", "count"),
+        HOLD_OUT_DRAWS,
     )
     eval_crop: float | None = option(
         None,
@@ -123,15 +130,21 @@ class DataConfig:
         values = {name: value for name, value in vars(self).items() if name not in _NOT_OF_READING}
         return values | {"eval_crop": self.crop_of_evaluation}
 
+    def with_table_path(self) -> DataConfig:
+        """With --labels as an absolute path, so that what records it names the table that was read."""
+        if not self.labels:
+            return self
+        return replace(self, labels=table_path(self.labels, self.data_dir or ""))
+
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
-        if self.labels and self.dataset != "folder":
+        if self.labels and self.dataset != FOLDER:
             raise InputError(
                 f"`labels` is a table for a folder of images. Received: labels={self.labels}, dataset={self.dataset}. "
                 "Pass --dataset=folder, or leave --labels out"
             )
-        if self.dataset == "folder" and not self.data_dir:
+        if self.dataset == FOLDER and not self.data_dir:
             raise InputError(
                 "`data_dir` must name the folder of images with --dataset=folder. "
                 "Received: data_dir=None. Pass --data_dir=DIR"

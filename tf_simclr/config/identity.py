@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tf_simclr.config.experiment import ExperimentConfig, build_config, known_flags, of_recorded, parts
 from tf_simclr.config.model import ModelConfig
 from tf_simclr.config.option import paths_of
+from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
 
 # About the machine and not the run: another machine may go on with it, or evaluate it.
@@ -50,11 +50,6 @@ def recorded_flags(config: ExperimentConfig) -> dict[str, Any]:
         for name, value in config.to_flags().items()
         if name not in _OF_ONE_COMMAND
     }
-
-
-def absolute(path: str | None) -> str | None:
-    """A path that does not depend on the working directory; what is no local path stays as it is."""
-    return os.path.abspath(path) if path and "://" not in path else path
 
 
 def read_recorded(values: Mapping[str, Any], place: str) -> ExperimentConfig:

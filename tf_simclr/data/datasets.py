@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from tf_simclr.config import DataConfig
+from tf_simclr.config import FOLDER, SHAPES, DataConfig
 from tf_simclr.data.bad_images import without_bad_images
 from tf_simclr.data.folder import HOLD_OUT, open_folder
 from tf_simclr.data.shapes import shapes_source
@@ -30,6 +30,7 @@ class _Wanted:
     hold_out_by: str
     labels: str | None
     decoder: str
+    on_bad_image: str
 
 
 def _shapes(wanted: _Wanted) -> SplitSources:
@@ -46,7 +47,7 @@ def _folder(wanted: _Wanted) -> SplitSources:
     return open_folder(**vars(wanted))
 
 
-BUILT_IN: dict[str, Callable[[_Wanted], SplitSources]] = {"shapes": _shapes, "folder": _folder}
+BUILT_IN: dict[str, Callable[[_Wanted], SplitSources]] = {SHAPES: _shapes, FOLDER: _folder}
 
 
 def load_splits(
@@ -94,7 +95,9 @@ def load_splits(
         )
     if dataset in BUILT_IN:
         splits = train_split, eval_split, validation_split
-        sources = BUILT_IN[dataset](_Wanted(data_dir, *splits, seed, hold_out, hold_out_by, labels, decoder))
+        sources = BUILT_IN[dataset](
+            _Wanted(data_dir, *splits, seed, hold_out, hold_out_by, labels, decoder, on_bad_image)
+        )
     else:
         sources = open_tfds(
             dataset,

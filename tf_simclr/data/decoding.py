@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from tf_simclr.data import header_ops
 from tf_simclr.data.header_ops import FORMATS, Facts
-from tf_simclr.data.image_formats import DAMAGED, header_of
+from tf_simclr.data.image_formats import header_of
+from tf_simclr.data.image_header import DAMAGED
+from tf_simclr.data.orientation_ops import is_plain_jpeg
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
 
@@ -26,8 +28,6 @@ _UNUSABLE = "This image cannot be decoded"
 NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_IMAGE)}|{_UNUSABLE} \(.*?\):")
 
 Outcome = tuple[tf.Tensor, tf.Tensor]  # an image, and why there is none: "" where there is one
-# EXIF stands at the beginning of a jpeg, behind a JFIF block at most.
-_BEFORE_EXIF = 256
 # There is no Python control flow over tensors here, and AutoGraph would look through it all at every start.
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -132,15 +132,12 @@ def _by_pillow(content: tf.Tensor) -> Outcome:
 
 def _facts(content: tf.Tensor) -> Facts:
     """The facts of a header. A jpeg without EXIF never meets Python; with other files it is faster than operations."""
-    is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
-    head = tf.strings.substr(content, 0, _BEFORE_EXIF)
-    tagged = tf.strings.regex_full_match(head, r"(?s)\C*Exif\x00\x00\C*")
 
     def by_python() -> Facts:
         numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
         return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
 
-    return tf.cond(tf.logical_and(is_jpeg, tf.logical_not(tagged)), header_ops.jpeg_facts, by_python)
+    return tf.cond(is_plain_jpeg(content), header_ops.jpeg_facts, by_python)
 
 
 def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:

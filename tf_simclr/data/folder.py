@@ -12,17 +12,19 @@ import os
 
 import numpy as np
 
+from tf_simclr.config import HOLD_OUT_DRAWS
+from tf_simclr.config.paths import absolute
 from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
-from tf_simclr.data.hold_out import EVALUATION, VALIDATION, by_count, by_hash
+from tf_simclr.data.hold_out import EVALUATION, VALIDATION, by_count, by_hash, by_own_hash
+from tf_simclr.data.image_files import Reading
 from tf_simclr.data.layout import Layout, Listing, bare_name, find_split, recognise_layout
 from tf_simclr.data.scan import as_text, some
-from tf_simclr.data.source import ImageSource
+from tf_simclr.data.source import HeldOut, ImageSource
 from tf_simclr.data.splits import SplitSources
 from tf_simclr.errors import InputError, require_choice, require_range
 
 HOLD_OUT = 0.1
 HELD_OUT_SPLIT = "held-out"
-DRAWS = ("hash", "count")
 
 
 def open_folder(
@@ -36,6 +38,7 @@ def open_folder(
     hold_out_by: str = "hash",
     labels: str | None = None,
     decoder: str = "auto",
+    on_bad_image: str = "error",
 ) -> SplitSources:
     """Finds the images below a folder and makes splits of them.
 
@@ -51,6 +54,8 @@ def open_folder(
         hold_out_by: "hash", of each image's own path, or "count", as earlier versions did.
         labels: path of a table of labels, in place of class folders.
         decoder: what decodes the files, as in `decode_named`.
+        on_bad_image: "error" refuses images that cannot be decoded by their headers; "skip" leaves them to
+            `without_bad_images`.
 
     Returns:
         the training source; the evaluation source or None (no labels, or a folder with splits and no `eval_split`); the
@@ -61,8 +66,8 @@ def open_folder(
             cannot be decoded, different classes in two splits, or a table of labels that cannot be used.
     """
     require_range("hold_out", hold_out, above=0, at_most=0.9)
-    require_choice("hold_out_by", hold_out_by, DRAWS)
-    layout = recognise_layout(_existing(data_dir), train_split, labels, decoder)
+    require_choice("hold_out_by", hold_out_by, HOLD_OUT_DRAWS)
+    layout = recognise_layout(_existing(data_dir), train_split, labels, Reading(decoder, on_bad_image))
     if layout.splits:
         sources = _own_splits(layout, train_split, eval_split, validation_split)
     else:
@@ -87,11 +92,10 @@ def _existing(data_dir: str | None) -> str:
         raise InputError(
             f"The data set `folder` needs --data_dir=DIR, a folder of images. Received: data_dir={data_dir!r}"
         )
-    path = os.path.expanduser(data_dir)
+    path = absolute(data_dir)
     if not os.path.isdir(path):
         raise InputError(f"There is no such folder: check --data_dir. Received: data_dir={data_dir!r}")
-    # abspath would read "link/.." as the folder that the link lies in.
-    return os.path.realpath(path) if ".." in path.split(os.sep) else os.path.abspath(path)
+    return path
 
 
 # ---- Splits ----
@@ -163,9 +167,17 @@ def _drawn_splits(
         )
         validation = folder_source(root, validation_split, part_of(kept, chosen))
         kept = part_of(kept, ~chosen)
-    out = tuple(as_text(os.fsdecode(name)) for name, one in zip(names, held, strict=True) if one)
+
+    def held_out() -> HeldOut:
+        own = by_own_hash(names, seed, share, EVALUATION) if draw == "hash" else np.zeros_like(held)
+
+        def named(chosen: np.ndarray) -> tuple[str, ...]:
+            return tuple(as_text(os.fsdecode(name)) for name, one in zip(names, chosen, strict=True) if one)
+
+        return HeldOut(named(held), f"{draw}, seed {seed}, share {share:g}", named(held & own), named(~held & own))
+
     train = folder_source(root, train_split, dataclasses.replace(kept, notes=notes))
-    return SplitSources(dataclasses.replace(train, held_out=lambda: out), evaluation, validation)
+    return SplitSources(dataclasses.replace(train, held_out=held_out), evaluation, validation)
 
 
 def _require_other_names(root: str, train_split: str, *others: str | None) -> None:

@@ -55,6 +55,8 @@ def folder_source(root: str, split: str, listing: Listing) -> ImageSource:
     labels = np.array(listing.labels, np.int64)
     paths: Sequence[bytes] = [os.fsencode(file.path) for file in files]
     names = relative_paths(root, listing)
+    named_labels = [classes[label] if classes else "" for label in listing.labels]
+    sizes = [file.size for file in files]
     source = ImageSource(
         name=f"folder {as_text(root)}",
         split=split,
@@ -63,16 +65,12 @@ def folder_source(root: str, split: str, listing: Listing) -> ImageSource:
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=functools.partial(_decode, decoder=listing.decoder),
+        decode=functools.partial(_decode, decoder=listing.reading.decoder),
         notes=listing.notes,
         read=_read,
         location=as_text(root),
-        fingerprint=fingerprint.of_files(
-            names,
-            (file.size for file in files),
-            (file.changed for file in files),
-            (classes[label] if classes else "" for label in listing.labels),
-        ),
+        fingerprint=fingerprint.of_files(names, sizes, (file.changed for file in files), named_labels),
+        contents=lambda: fingerprint.of_contents(names, sizes, named_labels, paths),
         names=lambda: tuple(as_text(os.fsdecode(name)) for name in names),
         spans=tuple(Span(file.key, 0, 1) for file in files),
     )

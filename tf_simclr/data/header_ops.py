@@ -5,20 +5,18 @@ Every file is walked block by block, 64 blocks at most; bytes beyond its end rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_simclr.data.image_formats import BMP_HEADERS, GREY_RAMP, MOST_BLOCKS, MOST_ENTRIES
+from tf_simclr.data.byte_ops import bytes_at, equals, first_of, inside, long, number, walk
+from tf_simclr.data.image_formats import BMP_HEADERS, GREY_RAMP
+from tf_simclr.data.orientation_ops import NOWHERE, jpeg_orientation, orientation_at, webp_orientation
 from tf_simclr.data.pixels import uninlined
 
 # Those that TensorFlow has decoders for.
 FORMATS = ("jpeg", "png", "gif", "bmp", "webp")
 UNKNOWN = "its format is none of jpeg, png, gif, bmp and webp"
-_EXIF = list(b"Exif\0\0")
-_ORIENTATION = 274
-_NOWHERE = -1
 
 
 class Facts(NamedTuple):
@@ -52,13 +50,13 @@ class Facts(NamedTuple):
 
 def jpeg_facts(orientation: tf.Tensor | int = 1) -> Facts:
     """The facts of any jpeg."""
-    return _facts("jpeg", _long(0), _long(0), orientation=orientation)
+    return _facts("jpeg", long(0), long(0), orientation=orientation)
 
 
 def facts(content: tf.Tensor) -> Facts:
     """The facts of a file, string scalar, without Python."""
     branches = [lambda read=read: read(content) for read in (_jpeg, _png, _gif, _bmp, _webp)]  # type: ignore[misc]
-    unknown = _facts("", _long(0), _long(0), obstacle=UNKNOWN)
+    unknown = _facts("", long(0), long(0), obstacle=UNKNOWN)
     return tf.switch_case(format_number(content), [*branches, lambda: unknown])
 
 
@@ -73,17 +71,11 @@ def format_number(content: tf.Tensor) -> tf.Tensor:
         begins(b"\xff\xd8\xff"),
         begins(b"\x89PNG\r\n\x1a\n"),
         begins(b"GIF87a", b"GIF89a"),
-        tf.logical_and(begins(b"BM"), tf.reduce_any(_number(head[14:]) == BMP_HEADERS)),
+        tf.logical_and(begins(b"BM"), tf.reduce_any(number(head[14:]) == BMP_HEADERS)),
         tf.logical_and(begins(b"RIFF"), tf.reduce_all(head[8:12] == list(b"WEBP"))),
         tf.constant(True),
     ]
     return tf.argmax(tf.stack(tests), output_type=tf.int32)
-
-
-def bytes_at(content: tf.Tensor, place: tf.Tensor | int, size: int) -> tf.Tensor:
-    """int32 [size]: the bytes of a string from `place` (int64) on."""
-    piece = tf.strings.substr(content, _inside(content, place), size)
-    return _padded(piece, size)
 
 
 # ---- Formats ----
@@ -91,7 +83,7 @@ def bytes_at(content: tf.Tensor, place: tf.Tensor | int, size: int) -> tf.Tensor
 
 @uninlined
 def _jpeg(content: tf.Tensor) -> Facts:
-    return jpeg_facts(_jpeg_orientation(content))
+    return jpeg_facts(jpeg_orientation(content))
 
 
 @uninlined
@@ -101,25 +93,25 @@ def _png(content: tf.Tensor) -> Facts:
 
     def body(place: tf.Tensor, going: tf.Tensor, hidden: tf.Tensor, exif: tf.Tensor, size: tf.Tensor) -> list:
         piece = bytes_at(content, place, 8)
-        length = _number(piece[:4], big=True)
-        ends = tf.reduce_any([_is(piece[4:], name) for name in (b"IDAT", b"IEND", b"\0\0\0\0")])
-        found = tf.logical_and(_is(piece[4:], b"eXIf"), exif == _NOWHERE)
+        length = number(piece[:4], big=True)
+        ends = tf.reduce_any([equals(piece[4:], name) for name in (b"IDAT", b"IEND", b"\0\0\0\0")])
+        found = tf.logical_and(equals(piece[4:], b"eXIf"), exif == NOWHERE)
         return [
             place + 12 + length,
             tf.logical_not(ends),
-            tf.logical_or(hidden, _is(piece[4:], b"tRNS")),
+            tf.logical_or(hidden, equals(piece[4:], b"tRNS")),
             tf.where(found, place + 8, exif),
             tf.where(found, length, size),
         ]
 
-    start = [_long(8), tf.constant(True), tf.constant(False), _long(_NOWHERE), _long(0)]
-    _, _, hidden, exif, size = _walk(body, start)
+    start = [long(8), tf.constant(True), tf.constant(False), long(NOWHERE), long(0)]
+    _, _, hidden, exif, size = walk(body, start)
     colour = head[9]
     return _facts(
         "png",
-        _number(head[4:8], big=True),
-        _number(head[:4], big=True),
-        orientation=_orientation(content, exif, size),
+        number(head[4:8], big=True),
+        number(head[:4], big=True),
+        orientation=orientation_at(content, exif, size),
         transparent=tf.reduce_any([hidden, colour == 4, colour == 6]),
         sixteen_bits=head[8] == 16,
     )
@@ -146,22 +138,22 @@ def _gif(content: tf.Tensor) -> Facts:
         ]
 
     start = [13 + tf.cast(palette, tf.int64), *(tf.constant(value) for value in (True, False, False, False))]
-    _, _, _, clear, image = _walk(body, start)
+    _, _, _, clear, image = walk(body, start)
     lost = tf.where(clear, "TensorFlow loses the transparency of a gif", "")
     obstacle = tf.where(image, lost, "no image is found in the gif")
-    return _facts("gif", _number(head[8:10]), _number(head[6:8]), obstacle=obstacle)
+    return _facts("gif", number(head[8:10]), number(head[6:8]), obstacle=obstacle)
 
 
 @uninlined
 def _bmp(content: tf.Tensor) -> Facts:
     """Facts of a bmp: an obstacle unless its pixels are plain bytes of blue, green and red, or of grey."""
     head = bytes_at(content, 0, 54)
-    fields, bits, packing = _number(head[14:18]), _number(head[28:30]), _number(head[30:34])
+    fields, bits, packing = number(head[14:18]), number(head[28:30]), number(head[30:34])
     width, height = (
-        tf.cast(tf.bitcast(tf.cast(_number(head[a : a + 4]), tf.uint32), tf.int32), tf.int64) for a in (18, 22)
+        tf.cast(tf.bitcast(tf.cast(number(head[a : a + 4]), tf.uint32), tf.int32), tf.int64) for a in (18, 22)
     )
-    palette = tf.strings.substr(content, _inside(content, 14 + fields), len(GREY_RAMP))
-    obstacle = _first(
+    palette = tf.strings.substr(content, inside(content, 14 + fields), len(GREY_RAMP))
+    obstacle = first_of(
         (fields == 12, "TensorFlow cannot read a bmp of this old kind"),
         (packing != 0, "TensorFlow cannot read a bmp that is packed"),
         (tf.reduce_all(bits != [8, 24, 32]), "TensorFlow cannot read a bmp of this many bits"),
@@ -174,89 +166,22 @@ def _bmp(content: tf.Tensor) -> Facts:
 def _webp(content: tf.Tensor) -> Facts:
     """Facts of a webp: an obstacle where it is animated, which TensorFlow's decoder does not survive."""
     head = bytes_at(content, 12, 18)
-    kinds = [_is(head[:4], kind) for kind in (b"VP8X", b"VP8L", b"VP8 ")]
+    kinds = [equals(head[:4], kind) for kind in (b"VP8X", b"VP8L", b"VP8 ")]
     extended, flags = kinds[0], head[8]
-    packed = _number(head[9:13])
+    packed = number(head[9:13])
     sides = [
-        tf.stack([_number(head[15:18]) + 1, _number(head[12:15]) + 1]),
+        tf.stack([number(head[15:18]) + 1, number(head[12:15]) + 1]),
         tf.stack([packed // 2**14 % 2**14 + 1, packed % 2**14 + 1]),
-        tf.stack([_number(head[16:18]) % 2**14, _number(head[14:16]) % 2**14]),
+        tf.stack([number(head[16:18]) % 2**14, number(head[14:16]) % 2**14]),
     ]
     size = tf.add_n([tf.where(kind, side, 0) for kind, side in zip(kinds, sides, strict=True)])
     tagged = tf.logical_and(extended, flags // 8 % 2 == 1)
-    obstacle = _first(
+    obstacle = first_of(
         (tf.logical_not(tf.reduce_any(kinds)), "its content is that of no known kind of webp"),
         (tf.logical_and(extended, flags // 2 % 2 == 1), "TensorFlow crashes on an animated webp"),
     )
-    orientation = tf.cond(tagged, lambda: _webp_orientation(content), lambda: tf.constant(1))
+    orientation = tf.cond(tagged, lambda: webp_orientation(content), lambda: tf.constant(1))
     return _facts("webp", size[0], size[1], orientation=orientation, obstacle=obstacle)
-
-
-# ---- Orientation ----
-
-
-def _jpeg_orientation(content: tf.Tensor) -> tf.Tensor:
-    def body(place: tf.Tensor, going: tf.Tensor, exif: tf.Tensor, size: tf.Tensor) -> list:
-        piece = bytes_at(content, place, 10)
-        marker, length = piece[1], _number(piece[2:4], big=True)
-        fills, found = marker == 0xFF, tf.logical_and(marker == 0xE1, tf.reduce_all(piece[4:] == _EXIF))
-        frame = tf.reduce_all([marker >= 0xC0, marker <= 0xCF, *(marker != other for other in (0xC4, 0xC8, 0xCC))])
-        ends = tf.reduce_any([frame, marker == 0xD9, marker == 0xDA, length < 2, found])
-        goes_on = tf.logical_and(piece[0] == 0xFF, tf.logical_or(fills, tf.logical_not(ends)))
-        found = tf.reduce_all([found, piece[0] == 0xFF, length >= 2])
-        return [
-            place + tf.where(fills, _long(1), 2 + length),
-            goes_on,
-            tf.where(found, place + 4, exif),
-            tf.where(found, length - 2, size),
-        ]
-
-    _, _, exif, size = _walk(body, [_long(2), tf.constant(True), _long(_NOWHERE), _long(0)])
-    return _orientation(content, exif, size)
-
-
-def _webp_orientation(content: tf.Tensor) -> tf.Tensor:
-    def body(place: tf.Tensor, going: tf.Tensor, exif: tf.Tensor, size: tf.Tensor) -> list:
-        piece = bytes_at(content, place, 8)
-        length, found = _number(piece[4:]), _is(piece[:4], b"EXIF")
-        ends = tf.logical_or(found, _is(piece[:4], b"\0\0\0\0"))
-        return [
-            place + 8 + length + length % 2,
-            tf.logical_not(ends),
-            tf.where(found, place + 8, exif),
-            tf.where(found, length, size),
-        ]
-
-    _, _, exif, size = _walk(body, [_long(12), tf.constant(True), _long(_NOWHERE), _long(0)])
-    return _orientation(content, exif, size)
-
-
-def _orientation(content: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """int32: what the EXIF data in `size` bytes from `start` on asks for; 1 where it is nowhere."""
-    return tf.cond(start >= 0, lambda: _asked(content, start, size), lambda: tf.constant(1))
-
-
-def _asked(content: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    headed = tf.cast(tf.reduce_all(bytes_at(content, start, 6) == _EXIF), tf.int64)
-    start, limit = start + 6 * headed, size - 6 * headed
-    head = bytes_at(content, start, 8)
-    big = _is(head[:4], b"MM\0*")
-    known = tf.logical_or(big, _is(head[:4], b"II*\0"))
-    offset = _ordered(head[4:], big)
-    count = tf.reduce_min(
-        [_ordered(bytes_at(content, start + offset, 2), big), (limit - offset - 2) // 12, MOST_ENTRIES]
-    )
-    count = tf.where(tf.logical_and(known, offset + 2 <= limit), tf.maximum(count, 0), 0)
-    entries = tf.strings.substr(content, _inside(content, start + offset + 2), 12 * count)
-    rows = tf.reshape(_padded(entries, 12 * MOST_ENTRIES), [MOST_ENTRIES, 12])
-    tag, kind = _ordered(rows[:, :2], big), _ordered(rows[:, 2:4], big)
-    short, long = _ordered(rows[:, 8:10], big), _ordered(rows[:, 8:], big)
-    fits = (tag == _ORIENTATION) & ((kind == 3) | (kind == 4)) & (_ordered(rows[:, 4:8], big) >= 1)
-    asked = tf.where(kind == 3, short, long)[tf.argmax(fits)]
-    return tf.cast(tf.where(tf.reduce_any(fits) & (asked >= 1) & (asked <= 8), asked, 1), tf.int32)
-
-
-# ---- Bytes ----
 
 
 def _facts(
@@ -268,46 +193,6 @@ def _facts(
     sixteen_bits: tf.Tensor | bool = False,
     obstacle: tf.Tensor | str = "",
 ) -> Facts:
-    number = FORMATS.index(name) if name else len(FORMATS)
+    kind = FORMATS.index(name) if name else len(FORMATS)
     rest = (orientation, transparent, sixteen_bits, obstacle)
-    return Facts(tf.constant(number), height, width, *(tf.convert_to_tensor(value) for value in rest))
-
-
-def _walk(body: Callable[..., list], start: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Repeats `body` while its second value, whether it goes on, is True."""
-    return tf.while_loop(lambda _, going, *rest: going, body, start, maximum_iterations=MOST_BLOCKS)
-
-
-def _long(value: int) -> tf.Tensor:
-    return tf.constant(value, tf.int64)
-
-
-def _inside(content: tf.Tensor, place: tf.Tensor | int) -> tf.Tensor:
-    return tf.minimum(tf.cast(place, tf.int64), tf.cast(tf.strings.length(content), tf.int64))
-
-
-def _padded(piece: tf.Tensor, size: int) -> tf.Tensor:
-    return tf.cast(tf.io.decode_raw(piece, tf.uint8, fixed_length=size), tf.int32)
-
-
-def _is(piece: tf.Tensor, name: bytes) -> tf.Tensor:
-    return tf.reduce_all(piece == list(name))
-
-
-def _number(piece: tf.Tensor, *, big: bool = False) -> tf.Tensor:
-    """int64: the number that bytes [..., n] write, the last byte first unless `big`."""
-    places = range(piece.shape[-1])
-    weights = [256**place for place in (reversed(places) if big else places)]
-    return tf.reduce_sum(tf.cast(piece, tf.int64) * weights, axis=-1)
-
-
-def _ordered(piece: tf.Tensor, big: tf.Tensor) -> tf.Tensor:
-    return tf.where(big, _number(piece, big=True), _number(piece))
-
-
-def _first(*cases: tuple[tf.Tensor, str]) -> tf.Tensor:
-    """The text of the first condition that holds; "" where none does."""
-    text = tf.constant("")
-    for holds, says in reversed(cases):
-        text = tf.where(holds, says, text)
-    return text
+    return Facts(tf.constant(kind), height, width, *(tf.convert_to_tensor(value) for value in rest))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_simclr.data.scan import some
-from tf_simclr.data.source import ImageSource
+from tf_simclr.data.source import HeldOut, ImageSource
 from tf_simclr.files import read_json, write_json
 
 HELD_OUT_FILE = "held_out.json"
@@ -35,11 +35,8 @@ def by_hash(names: Sequence[bytes], labels: Sequence[int], seed: int, share: flo
     Returns:
         bool [n], whether an image is held out.
     """
-    key = hashlib.blake2b(f"{purpose} {seed}".encode()).digest()
-    numbers = np.array(
-        [int.from_bytes(hashlib.blake2b(name, digest_size=8, key=key).digest(), "big") for name in names], np.uint64
-    )
-    held = numbers < np.uint64(share * 2**64)
+    numbers = _numbers(names, seed, purpose)
+    held = numbers < _bound(share)
     for members in _members(labels):
         own = numbers[members]
         if len(members) == 1:
@@ -49,6 +46,21 @@ def by_hash(names: Sequence[bytes], labels: Sequence[int], seed: int, share: flo
         elif held[members].all():
             held[members[own.argmax()]] = False
     return held
+
+
+def by_own_hash(names: Sequence[bytes], seed: int, share: float, purpose: str) -> np.ndarray:
+    """Which images `by_hash` holds out by their own names, before it looks at their classes; bool [n]."""
+    return _numbers(names, seed, purpose) < _bound(share)
+
+
+def _numbers(names: Sequence[bytes], seed: int, purpose: str) -> np.ndarray:
+    key = hashlib.blake2b(f"{purpose} {seed}".encode()).digest()
+    digests = (hashlib.blake2b(name, digest_size=8, key=key).digest() for name in names)
+    return np.array([int.from_bytes(digest, "big") for digest in digests], np.uint64)
+
+
+def _bound(share: float) -> np.uint64:
+    return np.uint64(share * 2**64)
 
 
 def by_count(names: Sequence[bytes], labels: Sequence[int], seed: int, share: float) -> np.ndarray:
@@ -87,21 +99,28 @@ def _members(labels: Sequence[int]) -> list[np.ndarray]:
 # ---- The list beside a run ----
 
 
-def write_held_out(directory: str, train: ImageSource) -> None:
+def write_held_out(directory: str, train: ImageSource, *, anew: bool = False) -> None:
     """Writes which images a run keeps out of its training, where the program itself has drawn them.
 
-    When a run goes on with another draw, the list keeps only those that no start of the run has trained on.
+    When a run goes on with other images or another draw, the list keeps those that no start of the run has trained on.
 
     Args:
         directory: of the run; it must be there.
         train: the training split.
+        anew: whether no earlier start has left anything of its training: what is listed there counts no more.
     """
     if train.held_out is None:
         return
     path = os.path.join(directory, HELD_OUT_FILE)
-    now, before = train.held_out(), _listed(path)
-    never = now if before is None else tuple(name for name in now if name in before)
-    write_json(path, {"data_dir": train.location, "held_out": list(never)})
+    now, before = train.held_out(), None if anew else _listed(path)
+    draw, names, kept = now.draw, now.names, set(now.kept)
+    if before is not None:
+        never = set(before.names) | _never_trained_on(before, now)
+        names = tuple(name for name in names if name in never)
+        kept |= set(before.kept)
+        draw = draw if before.draw == draw else ""
+    values = {"data_dir": train.location, "held_out": list(names), "draw": draw, "kept": sorted(kept)}
+    write_json(path, values)
 
 
 def compare_held_out(directory: str, train: ImageSource) -> tuple[str, ...]:
@@ -115,20 +134,30 @@ def compare_held_out(directory: str, train: ImageSource) -> tuple[str, ...]:
     if train.held_out is None or before is None:
         return ()
     now = train.held_out()
-    new = [name for name in now if name not in before]
+    known = set(before.names)
+    never = known | _never_trained_on(before, now)
+    new = [name for name in now.names if name not in never]
     assert train.names is not None
-    back = [name for name in train.names() if name in before]
+    back = [name for name in train.names() if name in known]
     notes = []
     if new:
         notes.append(
-            f"{len(new)} of {len(now)} held-out images are not in {HELD_OUT_FILE} of this run, which may have trained "
-            f"on them: {some(new)}"
+            f"{len(new)} of {len(now.names)} held-out images are not in {HELD_OUT_FILE} of this run, which may have "
+            f"trained on them: {some(new)}"
         )
     if back:
         notes.append(f"{len(back)} images that this run held out are trained on from now on: {some(back)}")
     return tuple(notes)
 
 
-def _listed(path: str) -> set[str] | None:
+def _never_trained_on(before: HeldOut, now: HeldOut) -> set[str]:
+    """Images that the same draw has held out since they are there: their own number says so, and not their class."""
+    return set(now.sure) - set(before.kept) if before.draw == now.draw and now.draw else set()
+
+
+def _listed(path: str) -> HeldOut | None:
     values = read_json(path)
-    return None if values is None else set(values["held_out"])
+    if values is None:
+        return None
+    # The first version of the file had neither of the last two.
+    return HeldOut(tuple(values["held_out"]), values.get("draw", ""), kept=tuple(values.get("kept", ())))

@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from tf_simclr.data.decoding import CAN_READ_WEBP
-from tf_simclr.data.image_formats import read_header, reduction, refusal
+from tf_simclr.data.image_formats import read_header
+from tf_simclr.data.image_header import refusal
+from tf_simclr.data.image_limits import reduction
 from tf_simclr.errors import InputError
 
 # For messages alone: the content decides, and not the name.
@@ -29,19 +31,41 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-def recognise(path: str, decoder: str = "auto") -> tuple[str | None, bool]:
-    """Why a file cannot be used as an image, by its header, and whether it is too large to be decoded whole.
+class Reading(NamedTuple):
+    """How the images of a folder are to be read.
+
+    Attributes:
+        decoder: what decodes them, as in `decode_named`.
+        on_bad_image: "error", or "skip" where those that cannot be decoded are left out later, by `without_bad_images`.
+    """
+
+    decoder: str = "auto"
+    on_bad_image: str = "error"
+
+
+AS_USUAL = Reading()
+
+
+class Look(NamedTuple):
+    """What the header of a file says.
+
+    Attributes:
+        reason: why the file is no image, NO_IMAGE or why it cannot be opened; None for an image.
+        reduced: whether the image is too large to be decoded whole, and is decoded at a part of its size.
+        refused: why the image cannot be decoded at all; "" where it can be if it is not damaged.
+    """
+
+    reason: str | None
+    reduced: bool = False
+    refused: str = ""
+
+
+def recognise(path: str, decoder: str = "auto") -> Look:
+    """Looks at the header of a file.
 
     Args:
         path: of a regular file.
         decoder: what is to decode it, as in `decode_named`.
-
-    Returns:
-        (None, whether it is decoded at a part of its size) for an image; otherwise NO_IMAGE, or why the file cannot be
-        opened.
-
-    Raises:
-        InputError: an image that cannot be decoded: it is the user's real data.
     """
     try:
         file = os.open(path, _OPEN)
@@ -50,13 +74,11 @@ def recognise(path: str, decoder: str = "auto") -> tuple[str | None, bool]:
         finally:
             os.close(file)
     except OSError as error:
-        return error.strerror or type(error).__name__, False
+        return Look(error.strerror or type(error).__name__)
     if not header.format:
-        return NO_IMAGE, False
-    reason = refusal(header, decoder, tensorflow_reads_webp=CAN_READ_WEBP)
-    if reason:
-        raise InputError(f"This image cannot be decoded: {reason}. Received: {path!r}")
-    return None, reduction(header.height, header.width) > 1
+        return Look(NO_IMAGE)
+    refused = refusal(header, decoder, tensorflow_reads_webp=CAN_READ_WEBP)
+    return Look(None, reduction(header.height, header.width) > 1 and not refused, refused)
 
 
 class _Opened:

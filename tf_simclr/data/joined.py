@@ -46,6 +46,7 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
             return both if seed is None else both.shuffle(total, seed=seed, reshuffle_each_iteration=False)
 
     first_names, second_names = first.names, second.names
+    first_contents, second_contents = first.contents, second.contents
 
     def load() -> ImageSource:
         return joined(*(source.load() if source.load is not None else source for source in (first, second)))
@@ -59,6 +60,11 @@ def joined(first: ImageSource, second: ImageSource) -> ImageSource:
         notes=tuple(dict.fromkeys(first.notes + second.notes)),
         load=None if first.load is None and second.load is None else load,
         fingerprint=_both(first.fingerprint, second.fingerprint),
+        contents=(
+            None
+            if first_contents is None or second_contents is None
+            else lambda: _both(first_contents(), second_contents())
+        ),
         names=None if first_names is None or second_names is None else lambda: first_names() + second_names(),
         spans=first.spans + second.spans if first.spans and second.spans else (),
         held_out=None,

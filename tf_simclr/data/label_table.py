@@ -1,4 +1,4 @@
-"""Which examples a split has, told without decoding an image, and some of them as a split of their own."""
+"""Which examples a split has, read without decoding an image, and some of them as a split of their own."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _bytes_of(data: tf.Tensor) -> tf.Tensor:
 
 def _only(source: ImageSource, index: np.ndarray, positions: np.ndarray, in_memory: bool) -> ImageSource:
     """The examples with these indices, at these positions (both ascending), as a source of their own."""
-    names = source.names
+    names, contents = source.names, source.contents
     digest = hashlib.sha256(index.astype("<i8").tobytes()).hexdigest()[:8]
     chosen = dataclasses.replace(
         source,
@@ -114,6 +114,7 @@ def _only(source: ImageSource, index: np.ndarray, positions: np.ndarray, in_memo
         records=_filtered(source.records, index),
         notes=(*source.notes, f"{len(index)} of {source.num_examples} examples of {source.split!r} are used"),
         fingerprint=fingerprint.of_part(source.fingerprint, positions),
+        contents=None if contents is None else lambda: fingerprint.of_part(contents(), positions),
         names=None if names is None else lambda: _at(names(), positions),
         spans=spans_of_part(source.spans, positions),
         held_out=None,

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from tf_simclr.config.paths import table_path
 from tf_simclr.data.scan import as_text, count, some
 from tf_simclr.errors import InputError
 
@@ -64,7 +65,7 @@ def read_labels(path: str, folder: str, files: Collection[str]) -> LabelsFile:
     delimiter is a comma, a semicolon or a tab; the encoding UTF-8, or UTF-16 with its mark.
 
     Args:
-        path: of the table; where there is no such file, the one of that name below `folder`.
+        path: of the table, resolved as in `table_path`.
         folder: absolute path that the paths are relative to.
         files: relative paths of all files below the folder.
 
@@ -125,10 +126,9 @@ def _lines(path: str, folder: str, files: Collection[str]) -> tuple[list[_Line],
 
 
 def _existing(path: str, folder: str) -> str:
-    candidates = [os.path.expanduser(path), os.path.join(folder, path)]
-    for candidate in candidates:
-        if os.path.isfile(candidate):
-            return candidate
+    place = table_path(path, folder)
+    if os.path.isfile(place):
+        return place
     raise InputError(
         f"`labels` must name a CSV file. Received: labels={path!r}, where there is none, neither there nor in "
         f"{as_text(folder)}. Check the path"

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
-from tf_simclr.data.image_files import EXTENSIONS
+from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, Reading
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
 from tf_simclr.data.scan import Files, Found, as_text, count, find_images, some, subfolders
 from tf_simclr.data.source import UNLABELLED
@@ -26,14 +26,14 @@ class Listing:
         labels: number of the class of each, UNLABELLED without classes.
         classes: names of the classes.
         notes: lines that a person should see.
-        decoder: what decodes the files, as in `decode_named`.
+        reading: how the files are read.
     """
 
     files: Sequence[Found]
     labels: Sequence[int]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
-    decoder: str = "auto"
+    reading: Reading = AS_USUAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def recognise_layout(root: str, train_split: str, labels: str | None = None, decoder: str = "auto") -> Layout:
+def recognise_layout(root: str, train_split: str, labels: str | None = None, reading: Reading = AS_USUAL) -> Layout:
     """Finds out how a folder is laid out.
 
     - With a table of labels: splits where it has that column, no splits otherwise.
@@ -67,23 +67,23 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None, dec
         root: absolute path of an existing folder.
         train_split: name of the split to train on, which may be one that splits do not have usually.
         labels: path of a table of labels; None for none.
-        decoder: what is to decode the files, as in `decode_named`; some are refused by some decoders.
+        reading: how the files are to be read.
 
     Raises:
         InputError: a folder that cannot be listed, a layout in which only some classes have splits, or a table that
             cannot be used.
     """
     if labels is not None:
-        return _table_layout(root, labels, decoder)
+        return _table_layout(root, labels, reading)
     names = subfolders(root)
     bare = bare_name(train_split)
     like_splits = [name for name in names if _is_split(name, bare)]
     if names and (like_splits == names or any(subfolders(os.path.join(root, name)) for name in like_splits)):
-        return Layout(root, tuple(names), lambda split: _read_classes(os.path.join(root, split), decoder))
+        return Layout(root, tuple(names), lambda split: _read_classes(os.path.join(root, split), reading))
     inner = {name: subfolders(os.path.join(root, name)) for name in names}
     splits = sorted({split for below in inner.values() for split in below if _is_split(split, bare)})
     if len({split.lower() for split in splits}) < 2:
-        return Layout(root, (), lambda _: _read_classes(root, decoder))
+        return Layout(root, (), lambda _: _read_classes(root, reading))
     without = [name for name, below in inner.items() if not set(splits) & set(below)]
     if without:
         raise InputError(
@@ -93,7 +93,7 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None, dec
     note = f"{as_text(root)} has its splits below the class folders: {', '.join(map(as_text, splits))}"
     others = [f"{name}/{other}" for name, below in inner.items() for other in below if other not in splits]
     ignored = [f"ignored {count(others, 'folder')} beside these splits: {some(map(as_text, others))}"] * bool(others)
-    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split, decoder), (note, *ignored))
+    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split, reading), (note, *ignored))
 
 
 def bare_name(split: str) -> str:
@@ -153,39 +153,42 @@ def _no_such_split(layout: Layout, split: str, for_evaluation: bool) -> str:
 # ---- Class folders ----
 
 
-def _read_classes(folder: str, decoder: str) -> Listing:
+def _read_classes(folder: str, reading: Reading) -> Listing:
     """All images below a folder of class folders; without any, those in the folder itself, unlabelled."""
     names = subfolders(folder)
-    files = find_images(folder, recursive=False, decoder=decoder)
+    files = find_images(folder, recursive=False, reading=reading)
     if not names:
+        files.require_decodable()
         if not files.images:
             raise InputError(
                 f"There is no readable image ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
                 f"Received: {as_text(folder)!r}"
             )
         notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining only")
-        return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, decoder)
-    return _collect({name: os.path.join(folder, name) for name in names}, files, folder, decoder)
+        return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, reading)
+    return _collect({name: os.path.join(folder, name) for name in names}, files, folder, reading)
 
 
-def _read_below_classes(root: str, inner: dict[str, list[str]], split: str, decoder: str) -> Listing:
+def _read_below_classes(root: str, inner: dict[str, list[str]], split: str, reading: Reading) -> Listing:
     """All images of ROOT/CLASS/SPLIT; what lies beside the split folders is counted."""
     outside = Files()
     for name in inner:
-        beside = find_images(os.path.join(root, name), recursive=False, decoder=decoder)
+        beside = find_images(os.path.join(root, name), recursive=False, reading=reading)
         outside.images += beside.images
         outside.add_left_out(beside)
     folders = {name: os.path.join(root, name, split) for name, below in inner.items() if split in below}
-    return _collect(folders, outside, root, decoder)
+    return _collect(folders, outside, root, reading)
 
 
-def _collect(folders: dict[str, str], files: Files, folder: str, decoder: str) -> Listing:
+def _collect(folders: dict[str, str], files: Files, folder: str, reading: Reading) -> Listing:
     """The images below the folder of each class; `files` has what lies outside of them."""
     found: list[Found] = []
     labels: list[int] = []
+    outside = [*(file.path for file in files.images), *files.refused]
+    files.refused = {}
     for label, (name, path) in enumerate(folders.items()):
-        own = find_images(path, recursive=True, decoder=decoder)
-        if not own.images:
+        own = find_images(path, recursive=True, reading=reading)
+        if not own.images and not own.refused:
             raise InputError(
                 f"The class {as_text(name)!r} has no readable image{own.left_out()}: add images "
                 f"({', '.join(EXTENSIONS)}) or remove the folder. Received: {as_text(path)!r}"
@@ -193,32 +196,35 @@ def _collect(folders: dict[str, str], files: Files, folder: str, decoder: str) -
         found += own.images
         labels += [label] * len(own.images)
         files.add_left_out(own)
+    files.require_decodable()
     classes = tuple(map(as_text, folders))
     notes = files.notes()
-    if files.images:
-        notes += (f"ignored {count(files.images, 'image')} outside the class folders of {as_text(folder)}",)
+    if outside:
+        notes += (f"ignored {count(outside, 'image')} outside the class folders of {as_text(folder)}",)
     if len(classes) == 1:
         notes += (f"{as_text(folder)} has one class only ({classes[0]!r}): every accuracy on it is 100%",)
-    return Listing(found, labels, classes, notes, decoder)
+    return Listing(found, labels, classes, notes, reading)
 
 
 # ---- Tables ----
 
 
-def _table_layout(root: str, labels: str, decoder: str) -> Layout:
-    files = find_images(root, recursive=True, decoder=decoder)
+def _table_layout(root: str, labels: str, reading: Reading) -> Layout:
+    files = find_images(root, recursive=True, reading=reading)
     known = {os.path.relpath(file.path, root): file for file in files.images}
-    every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable)}
+    every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable, *files.refused)}
     table = read_labels(labels, root, every)
     named = {row.path for row in table.rows}
+    files.refused = {path: why for path, why in files.refused.items() if os.path.relpath(path, root) in named}
+    files.require_decodable()
     left = [name for name in known if name not in named]
     notes = (*files.notes(), *table.notes)
     if left:
         notes += (f"ignored {count(left, 'image')} that {labels} does not name: {some(map(as_text, left))}",)
-    return Layout(root, table.splits, lambda split: _read_table(table, known, split, decoder), notes)
+    return Layout(root, table.splits, lambda split: _read_table(table, known, split, reading), notes)
 
 
-def _read_table(table: LabelsFile, known: dict[str, Found], split: str, decoder: str) -> Listing:
+def _read_table(table: LabelsFile, known: dict[str, Found], split: str, reading: Reading) -> Listing:
     rows = [row for row in table.rows if row.path in known and (row.split == split or not table.splits)]
     if not rows:
         raise InputError(
@@ -227,4 +233,4 @@ def _read_table(table: LabelsFile, known: dict[str, Found], split: str, decoder:
         )
     classes = class_names(row.label for row in rows)
     number = {name: label for label, name in enumerate(classes)}
-    return Listing([known[row.path] for row in rows], [number[row.label] for row in rows], classes, (), decoder)
+    return Listing([known[row.path] for row in rows], [number[row.label] for row in rows], classes, (), reading)

@@ -8,16 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from tf_simclr.data.image_formats import (
-    DAMAGED,
-    PILLOW_FORMATS,
-    ImageHeader,
-    header_of,
-    reduction,
-    refusal,
-    too_large,
-    too_many_pixels,
-)
+from tf_simclr.data.image_formats import header_of
+from tf_simclr.data.image_header import DAMAGED, PILLOW_FORMATS, ImageHeader, refusal
+from tf_simclr.data.image_limits import reduction, too_large, too_many_pixels
 
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")

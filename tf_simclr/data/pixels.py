@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.data.image_formats import MOST_DECODED, MOST_PIXELS, MOST_SIDE, too_many_pixels
+from tf_simclr.data.image_limits import MOST_DECODED, MOST_PIXELS, MOST_SIDE, too_many_pixels
 
 # What the sides of an image may be divided by while it is decoded.
 FACTORS = (1, 2, 4)
@@ -22,20 +22,20 @@ def uninlined(function: Callable[..., Any]) -> Any:
 
 
 def too_many(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """`image_formats.too_large` of int64 sides."""
+    """`image_limits.too_large` of int64 sides."""
     many = tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > MOST_PIXELS
     return tf.logical_or(many, tf.maximum(height, width) > MOST_SIDE)
 
 
 def too_many_text(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """`image_formats.too_many_pixels` of tensors."""
+    """`image_limits.too_many_pixels` of tensors."""
     texts = too_many_pixels("|", "|").split("|")
     sides = [tf.strings.as_string(side) for side in (width, height)]
     return tf.strings.join([texts[0], sides[0], texts[1], sides[1], texts[2]])
 
 
 def reduction(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-    """int32, `image_formats.reduction` of int64 sides."""
+    """int32, `image_limits.reduction` of int64 sides."""
     pixels = height * width
     return tf.where(pixels > 4 * MOST_DECODED, 4, tf.where(pixels > MOST_DECODED, 2, 1))
 

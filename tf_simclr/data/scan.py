@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Sized
 from typing import NamedTuple
 
-from tf_simclr.data.image_files import EXTENSIONS, NO_IMAGE, in_threads, recognise
-from tf_simclr.data.image_formats import MOST_DECODED
+from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, NO_IMAGE, Reading, in_threads, recognise
+from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.errors import InputError
 
 # What operating systems, NAS boxes and archives leave beside images.
@@ -54,6 +54,7 @@ class Files:
 
     Attributes:
         images: files whose content is an image, in the order of their paths.
+        refused: images that cannot be decoded, by their headers, each with the reason.
         unreadable: files that are named like an image and are none, or cannot be opened, each with the reason.
         others: files that are no images.
         hidden: files and folders whose names begin with a dot.
@@ -66,6 +67,7 @@ class Files:
     """
 
     images: list[Found] = dataclasses.field(default_factory=list)
+    refused: dict[str, str] = dataclasses.field(default_factory=dict)
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
     others: list[str] = dataclasses.field(default_factory=list)
     hidden: list[str] = dataclasses.field(default_factory=list)
@@ -78,10 +80,22 @@ class Files:
 
     def add_left_out(self, more: Files) -> None:
         """Takes over what another folder's account left out, but not its images."""
+        self.refused |= more.refused
         self.unreadable |= more.unreadable
         self.closed |= more.closed
         for name in ("others", "hidden", "system", "special", "dangling", "repeated", "reduced"):
             getattr(self, name).extend(getattr(more, name))
+
+    def require_decodable(self) -> None:
+        """Raises InputError where an image cannot be decoded: it is the user's real data."""
+        if not self.refused:
+            return
+        (path, reason), *others = self.refused.items()
+        more = f", and {count(others, 'other image')}: {some(as_text(path) for path, _ in others)}" if others else ""
+        raise InputError(
+            f"This image cannot be decoded: {reason}. Received: {as_text(path)!r}{more}. To leave such images out, "
+            "pass --on_bad_image=skip"
+        )
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, a line for each reason."""
@@ -115,26 +129,25 @@ class Files:
         return f" ({'; '.join(self.notes())})" if self.notes() else ""
 
 
-def find_images(folder: str, *, recursive: bool, decoder: str = "auto") -> Files:
+def find_images(folder: str, *, recursive: bool, reading: Reading = AS_USUAL) -> Files:
     """Lists the images below a folder; links are followed, each real folder once.
 
     Args:
         folder: where to begin.
         recursive: whether to enter its folders.
-        decoder: what is to decode the files, as in `decode_named`.
+        reading: how the files are to be read.
 
     Returns:
         the account of all files. `images` are ordered by path, the files of a folder before those of the folders in
-        it.
-
-    Raises:
-        InputError: an image is in a format that cannot be decoded: it is the user's real data.
+        it. With on_bad_image=skip those that cannot be decoded are among them: decoding leaves them out, and counts.
     """
     files = Files()
     found = list_files(folder, files, recursive=recursive)
-    looked_at = in_threads(functools.partial(recognise, decoder=decoder), [file.path for file in found])
-    for file, (reason, reduced) in zip(found, looked_at, strict=True):
-        if reason is None:
+    looked_at = in_threads(functools.partial(recognise, decoder=reading.decoder), [file.path for file in found])
+    for file, (reason, reduced, refused) in zip(found, looked_at, strict=True):
+        if refused and reading.on_bad_image == "error":
+            files.refused[file.path] = refused
+        elif reason is None:
             files.images.append(file)
             files.reduced += [file.path] * reduced
         elif reason == NO_IMAGE and not file.path.lower().endswith(EXTENSIONS):

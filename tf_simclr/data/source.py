@@ -68,6 +68,22 @@ class Span(NamedTuple):
     stop: int
 
 
+class HeldOut(NamedTuple):
+    """What was drawn out of a training split for evaluation, by names of images.
+
+    Attributes:
+        names: of the images that are held out.
+        draw: what the draw depends on beside the images, as text.
+        sure: those of `names` that are held out by their own name, whatever other images there are.
+        kept: images of the training split that would be held out by their own name, and are all that their class has.
+    """
+
+    names: tuple[str, ...]
+    draw: str
+    sure: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True)
 class ImageSource:
     """One split of a data set.
@@ -90,12 +106,13 @@ class ImageSource:
         location: absolute path of the folder or data directory that the examples are read from; None for built-in ones.
         fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
             version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
+        contents: returns a digest of what the examples are made of that a copy of the folder shares: the times of the
+            files are no part of it. None where examples are no files.
         names: returns a name for each example, in the canonical order: of a file, its path relative to `location`. None
             where examples have no names. Names are text that any file can hold: bytes that are not UTF-8 stand as
             \\xNN.
         spans: where each example lies, in the canonical order; empty where that is not known.
-        held_out: returns the names of the images that were drawn out of this split for evaluation; None where
-            nothing was drawn.
+        held_out: returns what was drawn out of this split for evaluation; None where nothing was drawn.
         targets: given where an image may have several classes: what the images show, in the canonical order of the
             records and read when it is called. `num_classes` and `class_names` are those of its columns, and the label
             of every record is -1, so that pretraining takes the images as unlabelled.
@@ -114,9 +131,10 @@ class ImageSource:
     read: Callable[[tf.Tensor], tf.Tensor] | None = None
     location: str | None = None
     fingerprint: str = ""
+    contents: Callable[[], str] | None = None
     names: Callable[[], tuple[str, ...]] | None = None
     spans: tuple[Span, ...] = ()
-    held_out: Callable[[], tuple[str, ...]] | None = None
+    held_out: Callable[[], HeldOut] | None = None
     targets: Callable[[], MultiLabel] | None = None
 
     @property

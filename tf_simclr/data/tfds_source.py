@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -26,6 +24,7 @@ from tf_simclr.data.source import (
     records_from_table,
 )
 from tf_simclr.data.splits import SplitSources
+from tf_simclr.data.tfds_builder import import_tfds, one_line, open_builder
 from tf_simclr.errors import InputError
 
 MEMORY_BUDGET = 2 << 30
@@ -67,8 +66,8 @@ def open_tfds(
     Raises:
         InputError: TFDS is missing, or the name, a split or the images in it cannot be used.
     """
-    tfds = _import_tfds(name, built_in)
-    builder = _builder(tfds, name, data_dir, built_in)
+    tfds = import_tfds(name, built_in)
+    builder = open_builder(tfds, name, data_dir, built_in)
     reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer, decoder)
     others = (None if split is None else reader.source(split) for split in (eval_split, validation_split))
     return SplitSources(reader.source(train_split), *others)
@@ -80,55 +79,6 @@ def load_tfds(
     """The training and the evaluation source of `open_tfds`, which takes the same `options`."""
     sources = open_tfds(name, data_dir=data_dir, train_split=train_split, eval_split=eval_split, **options)
     return sources.train, sources.evaluation
-
-
-def _import_tfds(name: str, built_in: Sequence[str]) -> Any:
-    """TFDS takes seconds to import, so only those who use it pay for it."""
-    try:
-        import tensorflow_datasets
-    except ImportError as error:
-        raise InputError(
-            f"TensorFlow Datasets is needed for this data set (pip install tensorflow-datasets); built in are: "
-            f"{', '.join(built_in)}. Received: dataset={name!r} ({error})"
-        ) from error
-    return tensorflow_datasets
-
-
-def _builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[str]) -> Any:
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-        known = [*built_in, *tfds.list_builders()]
-        bare = name.split("/")[0].split(":")[0]
-        near = difflib.get_close_matches(bare, known, n=3)
-        hint = f"; did you mean {' or '.join(near)}" if near else ""
-        raise InputError(
-            f"There is no such data set. Built in are: {', '.join(built_in)}; any other name is looked up in "
-            f"TensorFlow Datasets{hint}. Received: dataset={name!r}"
-        ) from error
-    except (ValueError, AssertionError, RuntimeError, ImportError) as error:
-        raise InputError(
-            f"TensorFlow Datasets cannot open this data set: {_one_line(error)} Received: dataset={name!r}"
-        ) from error
-    if not builder.info.splits:
-        _prepare(tfds, builder, name)
-    return builder
-
-
-def _prepare(tfds: Any, builder: Any, name: str) -> None:
-    logging.getLogger(__name__).warning("%s is not in %s yet: downloading and preparing it", name, builder.data_path)
-    try:
-        builder.download_and_prepare()
-    except (OSError, AssertionError, ImportError, tfds.download.DownloadError) as error:
-        raise InputError(
-            f"{name} is not in {builder.data_path} and cannot be prepared: {_one_line(error)} Mend that, "
-            f"or prepare it elsewhere and pass --data_dir. Received: dataset={name!r}"
-        ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return (text if len(text) < 300 else text[:297] + "...").rstrip(".") + "."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -300,7 +250,7 @@ def _size_of(shard: str) -> int:
         return int(tf.io.gfile.stat(shard).length)
     except tf.errors.OpError as error:
         raise InputError(
-            f"A file of the prepared data set cannot be read: {_one_line(error)} Received: {shard!r}. Prepare it again"
+            f"A file of the prepared data set cannot be read: {one_line(error)} Received: {shard!r}. Prepare it again"
         ) from error
 
 

@@ -145,10 +145,15 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     tf.io.gfile.rename(partial, path)
 
 
+def step_directory(model_dir: str, step: int) -> str:
+    """Where the export of a step of a run lies."""
+    return os.path.join(model_dir, DIRECTORY, str(step))
+
+
 def export_step(model: SimCLRModel, model_dir: str, card: ModelCard, keep_max: int) -> str:
     """Writes model_dir/saved_model/<step>, keeps the newest `keep_max`, and returns the path."""
     root = os.path.join(model_dir, DIRECTORY)
-    path = os.path.join(root, str(card.step))
+    path = step_directory(model_dir, card.step)
     export_saved_model(model, path, card)
     steps = sorted(int(name.strip("/")) for name in tf.io.gfile.listdir(root) if name.strip("/").isdigit())
     for old in steps[:-keep_max]:

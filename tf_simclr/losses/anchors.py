@@ -142,5 +142,5 @@ def identify_positive(logits: tf.Tensor, labels: tf.Tensor) -> Triple:
     # -sum p log p with p = weight / total. Summed as p log p itself, XLA's entropy was off by 4e-4 (relative, CPU) at
     # 2N = 8192, and this form's was not.
     entropy = tf.math.log(total) - tf.reduce_sum(weight * shifted, axis=1) / total
-    # The argmax of NaNs is a place like any other, which may be the positive's: the entropy tells.
+    # The argmax of NaNs is a place like any other, which may be the positive's: the entropy shows it.
     return loss, tf.cast(tf.logical_and(first, tf.math.is_finite(entropy)), tf.float32), entropy

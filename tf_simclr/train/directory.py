@@ -12,8 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.config import FLAGS_FILE, Durations, ExperimentConfig, resolve_durations
-from tf_simclr.config.identity import NETWORK_FLAGS, absolute, changes, differences, read_recorded, recorded_flags
+from tf_simclr.config import FLAGS_FILE, FOLDER, SHAPES, Durations, ExperimentConfig, resolve_durations
+from tf_simclr.config.identity import NETWORK_FLAGS, changes, differences, read_recorded, recorded_flags
+from tf_simclr.config.paths import absolute
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json, write_json
@@ -134,6 +135,35 @@ def require_same_network(found: RunDirectory, config: ExperimentConfig) -> None:
         )
 
 
+def require_own_images(found: RunDirectory, config: ExperimentConfig, source: ImageSource) -> list[str]:
+    """Checks that an evaluation which writes into a run's directory reads the folder or data set of the run.
+
+    Args:
+        found: in the directory.
+        config: of the command.
+        source: its training split.
+
+    Returns:
+        lines that a person should see: what has changed of these images.
+
+    Raises:
+        InputError: they are other images, whose figures would take the place of the run's own.
+    """
+    if found.config is None:
+        return []
+    other, notes = differences(found.config, config, ["dataset"]), list[str]()
+    if not other:
+        other, notes = compare_images(found, config, source)
+    if other:
+        place = "" if config.data.data_dir is None else f" --data_dir={config.data.data_dir}"
+        raise InputError(
+            f"`mode` eval evaluates the run in {found.path} on its own data, and keeps the figures there. Received: "
+            f"{'; '.join(other)}. For other images: python -m tf_simclr evaluate --checkpoint={found.path} "
+            f"--dataset={config.data.dataset}{place}"
+        )
+    return notes
+
+
 def compare_images(found: RunDirectory, config: ExperimentConfig, source: ImageSource) -> tuple[list[str], list[str]]:
     """What is different of the training images: (differences that make another run, lines to show).
 
@@ -144,16 +174,23 @@ def compare_images(found: RunDirectory, config: ExperimentConfig, source: ImageS
     now = describe_images(source)
     old_place = was.get("location") or absolute(found.config.data.data_dir)
     new_place = now["location"] or absolute(config.data.data_dir)
-    moved = old_place != new_place and config.data.dataset != "shapes"
+    moved = old_place != new_place and config.data.dataset != SHAPES
     if not was:  # from a version without manifests: the flag is all that is known
-        other = moved and config.data.dataset == "folder"
+        other = moved and config.data.dataset == FOLDER
         return [f"--data_dir was {old_place}, is {new_place}"] * other, []
     counts = f"{was['examples']} training images then, {now['examples']} now"
     if moved:
-        same = was["files"] == now["files"] if was["files"] and now["files"] else was["examples"] == now["examples"]
-        if not same:
-            return [f"--data_dir was {old_place}, is {new_place} ({counts})"], []
-        return [], [f"the same images are read from {new_place}; until now they were in {old_place}"]
+        known = next((name for name in ("contents", "files") if was.get(name) and now[name]), "examples")
+        if was[known] != now[known]:
+            others = f"{now['examples']} other images" if was["examples"] == now["examples"] else counts
+            return [f"--data_dir was {old_place}, is {new_place} ({others})"], []
+        notes = [f"the same images are read from {new_place}; until now they were in {old_place}"]
+        if known == "files":
+            notes.append(
+                "an earlier version wrote the checkpoints, without the sizes of the files: only their names and their "
+                "number say that they are the same images"
+            )
+        return [], notes
     if was["examples"] != now["examples"] or was["files"] != now["files"]:
         return [], [f"the training images are no longer those that the run began with: {counts}"]
     if was["fingerprint"] and now["fingerprint"] and was["fingerprint"] != now["fingerprint"]:

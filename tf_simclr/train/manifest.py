@@ -47,7 +47,8 @@ def describe_images(source: ImageSource) -> dict[str, Any]:
 
     Returns:
         name and split, the number of examples, the absolute location and the fingerprint where there are any, and for
-        files "files", a digest of their relative paths in order: it stays the same when the folder is moved.
+        files two digests that stay the same when the folder is moved: "contents", see `ImageSource`, and "files", of
+        their relative paths in order, which is all that earlier versions wrote.
     """
     files = ""
     if source.names is not None and source.read is not None:
@@ -60,6 +61,7 @@ def describe_images(source: ImageSource) -> dict[str, Any]:
         "location": source.location,
         "fingerprint": source.fingerprint,
         "files": files,
+        "contents": source.contents() if source.contents is not None else "",
     }
 
 

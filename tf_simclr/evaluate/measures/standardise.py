@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tf_simclr.evaluate.measures.arrays import as_features, finite_rows, row_blocks
 
 _BLOCK_ROWS = 4096
-# A feature whose deviation is below this share of its mean is constant: float32 tells no more apart.
+# A feature whose deviation is below this share of its mean is constant: float32 has no digits for more.
 _CONSTANT = 1e-6
 
 
