@@ -14,6 +14,7 @@ from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.finite import require_finite_network
+from tf_simclr.train.manifest import class_names_of
 
 HEAD = "supervised_head/dense/kernel"
 
@@ -26,11 +27,14 @@ class Trained:
         model: encoder, projection head and, where there was one, supervised head.
         config: of the run that made them.
         prefix: of the checkpoint the values were read from.
+        class_names: of the supervised head, in the order of its logits; empty without a head, or where the checkpoint
+            does not say.
     """
 
     model: SimCLRModel
     config: ExperimentConfig
     prefix: str
+    class_names: tuple[str, ...] = ()
 
 
 def _recorded_flags(prefix: str) -> dict[str, Any]:
@@ -95,4 +99,4 @@ def load_trained(checkpoint: str, *, values: bool = True) -> Trained:
         checkpoints.check_matches(prefix, variables, stored, exact_parts=["encoder", "projection_head"])
         checkpoints.read_into(prefix, variables)
         require_finite_network(model, image_size=config.data.image_size, what=f"the network in {prefix}")
-    return Trained(model, config, prefix)
+    return Trained(model, config, prefix, class_names_of(prefix) or ())
