@@ -131,8 +131,11 @@ def test_replicas_are_one_with_the_whole_batch(mirrored):
     for name in want:
         assert got[name] == pytest.approx(want[name], rel=1e-4, abs=1e-5), name
     assert worst(values_of(model.parts.named_variables()), values_of(alone.parts.named_variables())) < 1e-4
-    both = [m.evaluate(dataset_of(*pairs()), verbose=0, return_dict=True) for m in (model, alone)]
-    assert both[0] == pytest.approx(both[1], rel=1e-4, abs=1e-5)
+    got, want = (m.evaluate(dataset_of(*pairs()), verbose=0, return_dict=True) for m in (model, alone))
+    assert got.keys() == want.keys()
+    for name in want:
+        # Rounding may turn one of the 24 anchors from a miss into a hit.
+        assert got[name] == pytest.approx(want[name], rel=1e-4, abs=1.1 / 24 if name.endswith("_acc") else 1e-5), name
 
 
 @pytest.mark.parametrize("optimizer", [tf_simclr.optimizers.LARS, tf_simclr.optimizers.LAMB])
