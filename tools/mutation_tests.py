@@ -27,7 +27,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/optim/lamb.py": ("tests/optim/test_lamb.py",),
     "tf_simclr/optim/lars.py": ("tests/optim/test_lars.py",),
     "tf_simclr/optim/schedules.py": ("tests/optim/test_schedules.py",),
-    "tf_simclr/train/build.py": (_WIRING, "tests/train/test_view_policy.py"),
+    "tf_simclr/train/build.py": (_WIRING, "tests/train/test_view_policy.py", "tests/train/test_required_labels.py"),
     "tf_simclr/train/checkpoint_files.py": _CHECKPOINTS,
     "tf_simclr/train/checkpoints.py": _CHECKPOINTS,
     "tf_simclr/train/classes.py": ("tests/data/test_class_order.py", _DIRECTORY),

@@ -151,3 +151,10 @@ def test_any_image_size(shape):
 def test_policy_rejects(wrong, message):
     with pytest.raises(InputError, match=message):
         ViewPolicy(**{"image_size": 16, **wrong})
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1])
+def test_the_probability_of_a_crop_is_one(probability):
+    with pytest.raises(InputError, match="crop_probability"):
+        ViewPolicy(16, crop_probability=probability)
+    assert ViewPolicy(16, crop_probability=0.0) != ViewPolicy(16, crop_probability=1.0)
