@@ -132,27 +132,30 @@ class OnlineHead:
             loss = cross_entropy(logits, labels)
         gradients = collectives.mean_over_replicas(tape.gradient(loss, parameters))
         images = h.shape[0] * collectives.replica_count()
-        kernel, bias = self._updated(parameters, gradients, images)
-        steps = tf.convert_to_tensor(self._steps)
+        (kernel, bias), velocities = self._updated(parameters, gradients, images)
+        steps = tf.cast(self._steps, tf.float32)
         # The first batches are all there is: their plain mean.
-        kept = tf.minimum(KEPT, tf.cast(steps, tf.float32) / tf.cast(steps + 1, tf.float32))
-        mean, variance = (kept * old + (1 - kept) * new for old, new in ((old_mean, mean), (old_variance, variance)))
-        folded = fold(kernel, bias, mean, deviations(variance))
-        self._mean.assign(mean)
-        self._variance.assign(variance)
-        for variable, value in zip((self._kernel, self._bias), folded, strict=True):
-            compat.raw_variable(variable).assign(value)
-        self._steps.assign(steps + 1)
+        kept = tf.minimum(KEPT, steps / (steps + 1.0))
+        new_mean, new_variance = (kept * old_mean + (1 - kept) * mean, kept * old_variance + (1 - kept) * variance)
+        folded = fold(kernel, bias, new_mean, deviations(new_variance))
+        variables = (self._mean, self._variance, *self._velocities, self._kernel, self._bias)
+        # As float16 may leave its range: such a step counts and changes nothing else. All of it is the same on every
+        # replica.
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in (mean, variance, *gradients)])
+        for variable, value in zip(variables, (new_mean, new_variance, *velocities, *folded), strict=True):
+            compat.raw_variable(variable).assign(tf.where(finite, value, tf.convert_to_tensor(variable)))
+        self._steps.assign(tf.convert_to_tensor(self._steps) + 1)
         return {"train/supervised_loss": loss, "train/supervised_acc": accuracy(logits, labels)}
 
-    def _updated(self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], images: int) -> list[tf.Tensor]:
-        """The parameters of standardised features after a step of Nesterov SGD; moves the velocities."""
+    def _updated(
+        self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], images: int
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """The parameters of standardised features after a step of Nesterov SGD, and the velocities."""
         width = parameters[0].shape[0]
         rate = learning_rate(tf.convert_to_tensor(self._steps), images=images, width=width, **self._lengths)
-        updated = []
         decays = (self._weight_decay, 0.0)
-        for parameter, gradient, slot, decay in zip(parameters, gradients, self._velocities, decays, strict=True):
-            value, velocity = lars_update(
+        pairs = [
+            lars_update(
                 parameter,
                 gradient,
                 tf.convert_to_tensor(slot),
@@ -162,6 +165,7 @@ class OnlineHead:
                 adapt=False,
                 nesterov=True,
             )
-            slot.assign(velocity)
-            updated.append(value)
-        return updated
+            for parameter, gradient, slot, decay in zip(parameters, gradients, self._velocities, decays, strict=True)
+        ]
+        updated, velocities = zip(*pairs, strict=True)
+        return list(updated), list(velocities)
