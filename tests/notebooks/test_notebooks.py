@@ -23,14 +23,14 @@ SECONDS_PER_CELL = 900  # far more than a healthy cell takes, also on a busy mac
 # Directories of one machine, which mean nothing on another.
 LOCAL_PATH = re.compile(r"/(?:home|root|tmp|work|Users|var|mnt)/")
 
-TINY_PRETRAINING = (
-    "--train_split=train[:48]",
-    "--eval_split=test[:20]",
-    "--image_size=16",
-    "--width_multiplier=0.0625",
-    "--train_batch_size=16",
-    "--train_steps=3",
-)
+TINY_PRETRAINING = {
+    "train_split": "train[:48]",
+    "eval_split": "test[:20]",
+    "image_size": 16,
+    "width_multiplier": 0.0625,
+    "train_batch_size": 16,
+    "train_steps": 3,
+}
 TINY = {
     "pretrain_tpu": {
         "TRAIN_SPLIT": "train[:48]",
@@ -41,7 +41,7 @@ TINY = {
         "TRAIN_STEPS": 3,
     },
     "finetune": {
-        "PRETRAIN_FLAGS": list(TINY_PRETRAINING),
+        "PRETRAIN_FLAGS": TINY_PRETRAINING,
         "LABELLED_SPLIT": "train[:40]",
         "EVAL_SPLIT": "test[:22]",
         "BATCH_SIZE": 10,
@@ -161,10 +161,9 @@ def test_the_run_that_is_missing_is_made_by_the_same_lines_in_both_notebooks():
     for name in ("finetune", "load_and_inference"):
         sources = [cell.source for cell in code_of(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))]
         statements = [statement for source in sources for statement in ast.parse(source).body]
-        [helper] = [each for each in statements if isinstance(each, ast.FunctionDef) and each.name == "run_py"]
         [missing] = [each for each in statements if isinstance(each, ast.If) and "PRETRAIN_FLAGS" in ast.unparse(each)]
         assert ast.unparse(missing.test) == "not tf.io.gfile.exists(f'{PRETRAINED}/saved_model')"
-        made.append((ast.unparse(helper), ast.unparse(missing)))
+        made.append(ast.unparse(missing))
     assert made[0] == made[1]
 
 
@@ -184,6 +183,12 @@ def test_a_machine_without_the_code_is_told_what_to_fill_in(path, tmp_path):
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode != 0
     assert "Fill in REPOSITORY above with the address you would give to `git clone`" in ended.stderr
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_notebook_starts_a_process(path):
+    sources = [cell.source for cell in code_of(nbformat.read(path, as_version=4))]
+    assert not [source for source in sources if "subprocess" in source or "run.py" in source.replace("../run.py", "")]
 
 
 def test_every_notebook_is_run_by_a_test():
