@@ -30,7 +30,7 @@ from tf_simclr.optim.lars import lars_update
 PLAIN_IMAGES, PLAIN_PART = 128, 4
 # The rate of standardised features, whose squared length is their number d, is RATE / d from FULL_BATCH images on: with
 # fewer, a step on one of them changes its own logits more. It stays there until the last part of the run, since the
-# encoder moves until the end, and then falls to 0. Chosen on the quickstart's validation images.
+# encoder moves until the end, and then falls to 0. Chosen on one run of the quickstart.
 RATE, FULL_BATCH, LAST_PART = 24.0, 128, 0.3
 MOMENTUM = 0.9
 # Share of the old statistics that a step keeps.
