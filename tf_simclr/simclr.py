@@ -111,6 +111,7 @@ class SimCLR(tf.keras.Model):
         self.parts = SimCLRModel(self.encoder, self.head.network, self.probe, probe_input)
         self._means = Means()
         self._penalty = 0.0
+        self._compiled_by_xla = False
         self.build((None, None, None, 3))
 
     def build(self, input_shape: Any) -> None:
@@ -141,7 +142,7 @@ class SimCLR(tf.keras.Model):
                 encoder and head; their weight decay reaches the probe's kernel through the loss, as in `run.py`.
             loss: a contrastive loss object in place of the constructor's.
             weight_decay: of all kernels, through the loss; for optimizers without a decay of their own. Default 0.
-            jit_compile: compile the step with XLA; on one device only.
+            jit_compile: compile the step with XLA; on one device only, and with data that are pairs of views.
             **options: run_eagerly and steps_per_execution, as in Keras.
 
         Raises:
@@ -156,6 +157,7 @@ class SimCLR(tf.keras.Model):
                 f"`weight_decay` must be None with {type(optimizer).__name__}, which has one. Received: "
                 f"weight_decay={weight_decay}. Pass it to the optimizer"
             )
+        self._compiled_by_xla = bool(jit_compile)
         self._penalty = optimizer.decay if own_decay else weight_decay or 0.0
         require_range("weight_decay", self._penalty, at_least=0)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **compat.unscaled_loss(), **options)
@@ -205,7 +207,7 @@ class SimCLR(tf.keras.Model):
         if views is None and self.augmentation is not None:
             count = tf.shape(batch.images)[0]
             index = tf.range(count) + count * collectives.replica_id()
-            views = self.augmentation(batch.images, index=index, epoch=_EVALUATION_EPOCH)
+            views = self._augmented(batch.images, index=index, epoch=_EVALUATION_EPOCH)
         if views is not None:
             endpoints = self(tf.concat(views, axis=0), training=False)
             metrics |= contrastive_terms(
@@ -239,13 +241,18 @@ class SimCLR(tf.keras.Model):
         """What Keras resets at the beginning of an epoch."""
         return list(self._means.by_name.values())
 
-    def _augmented(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _augmented(self, images: tf.Tensor, **which: Any) -> tuple[tf.Tensor, ...]:
         if self.augmentation is None:
             raise InputError(
                 "`fit` needs two views of every image. Received: images, and a SimCLR without augmentation. Pass "
                 "augmentation=tf_simclr.layers.SimCLRAugmentation(size) to SimCLR, or a data set of pairs of views"
             )
-        return self.augmentation(images)
+        if self._compiled_by_xla:
+            raise InputError(
+                "`jit_compile` must be False where the model augments: XLA cannot compile that. Received: images, and "
+                "jit_compile=True. Augment in the data set, as tf_simclr.image_dataset does, or leave jit_compile out"
+            )
+        return self.augmentation(images, **which)
 
     def _require_labels(self, batch: Batch) -> None:
         if self.probe is not None and batch.labels is None:

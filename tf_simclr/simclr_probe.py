@@ -37,7 +37,7 @@ def probe_trainer(probe: tf.keras.Model, state: HeadState, optimizer: Any, weigh
 
 
 def evaluation_views(images: tf.Tensor, image_size: int, eval_crop: float) -> tf.Tensor:
-    """`data.pipeline.evaluation_view` of a batch, by matrices as the augmentation: XLA has no bicubic resize.
+    """`data.pipeline.evaluation_view` of a batch, by matrices as the augmentation.
 
     Args:
         images: float32 [n, h, w, 3] in [0, 1]; n, h and w need not be known.

@@ -119,6 +119,16 @@ class HeadState(tf.keras.layers.Layer):
         self.bias_velocity = zeros("bias_velocity", tuple(dense.bias.shape))
         self.built = True
 
+    def named(self) -> dict[str, Any]:
+        """Path -> variable of what a resumed run needs beside the dense layer."""
+        return {
+            "online_head/steps": self.steps,
+            "online_head/mean": self.mean,
+            "online_head/variance": self.variance,
+            "online_head/velocity/kernel": self.kernel_velocity,
+            "online_head/velocity/bias": self.bias_velocity,
+        }
+
     def restart(self) -> None:
         """Begins a new training. The statistics stay: the dense layer was folded with them."""
         for variable in (self.steps, self.kernel_velocity, self.bias_velocity):
@@ -152,19 +162,14 @@ class OnlineHead:
         self._weight_decay = weight_decay
         self._kernel, self._bias = _dense(head).kernel, _dense(head).bias
         state = HeadState(head) if state is None else state
+        self._named = state.named()
         raw = compat.raw_variable
         self._steps, self._mean, self._variance = raw(state.steps), raw(state.mean), raw(state.variance)
         self._velocities = raw(state.kernel_velocity), raw(state.bias_velocity)
 
     def named_state(self) -> dict[str, Any]:
-        """Path -> variable of what a resumed run needs beside the dense layer."""
-        return {
-            "online_head/steps": self._steps,
-            "online_head/mean": self._mean,
-            "online_head/variance": self._variance,
-            "online_head/velocity/kernel": self._velocities[0],
-            "online_head/velocity/bias": self._velocities[1],
-        }
+        """As of its state."""
+        return self._named
 
     def train(self, h: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step on a replica.
