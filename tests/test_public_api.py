@@ -128,12 +128,14 @@ def test_the_batches_are_those_of_a_run():
     )
     source = load_splits("shapes", train_split="train[:48]", eval_split=None).train
     policy, views = view_policy(build_config(FLAGS))
-    want = iter(train_batches(source, policy=policy, num_views=views, batch_size=16, seed=4, start_step=2))
+    want = iter(train_batches(source, policy=policy, num_views=views, batch_size=16, seed=4, start_step=2, plain=16))
     for _ in range(2):
-        (pair, labels), batch = next(got), next(want)
-        np.testing.assert_array_equal(labels, batch["label"])
-        for view, wanted in zip(pair, batch["views"], strict=True):
-            np.testing.assert_array_equal(view, wanted)
+        batch, wanted = next(got), next(want)
+        assert set(batch) == {"views", "label", "plain"}
+        for field in ("label", "plain"):
+            np.testing.assert_array_equal(batch[field], wanted[field])
+        for view, theirs in zip(batch["views"], wanted["views"], strict=True):
+            np.testing.assert_array_equal(view, theirs)
 
 
 def test_a_folder_without_splits_has_a_tenth_held_out(tmp_path):

@@ -13,16 +13,24 @@ from tf_simclr.cli.flags import parse
 from tf_simclr.cli.main import run_task
 from tf_simclr.cli.train_flags import FLAG_GROUPS
 from tf_simclr.config import build_config
+from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.errors import InputError
 from tf_simclr.losses.nt_xent import nt_xent
+from tf_simclr.optimizers import is_no_kernel
+from tf_simclr.simclr_probe import evaluation_views, first_of, probe_trainer
 from tf_simclr.train import checkpoints
 
 STEPS, BATCH, SIZE = 4, 16, 16
-PARTS = ("encoder", "projection_head", "supervised_head")
+PARTS = ("encoder", "projection_head", "supervised_head", "online_head")
 
 
 def values_of(named):
     return {path: compat.raw_variable(v).numpy() for path, v in named.items()}
+
+
+def state_of(model):
+    """All that is trained but the optimizer's slots, by the paths of a run's checkpoint."""
+    return values_of(model.parts.named_variables() | model.probe_state.named())
 
 
 def worst(got, want):
@@ -67,8 +75,8 @@ def test_fit_ends_with_the_weights_of_run_py(tmp_path):
         config.optimizer.peak_learning_rate(BATCH), warmup_steps=1, total_steps=STEPS
     )
     model = fitted(config, tf_simclr.optimizers.LARS(schedule, weight_decay=0.01), tf_simclr.losses.NTXent(0.3))
-    assert worst(values_of(model.parts.named_variables()), want) < 1e-4
-    assert int(model.optimizer.iterations.numpy()) == STEPS
+    assert worst(state_of(model), want) < 1e-4
+    assert int(model.optimizer.iterations.numpy()) == want["online_head/steps"] == STEPS
 
 
 def test_fit_with_momentum_and_another_loss_is_run_py(tmp_path):
@@ -81,7 +89,7 @@ def test_fit_with_momentum_and_another_loss_is_run_py(tmp_path):
         tf_simclr.losses.NTLogistic(semi_hard=True),
         weight_decay=0.01,
     )
-    assert worst(values_of(model.parts.named_variables()), want) < 1e-4
+    assert worst(state_of(model), want) < 1e-4
 
 
 # ---- A small one, for everything else ----
@@ -116,9 +124,9 @@ def pairs(n=12, side=8):
     return tuple(views), rng.integers(0, 3, n)
 
 
-def dataset_of(views, labels=None, batch=12):
+def dataset_of(views, labels=None, batch=12, times=3):
     elements = views if labels is None else (views, labels)
-    return tf.data.Dataset.from_tensor_slices(elements).batch(batch).repeat(3)
+    return tf.data.Dataset.from_tensor_slices(elements).batch(batch).repeat(times)
 
 
 def test_replicas_are_one_with_the_whole_batch(mirrored):
@@ -141,8 +149,8 @@ def test_replicas_are_one_with_the_whole_batch(mirrored):
 @pytest.mark.parametrize("optimizer", [tf_simclr.optimizers.LARS, tf_simclr.optimizers.LAMB])
 def test_only_kernels_of_encoder_and_head_are_decayed_and_adapted(optimizer):
     model = small(optimizer(0.1, weight_decay=0.5))
-    excluded = model.optimizer._exclusions
-    decayed = {path for path, v in model.parts.named_variables().items() if not excluded(v)}
+    trained = {id(v) for v in model._updater.variables}
+    decayed = {path for path, v in model.parts.named_variables().items() if id(v) in trained and not is_no_kernel(v)}
     assert decayed == {
         "encoder/conv0/kernel",
         "encoder/conv1/kernel",
@@ -175,6 +183,76 @@ def test_mixed_precision_keeps_weights_and_loss_in_float32(policy):
     assert model.predict(pairs()[0][0], verbose=0)["final_avg_pool"].dtype == np.float32
 
 
+# ---- The probe ----
+
+
+@pytest.mark.parametrize(
+    "options", [{"jit_compile": True}, {"steps_per_execution": 3}, {"run_eagerly": True}], ids=lambda o: next(iter(o))
+)
+def test_ways_to_compile_change_nothing(options):
+    def trained(**options):
+        model = small()
+        model.compile(tf_simclr.optimizers.LARS(2.0), **options)
+        model.fit(tf.data.Dataset.from_tensors(batch).repeat(3), verbose=0)
+        return state_of(model)
+
+    views, labels = pairs()
+    batch = {"views": views, "label": labels, "plain": views[0]}
+    assert worst(trained(**options), trained()) < 1e-3
+
+
+def test_the_probe_learns_from_what_evaluation_sees():
+    """Where that comes with the views; the encoder does not notice."""
+    views, labels = pairs()
+    states = []
+    for batch in ({"views": views, "label": labels}, {"views": views, "label": labels, "plain": views[0] ** 2}):
+        model = small()
+        model.fit(tf.data.Dataset.from_tensors(batch), verbose=0)
+        states.append(state_of(model))
+    moved = {path for path in states[0] if not np.array_equal(states[0][path], states[1][path])}
+    assert "online_head/mean" in moved
+    assert all(path.startswith(("online_head", "supervised_head")) for path in moved)
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_what_evaluation_sees_of_a_batch_is_what_it_sees_of_each_image(crop):
+    images = np.random.default_rng(0).random((3, 13, 10, 3), dtype=np.float32)
+    want = tf.stack([evaluation_view(image, 8, crop) for image in images])
+    got = tf.function(evaluation_views)(tf.constant(images), 8, crop)
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "replicas", "count"), [(12, 1, 12), (96, 2, 64), (600, 1, 150), (601, 1, 150)])
+def test_how_many_images_the_probe_learns_from(batch, replicas, count, monkeypatch):
+    monkeypatch.setattr("tf_simclr.simclr_probe.collectives.replica_count", lambda: replicas)
+    images = tf.range(batch)
+    unknown = tf.function(first_of, input_signature=[tf.TensorSpec([None], tf.int32)])
+    assert first_of(images).shape == unknown(images).shape == (count,)
+
+
+def test_the_rate_of_the_probe_has_the_lengths_of_the_schedule():
+    """A rate without them stays; a new optimizer begins anew, and keeps what it knows of h."""
+    lengths = []
+    for rate in (tf_simclr.schedules.WarmupCosine(1.0, 2, 9), 1.0):
+        model = small(tf.keras.optimizers.SGD(rate))
+        online = probe_trainer(model.probe, model.probe_state, model.optimizer, 0.0)
+        lengths.append((online._lengths["warmup_steps"], online._lengths["train_steps"]))
+    assert lengths == [(2, 9), (0, None)]
+    model.fit(dataset_of(*pairs()), verbose=0)
+    before = state_of(model)
+    model.compile("sgd")
+    after = state_of(model)
+    assert before["online_head/steps"] == 3 and after["online_head/steps"] == 0
+    assert not after["online_head/velocity/kernel"].any()
+    np.testing.assert_array_equal(after["online_head/mean"], before["online_head/mean"])
+
+
+def test_a_large_rate_of_lars_does_not_throw_the_probe_off():
+    model = small(tf_simclr.optimizers.LARS(100.0))
+    losses = model.fit(dataset_of(*pairs(), times=5), epochs=3, verbose=0).history["supervised_loss"]
+    assert max(losses) < np.log(3) + 0.5
+
+
 # ---- Data ----
 
 
@@ -182,16 +260,17 @@ def test_images_arrays_and_pairs_are_taken():
     augmentation = tf_simclr.layers.SimCLRAugmentation(8, blur=False, seed=3)
     images = np.random.default_rng(0).integers(0, 256, (12, 10, 10, 3), dtype=np.uint8)
     labels = np.arange(12) % 3
-    index = tf.range(12)
+    views = augmentation(images, index=tf.range(12), epoch=0)
+    plain = tf.stack([evaluation_view(tf.constant(image / np.float32(255)), 8, 1.0) for image in images])
     states = []
     for data, options in (
         ((images, labels), {"batch_size": 12, "shuffle": False}),
         ((tf.data.Dataset.from_tensor_slices((images, labels)).batch(12),), {}),
-        ((dataset_of(augmentation(images, index=index, epoch=0), labels).take(1),), {}),
+        ((tf.data.Dataset.from_tensors({"views": views, "label": labels, "plain": plain}),), {}),
     ):
         model = small(augmentation=tf_simclr.layers.SimCLRAugmentation(8, blur=False, seed=3))
         model.fit(*data, **options, verbose=0)
-        states.append(values_of(model.parts.named_variables()))
+        states.append(state_of(model))
     assert all(worst(state, states[0]) < 1e-5 for state in states[1:])
 
 
@@ -249,7 +328,35 @@ def test_a_saved_model_goes_on_where_it_was(tmp_path):
     for one in (model, loaded):
         one.fit(data, verbose=0)
     assert int(loaded.optimizer.iterations.numpy()) == 6
-    assert worst(values_of(loaded.parts.named_variables()), values_of(model.parts.named_variables())) < 1e-6
+    assert worst(state_of(loaded), state_of(model)) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["keras", "weights.h5"])
+def test_two_steps_a_file_and_two_more_are_four_steps(form, tmp_path):
+    """The probe's statistics and velocities among them; a schedule of four steps gives its rate."""
+
+    def new():
+        schedule = tf_simclr.schedules.WarmupCosine(2.0, 1, 4)
+        return small(tf_simclr.optimizers.LARS(schedule, weight_decay=1e-3))
+
+    data = dataset_of(*pairs(), times=2)
+    whole, part = new(), new()
+    for _ in range(2):
+        whole.fit(data, verbose=0)
+    part.fit(data, verbose=0)
+    path = str(tmp_path / f"model.{form}")
+    if form == "keras":
+        part.save(path)
+        rest = tf_simclr.load(path)
+    else:
+        part.save_weights(path)
+        rest = new()
+        rest.load_weights(path)
+    before = state_of(rest)
+    assert before["online_head/steps"] == 2 and worst(before, state_of(part)) == 0
+    rest.fit(data, verbose=0)
+    assert worst(state_of(rest), state_of(whole)) < 1e-6
+    assert not np.array_equal(state_of(whole)["supervised_head/dense/kernel"], before["supervised_head/dense/kernel"])
 
 
 def test_weights_alone_are_saved_and_loaded(tmp_path):
@@ -259,7 +366,7 @@ def test_weights_alone_are_saved_and_loaded(tmp_path):
     tf.keras.utils.set_random_seed(7)
     other = tf_simclr.SimCLR(small_encoder(), tf_simclr.layers.ProjectionHead(5, num_layers=2), probe_classes=3)
     other.load_weights(str(tmp_path / "model.weights.h5"))
-    assert worst(values_of(other.parts.named_variables()), values_of(model.parts.named_variables())) == 0
+    assert worst(state_of(other), state_of(model)) == 0
 
 
 # ---- Errors ----
@@ -285,6 +392,14 @@ def test_compile_refuses_what_is_no_contrastive_loss(loss):
 def test_parts_of_another_kind_are_refused(options, words):
     with pytest.raises(InputError, match=words):
         tf_simclr.SimCLR(**{"encoder": small_encoder()} | options)
+
+
+def test_xla_and_an_augmentation_in_the_model_are_refused():
+    model = small(augmentation=tf_simclr.layers.SimCLRAugmentation(8))
+    model.compile("sgd", jit_compile=True)
+    for use in (model.fit, model.evaluate):
+        with pytest.raises(Exception, match="`jit_compile` must be False"):
+            use(pairs()[0][0], pairs()[1], verbose=0)
 
 
 def test_two_weight_decays_are_refused():

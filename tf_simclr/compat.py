@@ -153,6 +153,13 @@ def learning_rate_config(optimizer: Any) -> Any:
     return float(rate.numpy())
 
 
+def learning_rate_schedule(optimizer: Any) -> Any:
+    """The schedule that an optimizer was made with, or its first learning rate, a number or a variable."""
+    if _is_legacy(optimizer):
+        return optimizer._hyper["learning_rate"]
+    return optimizer._learning_rate
+
+
 def addons() -> Any:
     """TensorFlow Addons, which exist for Keras 2 only.
 

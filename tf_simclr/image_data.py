@@ -11,7 +11,7 @@ from tf_simclr.config import eval_crop_for
 from tf_simclr.data.datasets import load_splits
 from tf_simclr.data.pipeline import eval_batches, train_batches
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, require_range
 from tf_simclr.layers import SimCLRAugmentation
 
 
@@ -34,8 +34,9 @@ def image_dataset(
     """Batches of a folder of images, of a data set of TensorFlow Datasets, or of the built-in shapes.
 
     With an `augmentation` these are endless batches of views to train on: give `fit` its `steps_per_epoch`. Their order
-    and every view depend on `augmentation.seed` alone, and are those of `run.py --seed`. Without, it is one pass over
-    the split in its own order, with the images as evaluation sees them.
+    and every view depend on `augmentation.seed` alone, and are those of `run.py --seed`. With labels there come the
+    images as evaluation sees them, which `SimCLR` trains its probe on. Without an augmentation it is one pass over the
+    split in its own order, with the images as evaluation sees them.
 
     Args:
         dataset: "folder", "shapes", or a name of TensorFlow Datasets, as "cifar10" or "name/config".
@@ -45,8 +46,8 @@ def image_dataset(
         batch_size: images of a batch, over all replicas.
         augmentation: makes the views; its size is theirs.
         image_size: side of the images in pixels, without an augmentation.
-        eval_crop: share of the shorter side that is seen, without an augmentation, in (0, 1]; None for 0.875 above 32
-            pixels, and 1 up to there.
+        eval_crop: share of the shorter side that evaluation sees, in (0, 1]; None for 0.875 above 32 pixels, and 1 up
+            to there.
         train_split: the split that the others are held out of.
         data_seed: what is held out, and the built-in images, depend on it.
         labels: path of a CSV file with a row for each image of a folder; None for class folders.
@@ -55,9 +56,9 @@ def image_dataset(
         say: receives a line for each thing to know of the images: what was left out, how they were split.
 
     Returns:
-        with an augmentation batches of (views, labels), or of views where there are no labels: `views` is a tuple of
-        float32 [batch, s, s, 3] in [0, 1], labels are int64 [batch]. Without, (images, labels) or images; the last
-        batch may be smaller.
+        with an augmentation batches that are a dict: "views", a tuple of float32 [batch, s, s, 3] in [0, 1], and where
+        there are labels "label", int64 [batch], and "plain", float32 [batch, s, s, 3], what evaluation sees. Without,
+        (images, labels) or images; the last batch may be smaller.
 
     Raises:
         InputError: anything a person can correct, in one line: no such folder, split or image.
@@ -68,14 +69,20 @@ def image_dataset(
         augmentation = tf_simclr.layers.SimCLRAugmentation(16, blur=False, seed=0)
         train = tf_simclr.image_dataset("shapes", split="train[:64]", batch_size=16, augmentation=augmentation)
         test = tf_simclr.image_dataset("shapes", split="test[:32]", batch_size=16, image_size=16)
-        (view_a, view_b), labels = next(iter(train))
-        assert view_a.shape == (16, 16, 16, 3)
+        batch = next(iter(train))
+        view_a, view_b = batch["views"]
+        assert view_a.shape == batch["plain"].shape == (16, 16, 16, 3) and batch["label"].shape == (16,)
     """
     if (augmentation is None) == (image_size is None):
         raise InputError(
             "one of `augmentation` and `image_size` must be given: views to train on, or images to evaluate. Received: "
             f"augmentation={augmentation}, image_size={image_size}. Pass one of them"
         )
+    side = augmentation.policy.image_size if augmentation is not None else image_size
+    assert side is not None
+    crop = eval_crop_for(side, eval_crop)
+    require_range("batch_size", batch_size, at_least=1)
+    require_range("eval_crop", crop, above=0, at_most=1)
     source = _open(dataset, data_dir, split, train_split, data_seed, labels)
     for note in source.notes:
         say(f"note: {note}")
@@ -88,11 +95,13 @@ def image_dataset(
             seed=augmentation.seed,
             start_step=start_step,
             cache=cache,
+            # Of all: a strategy that splits the batch among its replicas needs parts of one length.
+            plain=batch_size if source.labelled else 0,
+            eval_crop=crop,
         )
-        return batches.map(lambda batch: _with_label(batch["views"], batch["label"], source))
-    assert image_size is not None
-    crop = eval_crop_for(image_size, eval_crop)
-    batches = eval_batches(source, image_size=image_size, batch_size=batch_size, eval_crop=crop, cache=cache)
+        fields = ("views", "label", "plain") if source.labelled else ("views",)
+        return batches.map(lambda batch: {field: batch[field] for field in fields})
+    batches = eval_batches(source, image_size=side, batch_size=batch_size, eval_crop=crop, cache=cache)
     return batches.map(lambda batch: _without_filling(batch, source))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -17,36 +16,23 @@ __all__ = ["LAMB", "LARS"]
 _register = tf.keras.utils.register_keras_serializable(package="tf_simclr")
 
 
-class _Exclusions:
-    """Which variables are neither decayed nor adapted: all but kernels, and what `exclude` names.
+def is_no_kernel(variable: Any) -> bool:
+    """Whether a variable is neither decayed nor adapted.
 
     A kernel has two dimensions or more, a bias, a scale and an offset have one. Names would not do: Keras 3 calls every
     batch-norm scale "gamma".
     """
-
-    def __init__(self) -> None:
-        self._named: set[int] = set()
-
-    def add(self, variables: Iterable[Any]) -> None:
-        self._named |= {id(v) for v in variables}
-
-    def __call__(self, variable: Any) -> bool:
-        return len(variable.shape) < 2 or id(variable) in self._named
+    return len(variable.shape) < 2
 
 
 class KernelsOnly:
     """What both optimizers have in common for `SimCLR`.
 
     Attributes:
-        decay: weight decay, for whoever penalises in the loss what the optimizer excludes.
+        decay: weight decay, for whoever decays what the optimizer does not train.
     """
 
-    _exclusions: _Exclusions
     decay: float
-
-    def exclude(self, variables: Iterable[Any]) -> None:
-        """Excludes more variables than those that are no kernels; before `build`."""
-        self._exclusions.add(variables)
 
 
 @_register
@@ -54,7 +40,7 @@ class LARS(KernelsOnly, LARSOptimizer):
     """LARS, layer-wise adaptive rate scaling, as SimCLR uses it.
 
     It decays and adapts kernels only. Biases and the scales and offsets of batch norms are updated with plain momentum.
-    In `SimCLR.compile` the probe's kernel is excluded as well.
+    `SimCLR` trains its probe without it, but by the same weight decay.
 
     Args:
         learning_rate: float or schedule. The paper's peak is 0.3 * batch / 256.
@@ -92,17 +78,16 @@ class LARS(KernelsOnly, LARSOptimizer):
         require_range("momentum", momentum, at_least=0, at_most=1)
         require_range("weight_decay", weight_decay, at_least=0)
         require_range("eeta", eeta, above=0)
-        exclusions = _Exclusions()
         super().__init__(
             learning_rate,
             momentum=momentum,
             use_nesterov=nesterov,
             weight_decay=weight_decay,
-            exclude_from_weight_decay=exclusions,
+            exclude_from_weight_decay=is_no_kernel,
             eeta=eeta,
             name=name,
         )
-        self._exclusions, self.decay = exclusions, weight_decay
+        self.decay = weight_decay
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -144,9 +129,8 @@ class LAMB(KernelsOnly, ExcludingLamb):
 
     def __init__(self, learning_rate: Any, weight_decay: float = 1e-6, name: str = "LAMB"):
         require_range("weight_decay", weight_decay, at_least=0)
-        exclusions = _Exclusions()
-        super().__init__(learning_rate, weight_decay, exclusions, name=name)
-        self._exclusions, self.decay = exclusions, weight_decay
+        super().__init__(learning_rate, weight_decay, is_no_kernel, name=name)
+        self.decay = weight_decay
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

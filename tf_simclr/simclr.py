@@ -20,6 +20,8 @@ from tf_simclr.optim.decay import kernels
 from tf_simclr.optimizers import KernelsOnly
 from tf_simclr.simclr_batches import Batch, Means, read_batch
 from tf_simclr.simclr_checks import built_for, require_augmentation, require_loss, with_endpoints
+from tf_simclr.simclr_probe import first_of, plain_of_images, probe_trainer
+from tf_simclr.train.online_head import HeadState
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import Metrics, build_pretrain_step, contrastive_terms, supervised_terms
 
@@ -100,14 +102,16 @@ class SimCLR(tf.keras.Model):
         self.augmentation = require_augmentation(augmentation)
         count = heads.projection_layers(self.head.mode, self.head.num_layers)
         endpoint = heads.endpoint_of_layer(heads.selected_layer(probe_input, count), count)
-        self.probe = None
+        self.probe, self.probe_state = None, None
         if probe_classes:
             self.probe = heads.build_supervised_head(self.head.network.output[endpoint].shape[-1], probe_classes)
+            self.probe_state = HeadState(self.probe)
         self.probe_classes, self.probe_input = probe_classes, probe_input
         self.class_names = tuple(class_names)
         self.parts = SimCLRModel(self.encoder, self.head.network, self.probe, probe_input)
         self._means = Means()
         self._penalty = 0.0
+        self._compiled_by_xla = False
         self.build((None, None, None, 3))
 
     def build(self, input_shape: Any) -> None:
@@ -138,7 +142,7 @@ class SimCLR(tf.keras.Model):
                 encoder and head; their weight decay reaches the probe's kernel through the loss, as in `run.py`.
             loss: a contrastive loss object in place of the constructor's.
             weight_decay: of all kernels, through the loss; for optimizers without a decay of their own. Default 0.
-            jit_compile: compile the step with XLA; on one device only.
+            jit_compile: compile the step with XLA; on one device only, and with data that are pairs of views.
             **options: run_eagerly and steps_per_execution, as in Keras.
 
         Raises:
@@ -153,6 +157,7 @@ class SimCLR(tf.keras.Model):
                 f"`weight_decay` must be None with {type(optimizer).__name__}, which has one. Received: "
                 f"weight_decay={weight_decay}. Pass it to the optimizer"
             )
+        self._compiled_by_xla = bool(jit_compile)
         self._penalty = optimizer.decay if own_decay else weight_decay or 0.0
         require_range("weight_decay", self._penalty, at_least=0)
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **compat.unscaled_loss(), **options)
@@ -161,18 +166,20 @@ class SimCLR(tf.keras.Model):
 
     def _build_step(self) -> None:
         """Slots and the step on a replica, by the parts of run.py."""
-        trained = list(self.parts.trainable_variables)
-        head_kernels = kernels(self.probe.layers) if self.probe is not None else []
-        penalized = kernels(self.parts.variable_layers().values())
-        if isinstance(self.optimizer, KernelsOnly):
-            self.optimizer.exclude(head_kernels)
-            penalized = head_kernels
+        # The probe's variables are trained, and decayed, by the probe's trainer alone.
+        without_probe = SimCLRModel(self.encoder, self.head.network)
+        trained = list(without_probe.trainable_variables)
+        own_decay = isinstance(self.optimizer, KernelsOnly)
+        penalized = [] if own_decay else kernels(without_probe.variable_layers().values())
         compat.build_slots(self.optimizer, trained)
         half = any(layer.compute_dtype == "float16" for layer in self.encoder.layers)
         self._updater = Updater(self.optimizer, trained, dynamic_scale=half)
         config = ExperimentConfig(optimizer=OptimizerConfig(weight_decay=self._penalty))
+        online = None
+        if self.probe is not None:
+            online = probe_trainer(self.probe, self.probe_state, self.optimizer, self._penalty)
         self._step = build_pretrain_step(
-            self.parts, self._updater, config, penalized, contrast=self.contrastive_loss.statistics
+            self.parts, self._updater, config, penalized, contrast=self.contrastive_loss.statistics, online=online
         )
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -185,7 +192,12 @@ class SimCLR(tf.keras.Model):
         batch = read_batch(data)
         views = batch.views if batch.views is not None else self._augmented(batch.images)
         self._require_labels(batch)
-        return self._means.update(self._step({"views": views, "label": batch.labels}))
+        examples = {"views": views, "label": batch.labels}
+        if self.probe is not None and batch.images is not None:
+            examples["plain"] = plain_of_images(batch.images, self.augmentation.policy.image_size)
+        elif self.probe is not None and batch.plain is not None:
+            examples["plain"] = first_of(batch.plain)
+        return self._means.update(self._step(examples))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: the loss of a batch, and the probe's."""
@@ -195,7 +207,7 @@ class SimCLR(tf.keras.Model):
         if views is None and self.augmentation is not None:
             count = tf.shape(batch.images)[0]
             index = tf.range(count) + count * collectives.replica_id()
-            views = self.augmentation(batch.images, index=index, epoch=_EVALUATION_EPOCH)
+            views = self._augmented(batch.images, index=index, epoch=_EVALUATION_EPOCH)
         if views is not None:
             endpoints = self(tf.concat(views, axis=0), training=False)
             metrics |= contrastive_terms(
@@ -204,8 +216,9 @@ class SimCLR(tf.keras.Model):
             metrics["train/total_loss"] = metrics["train/contrast_loss"]
         if self.probe is not None and batch.labels is not None:
             labels = batch.labels
-            if batch.images is not None:
-                endpoints = self(batch.images, training=False)
+            images = batch.images if batch.images is not None else batch.plain
+            if images is not None:
+                endpoints = self(images, training=False)
             else:
                 labels = tf.concat([labels] * 2, axis=0)
             metrics |= supervised_terms(endpoints["logits_sup"], labels)
@@ -228,13 +241,18 @@ class SimCLR(tf.keras.Model):
         """What Keras resets at the beginning of an epoch."""
         return list(self._means.by_name.values())
 
-    def _augmented(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def _augmented(self, images: tf.Tensor, **which: Any) -> tuple[tf.Tensor, ...]:
         if self.augmentation is None:
             raise InputError(
                 "`fit` needs two views of every image. Received: images, and a SimCLR without augmentation. Pass "
                 "augmentation=tf_simclr.layers.SimCLRAugmentation(size) to SimCLR, or a data set of pairs of views"
             )
-        return self.augmentation(images)
+        if self._compiled_by_xla:
+            raise InputError(
+                "`jit_compile` must be False where the model augments: XLA cannot compile that. Received: images, and "
+                "jit_compile=True. Augment in the data set, as tf_simclr.image_dataset does, or leave jit_compile out"
+            )
+        return self.augmentation(images, **which)
 
     def _require_labels(self, batch: Batch) -> None:
         if self.probe is not None and batch.labels is None:

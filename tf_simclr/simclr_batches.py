@@ -21,12 +21,18 @@ class Batch(NamedTuple):
     images: tf.Tensor | None
     views: tuple[tf.Tensor, tf.Tensor] | None
     labels: tf.Tensor | None
+    plain: tf.Tensor | None = None
 
 
 def read_batch(data: Any) -> Batch:
-    """Takes a batch apart: images or views, with labels where there are any."""
+    """Takes a batch apart: images or views, with labels where there are any.
+
+    A batch of views as a dict, as `image_dataset` makes it, may have "plain": what evaluation sees of its images.
+    """
     if isinstance(data, dict) and "views" in data:
-        return Batch(None, _pair(data["views"]), _labels(data.get("label")))
+        plain = data.get("plain")
+        plain = None if plain is None else to_rgb(tf.convert_to_tensor(plain))
+        return Batch(None, _pair(data["views"]), _labels(data.get("label")), plain)
     if not isinstance(data, (tuple, list)):
         return Batch(to_rgb(tf.convert_to_tensor(data)), None, None)
     if len(data) > 2 and data[2] is not None:

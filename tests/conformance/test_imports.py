@@ -13,6 +13,7 @@ LAYERS = (
     {"cli"},
     {"studies", "callbacks", "loading"},
     {"evaluate", "interop", "simclr", "image_data"},
+    {"simclr_probe"},
     {"train", "simclr_batches", "simclr_checks"},
     {"layers", "optimizers", "schedules"},
     {"data", "nn", "losses", "optim"},

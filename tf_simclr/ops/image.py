@@ -106,6 +106,12 @@ def center_crop(images: tf.Tensor, size: Size, proportion: float = 0.875) -> tf.
         float32 [..., height, width, c] in [0, 1].
     """
     require_range("proportion", proportion, above=0.0, at_most=1.0)
+    y, x, height, width = tf.unstack(central_box(images, size, proportion))
+    return resize(images[..., y : y + height, x : x + width, :], size)
+
+
+def central_box(images: tf.Tensor, size: Size, proportion: float) -> tf.Tensor:
+    """The box that `center_crop` cuts out of images [..., h, w, c], int32 [4]: offset_y, offset_x, height, width."""
     h, w = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (-3, -2))
     scale = proportion * tf.minimum(h / size[0], w / size[1])
     box_height = tf.cast(tf.clip_by_value(tf.round(scale * size[0]), 1.0, h), tf.int32)
@@ -113,7 +119,7 @@ def center_crop(images: tf.Tensor, size: Size, proportion: float = 0.875) -> tf.
     # An odd margin leaves the extra pixel above and to the left, as in the reference code.
     y = (tf.cast(h, tf.int32) - box_height + 1) // 2
     x = (tf.cast(w, tf.int32) - box_width + 1) // 2
-    return resize(images[..., y : y + box_height, x : x + box_width, :], size)
+    return tf.stack([y, x, box_height, box_width])
 
 
 def flip_left_right(images: tf.Tensor, flip: tf.Tensor | bool = True) -> tf.Tensor:

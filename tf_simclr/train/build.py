@@ -21,7 +21,7 @@ from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.micro_batch import build_micro_batch_step
-from tf_simclr.train.online_head import OnlineHead, plain_images
+from tf_simclr.train.online_head import OnlineHead, share_of_plain
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
@@ -248,8 +248,7 @@ def plain_share(config: ExperimentConfig, source: ImageSource, share: int) -> in
     """
     if not (source.labelled and config.train.trains_online_head and config.train.online_head == "standardised"):
         return 0
-    batch = config.data.train_batch_size
-    return min(-(-plain_images(batch) * share // batch), config.train.micro_batch_size or share)
+    return min(share_of_plain(config.data.train_batch_size, share), config.train.micro_batch_size or share)
 
 
 def build_train_iterator(

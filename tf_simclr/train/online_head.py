@@ -39,17 +39,36 @@ KEPT = 0.98
 LEAST_VARIANCE = 1e-4
 
 
-def plain_images(batch_size: int) -> int:
-    """How many images of a global batch the head sees: all up to PLAIN_IMAGES, then at least a quarter."""
-    return max(min(batch_size, PLAIN_IMAGES), batch_size // PLAIN_PART)
+def plain_images(batch_size: Any) -> Any:
+    """How many images of a global batch the head sees: all up to PLAIN_IMAGES, then at least a quarter.
+
+    Args:
+        batch_size: an int, or an int32 scalar where the size is not known before the step.
+
+    Returns:
+        the same kind of number.
+    """
+    smaller, larger = (min, max) if isinstance(batch_size, int) else (tf.minimum, tf.maximum)
+    return larger(smaller(batch_size, PLAIN_IMAGES), batch_size // PLAIN_PART)
 
 
-def learning_rate(step: tf.Tensor, *, images: int, width: int, warmup_steps: int, train_steps: int) -> tf.Tensor:
-    """The rate of a step on standardised features [images, width] of all replicas, float32 scalar."""
+def share_of_plain(batch_size: Any, share: Any) -> Any:
+    """How many of them are of a replica with `share` images of the global batch, rounded up; numbers as above."""
+    return -(-plain_images(batch_size) * share // batch_size)
+
+
+def learning_rate(
+    step: tf.Tensor, *, images: int | tf.Tensor, width: int, warmup_steps: int, train_steps: int | None
+) -> tf.Tensor:
+    """The rate of a step on standardised features [images, width] of all replicas, float32 scalar.
+
+    `train_steps` None is for a training of unknown length: after the warm-up the rate stays.
+    """
     done = tf.cast(step, tf.float32)
     rising = done / max(warmup_steps, 1) if warmup_steps else 1.0
-    falling = (1.0 - done / train_steps) / LAST_PART
-    return RATE / width * min(1.0, images / FULL_BATCH) * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+    falling = 1.0 if train_steps is None else (1.0 - done / train_steps) / LAST_PART
+    full = tf.minimum(1.0, tf.cast(images, tf.float32) / FULL_BATCH)
+    return RATE / width * full * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
 
 
 def deviations(variance: tf.Tensor) -> tf.Tensor:
@@ -69,6 +88,54 @@ def unfold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Te
     return kernel * deviation[:, tf.newaxis], bias + tf.linalg.matvec(kernel, mean, transpose_a=True)
 
 
+def _dense(head: tf.keras.Model) -> tf.keras.layers.Dense:
+    (layer,) = (layer for layer in head.layers if isinstance(layer, tf.keras.layers.Dense))
+    return layer
+
+
+class HeadState(tf.keras.layers.Layer):
+    """What an online head keeps beside its dense layer. It is a Keras layer so that a model that has it saves it.
+
+    Every replica moves its own copy by the same amount.
+
+    Args:
+        head: as for `OnlineHead`.
+    """
+
+    def __init__(self, head: tf.keras.Model):
+        super().__init__(name="online_head", trainable=False, dtype="float32")
+        dense = _dense(head)
+        width = (dense.kernel.shape[0],)
+
+        def zeros(name: str, shape: tuple[int, ...]) -> Any:
+            return compat.add_float32_weight(self, name=name, shape=shape, initializer="zeros", trainable=False)
+
+        self.steps = compat.add_counter(self, "steps")
+        self.mean = zeros("mean", width)
+        self.variance = compat.add_float32_weight(
+            self, name="variance", shape=width, initializer="ones", trainable=False
+        )
+        self.kernel_velocity = zeros("kernel_velocity", tuple(dense.kernel.shape))
+        self.bias_velocity = zeros("bias_velocity", tuple(dense.bias.shape))
+        self.built = True
+
+    def named(self) -> dict[str, Any]:
+        """Path -> variable of what a resumed run needs beside the dense layer."""
+        return {
+            "online_head/steps": self.steps,
+            "online_head/mean": self.mean,
+            "online_head/variance": self.variance,
+            "online_head/velocity/kernel": self.kernel_velocity,
+            "online_head/velocity/bias": self.bias_velocity,
+        }
+
+    def restart(self) -> None:
+        """Begins a new training. The statistics stay: the dense layer was folded with them."""
+        for variable in (self.steps, self.kernel_velocity, self.bias_velocity):
+            raw = compat.raw_variable(variable)
+            raw.assign(tf.zeros(raw.shape, raw.dtype))
+
+
 class OnlineHead:
     """Trains a supervised head on features of the encoder; call inside the strategy's scope.
 
@@ -77,43 +144,38 @@ class OnlineHead:
     Args:
         head: from `build_supervised_head`: one dense layer.
         warmup_steps: of the run; the rate rises linearly in them.
-        train_steps: of the run.
+        train_steps: of the run; None where nobody knows, for a rate that stays after the warm-up.
         weight_decay: l2 penalty of the kernel of standardised features, >= 0.
+        state: of this head; None for a new one.
     """
 
-    def __init__(self, head: tf.keras.Model, *, warmup_steps: int, train_steps: int, weight_decay: float = 0.0):
-        (layer,) = (layer for layer in head.layers if isinstance(layer, tf.keras.layers.Dense))
-        self._lengths = {"warmup_steps": warmup_steps, "train_steps": train_steps}
+    def __init__(
+        self,
+        head: tf.keras.Model,
+        *,
+        warmup_steps: int,
+        train_steps: int | None,
+        weight_decay: float = 0.0,
+        state: HeadState | None = None,
+    ):
+        self._lengths: dict[str, Any] = {"warmup_steps": warmup_steps, "train_steps": train_steps}
         self._weight_decay = weight_decay
-        self._kernel, self._bias = layer.kernel, layer.bias
-        width = layer.kernel.shape[0]
-
-        def state(name: str, value: tf.Tensor) -> tf.Variable:
-            # Every replica moves its own copy by the same amount.
-            return tf.Variable(value, trainable=False, name=f"online_head_{name}")
-
-        self._steps = state("steps", tf.zeros([], tf.int64))
-        self._mean, self._variance = state("mean", tf.zeros([width])), state("variance", tf.ones([width]))
-        self._velocities = (
-            state("kernel_velocity", tf.zeros(layer.kernel.shape)),
-            state("bias_velocity", tf.zeros(layer.bias.shape)),
-        )
+        self._kernel, self._bias = _dense(head).kernel, _dense(head).bias
+        state = HeadState(head) if state is None else state
+        self._named = state.named()
+        raw = compat.raw_variable
+        self._steps, self._mean, self._variance = raw(state.steps), raw(state.mean), raw(state.variance)
+        self._velocities = raw(state.kernel_velocity), raw(state.bias_velocity)
 
     def named_state(self) -> dict[str, Any]:
-        """Path -> variable of what a resumed run needs beside the dense layer."""
-        return {
-            "online_head/steps": self._steps,
-            "online_head/mean": self._mean,
-            "online_head/variance": self._variance,
-            "online_head/velocity/kernel": self._velocities[0],
-            "online_head/velocity/bias": self._velocities[1],
-        }
+        """As of its state."""
+        return self._named
 
     def train(self, h: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """One step on a replica.
 
         Args:
-            h: float [n, d], values of a training step; n is the same on all replicas.
+            h: float [n, d], values of a training step; n, known or not, is the same on all replicas.
             labels: int [n], -1 for none.
 
         Returns:
@@ -131,7 +193,7 @@ class OnlineHead:
             logits = tf.matmul(features, parameters[0]) + parameters[1]  # [n, c]
             loss = cross_entropy(logits, labels)
         gradients = collectives.mean_over_replicas(tape.gradient(loss, parameters))
-        images = h.shape[0] * collectives.replica_count()
+        images = (h.shape[0] or tf.shape(h)[0]) * collectives.replica_count()
         (kernel, bias), velocities = self._updated(parameters, gradients, images)
         steps = tf.cast(self._steps, tf.float32)
         # The first batches are all there is: their plain mean.
@@ -148,7 +210,7 @@ class OnlineHead:
         return {"train/supervised_loss": loss, "train/supervised_acc": accuracy(logits, labels)}
 
     def _updated(
-        self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], images: int
+        self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], images: Any
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """The parameters of standardised features after a step of Nesterov SGD, and the velocities."""
         width = parameters[0].shape[0]

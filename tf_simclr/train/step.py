@@ -83,7 +83,9 @@ def online_examples(model: SimCLRModel, batch: dict[str, Any], h: tf.Tensor) -> 
     """
     if "plain" not in batch:
         return h, both_views(batch["label"])
-    return model.encoder(batch["plain"], training=False)["final_avg_pool"], batch["label"][: batch["plain"].shape[0]]
+    plain = batch["plain"]
+    labels = batch["label"][: plain.shape[0] or tf.shape(plain)[0]]
+    return model.encoder(plain, training=False)["final_avg_pool"], labels
 
 
 def with_total(metrics: Metrics) -> Metrics:
