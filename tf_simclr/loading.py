@@ -15,6 +15,7 @@ from tf_simclr.evaluate.load import load_trained
 from tf_simclr.layers import ProjectionHead, SimCLRAugmentation
 from tf_simclr.losses.objects import loss_of
 from tf_simclr.simclr import SimCLR
+from tf_simclr.train import checkpoints
 
 KERAS_SUFFIX = ".keras"
 
@@ -73,6 +74,7 @@ def load(path: str) -> SimCLR:
         class_names=trained.class_names,
     )
     _copy(networks.named_variables(), model.parts.named_variables())
+    _read_probe_state(trained.prefix, model)
     return model
 
 
@@ -130,6 +132,15 @@ def _augmentation_of(config: ExperimentConfig) -> SimCLRAugmentation | None:
         seed=config.runtime.seed,
         impl=augmentation.color_jitter_impl,
     )
+
+
+def _read_probe_state(prefix: str, model: SimCLR) -> None:
+    """What the run's online head knew of h, without which more training of the probe would begin with a jump."""
+    if model.probe_state is None:
+        return
+    state = model.probe_state.named()
+    if state.keys() <= checkpoints.shapes_in(prefix).keys():
+        checkpoints.read_into(prefix, state)
 
 
 def _copy(values: Mapping[str, Any], targets: Mapping[str, Any]) -> None:

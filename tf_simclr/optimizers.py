@@ -40,7 +40,7 @@ class LARS(KernelsOnly, LARSOptimizer):
     """LARS, layer-wise adaptive rate scaling, as SimCLR uses it.
 
     It decays and adapts kernels only. Biases and the scales and offsets of batch norms are updated with plain momentum.
-    `SimCLR` trains its probe without it, but by the same weight decay.
+    `SimCLR` gives its probe the same weight decay, but trains it by an optimizer of the probe's own.
 
     Args:
         learning_rate: float or schedule. The paper's peak is 0.3 * batch / 256.

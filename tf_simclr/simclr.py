@@ -20,7 +20,7 @@ from tf_simclr.optim.decay import kernels
 from tf_simclr.optimizers import KernelsOnly
 from tf_simclr.simclr_batches import Batch, Means, read_batch
 from tf_simclr.simclr_checks import built_for, require_augmentation, require_loss, with_endpoints
-from tf_simclr.simclr_probe import first_of, plain_of_images, probe_trainer
+from tf_simclr.simclr_probe import plain_of, probe_trainer
 from tf_simclr.train.online_head import HeadState
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import Metrics, build_pretrain_step, contrastive_terms, supervised_terms
@@ -35,8 +35,16 @@ class SimCLR(tf.keras.Model):
 
     `fit`, `evaluate` and `predict` take, in batches of a `tf.data.Dataset` or as arrays: images [n, h, w, 3], with
     integers in their dtype's range or floats in [0, 1]; (images, labels); pairs of views that are already made,
-    (view_a, view_b) or ((view_a, view_b), labels), with float views [n, s, s, 3]. Images need an `augmentation`. Labels
-    are int [n], -1 for an image without one, and reach the probe only: a gradient is never passed on to the encoder.
+    (view_a, view_b) or ((view_a, view_b), labels), with float views [n, s, s, 3], or as a dict, as
+    `tf_simclr.image_dataset` makes it: {"views": (view_a, view_b), "label": labels, "plain": images}. Images need an
+    `augmentation`. Labels are int [n], -1 for an image without one, and reach the probe only: a gradient is never
+    passed on to the encoder.
+
+    The probe is trained as the online head of `run.py`: on standardised features, by Nesterov SGD, at a rate of its own
+    that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes the
+    lengths of warm-up and training from it. Otherwise it is constant. The probe learns from images as evaluation
+    sees them, 128 of a batch, or a quarter where that is more: from "plain", or from the images that are augmented.
+    Where the data are pairs of views alone, it learns from both views. That costs it several points of accuracy.
 
     `fit` logs loss, contrast_loss, contrast_acc, contrast_entropy and weight_decay, and with a probe supervised_loss
     and supervised_acc: the curves of `run.py`. `evaluate` logs the same but the weight decay. It draws the same
@@ -44,7 +52,8 @@ class SimCLR(tf.keras.Model):
     are vectors, a call all of them.
 
     On several replicas, under the strategy's scope, the loss, its gradient and the batch-norm moments are those of the
-    global batch. `save` writes everything, the optimizer's state included; `tf_simclr.load` reads it.
+    global batch. `save` writes everything, the state of the optimizer and of the probe's included; `tf_simclr.load`
+    reads it.
 
     Args:
         encoder: `tf_simclr.resnet(...)`, or another functional Keras model, images [n, h, w, 3] -> h [n, d].
@@ -102,7 +111,8 @@ class SimCLR(tf.keras.Model):
         self.augmentation = require_augmentation(augmentation)
         count = heads.projection_layers(self.head.mode, self.head.num_layers)
         endpoint = heads.endpoint_of_layer(heads.selected_layer(probe_input, count), count)
-        self.probe, self.probe_state = None, None
+        self.probe: tf.keras.Model | None = None
+        self.probe_state: HeadState | None = None
         if probe_classes:
             self.probe = heads.build_supervised_head(self.head.network.output[endpoint].shape[-1], probe_classes)
             self.probe_state = HeadState(self.probe)
@@ -138,10 +148,12 @@ class SimCLR(tf.keras.Model):
         """Prepares training.
 
         Args:
-            optimizer: a Keras optimizer or its name. `optimizers.LARS` and `optimizers.LAMB` decay the kernels of
-                encoder and head; their weight decay reaches the probe's kernel through the loss, as in `run.py`.
+            optimizer: of encoder and head, a Keras optimizer or its name. `optimizers.LARS` and `optimizers.LAMB` decay
+                their kernels. The probe is trained by itself, with the same weight decay. One that has made no step
+                begins a new training of the probe as well.
             loss: a contrastive loss object in place of the constructor's.
-            weight_decay: of all kernels, through the loss; for optimizers without a decay of their own. Default 0.
+            weight_decay: for optimizers without a decay of their own: of the kernels of encoder and head, through the
+                loss, and of the probe's. Default 0.
             jit_compile: compile the step with XLA; on one device only, and with data that are pairs of views.
             **options: run_eagerly and steps_per_execution, as in Keras.
 
@@ -176,7 +188,7 @@ class SimCLR(tf.keras.Model):
         self._updater = Updater(self.optimizer, trained, dynamic_scale=half)
         config = ExperimentConfig(optimizer=OptimizerConfig(weight_decay=self._penalty))
         online = None
-        if self.probe is not None:
+        if self.probe is not None and self.probe_state is not None:
             online = probe_trainer(self.probe, self.probe_state, self.optimizer, self._penalty)
         self._step = build_pretrain_step(
             self.parts, self._updater, config, penalized, contrast=self.contrastive_loss.statistics, online=online
@@ -192,12 +204,8 @@ class SimCLR(tf.keras.Model):
         batch = read_batch(data)
         views = batch.views if batch.views is not None else self._augmented(batch.images)
         self._require_labels(batch)
-        examples = {"views": views, "label": batch.labels}
-        if self.probe is not None and batch.images is not None:
-            examples["plain"] = plain_of_images(batch.images, self.augmentation.policy.image_size)
-        elif self.probe is not None and batch.plain is not None:
-            examples["plain"] = first_of(batch.plain)
-        return self._means.update(self._step(examples))
+        plain = plain_of(batch, self.augmentation) if self.probe is not None else {}
+        return self._means.update(self._step({"views": views, "label": batch.labels, **plain}))
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: the loss of a batch, and the probe's."""

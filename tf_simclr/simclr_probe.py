@@ -11,6 +11,7 @@ from tf_simclr.config import eval_crop_for
 from tf_simclr.ops import collectives
 from tf_simclr.ops.image import central_box, crops
 from tf_simclr.optim.schedules import WarmupCosine
+from tf_simclr.simclr_batches import Batch
 from tf_simclr.train.online_head import HeadState, OnlineHead, share_of_plain
 
 
@@ -55,9 +56,12 @@ def evaluation_views(images: tf.Tensor, image_size: int, eval_crop: float) -> tf
     return crops(images, tf.tile(box[tf.newaxis, tf.newaxis], [tf.shape(images)[0], 1, 1]), size)[:, 0]
 
 
-def plain_of_images(images: tf.Tensor, image_size: int) -> tf.Tensor:
-    """What evaluation sees of those images of a replica's batch [n, h, w, 3] that the probe learns from."""
-    return evaluation_views(first_of(images), image_size, eval_crop_for(image_size))
+def plain_of(batch: Batch, augmentation: Any) -> dict[str, tf.Tensor]:
+    """What evaluation sees of the first images of a replica's batch, as "plain"; nothing where only views are known."""
+    if batch.images is not None:
+        size = augmentation.policy.image_size
+        return {"plain": evaluation_views(first_of(batch.images), size, eval_crop_for(size))}
+    return {} if batch.plain is None else {"plain": first_of(batch.plain)}
 
 
 def first_of(images: tf.Tensor) -> tf.Tensor:
