@@ -183,7 +183,7 @@ def test_functions_of_features_find_clusters():
 
 def test_the_linear_probe_standardises_unless_it_is_asked_not_to():
     """Features of an own offset each, beside which what tells the classes apart is small."""
-    offset = np.array([50.0, -20.0, 30.0, 10.0], np.float32)
+    offset = 20 * np.array([50.0, -20.0, 30.0, 10.0], np.float32)
     (train, labels), (test, truth) = clusters(), clusters(seed=1)
     arrays = [train + offset, labels, test + offset, truth]
     assert tf_simclr.evaluate.linear_probe(*arrays, epochs=5) == 1.0

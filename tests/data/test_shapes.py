@@ -110,8 +110,8 @@ def test_a_shuffled_pass_is_a_permutation_that_the_seed_decides():
     ("split", "message"),
     [
         ("dev", "train, validation, test"),
-        ("train[:0]", "no photo"),
-        ("train[9:3]", "no photo"),
+        ("train[:0]", "no image"),
+        ("train[9:3]", "no image"),
         ("train[a:]", "NAME"),
     ],
 )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tools.publish_study import publish
 
-PAGE = "![Figure](images/a.png)\n\nAll numbers: [numbers.csv](numbers.csv), [numbers.json](numbers.json)\n"
+PAGE = "![Figure](pictures/a.png)\n\nAll numbers: [numbers.csv](numbers.csv), [numbers.json](numbers.json)\n"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_links_lead_to_what_was_copied(results, tmp_path):
     size = publish(results, destination)
     page = (destination / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert links == ["images/a.png", "numbers.csv"] and all((destination / link).exists() for link in links)
+    assert links == ["pictures/a.png", "numbers.csv"] and all((destination / link).exists() for link in links)
     files = sorted(path.name for path in destination.rglob("*") if path.is_file())
     assert files == ["README.md", "a.png", "numbers.csv"]
     assert size == sum(path.stat().st_size for path in destination.rglob("*") if path.is_file())

@@ -120,7 +120,7 @@ def test_weights_too_large_for_activations_are_named():
 
 
 def trainer_of(model):
-    return TrainState(model, None, None, None, [], [], None)
+    return TrainState(None, None, model, None, None, None, [], [], None)
 
 
 def test_evaluation_gives_no_accuracy():

@@ -100,7 +100,7 @@ def asked_of_linear_cached(name: str) -> Callable[[Evaluation], Any]:
     """An argument of the classifier on stored features."""
 
     def asked(run: Evaluation) -> Any:
-        with called(frozen, "train_linear") as words:
+        with called(frozen, "linear_probe") as words:
             found_by("linear_cached", run)
         return words[name]
 

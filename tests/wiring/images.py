@@ -84,14 +84,14 @@ def shapes_of(seed):
 
 
 def held_out(run):
-    return sorted(run.data.train.held_out())
+    return sorted(run.data.train.held_out().names)
 
 
 def held_out_by(how):
     def names(run):
         data = run.config.data
         source, _ = load_sources("folder", data_dir=data.data_dir, eval_split="test", hold_out_by=how)
-        return sorted(source.held_out())
+        return sorted(source.held_out().names)
 
     return names
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
-from tf_simclr.cli.session import Session, export, follow, report, train_mode
 
 from tests.wiring.given import STEM, in_small
 from tests.wiring.images import as_numbers
 from tf_simclr import compat
-from tf_simclr.cli import session as session_module
 from tf_simclr.cli import train as cli_train
-from tf_simclr.cli.train import open_session
+from tf_simclr.cli.follow import follow
+from tf_simclr.cli.plan import Plan, plan_run
+from tf_simclr.cli.run_results import RunResult, export, report
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5
 from tf_simclr.interop import saved_model
@@ -25,9 +24,10 @@ from tf_simclr.train import run as run_module
 from tf_simclr.train import strategy
 from tf_simclr.train.checkpoints import read_values, resolve
 from tf_simclr.train.device_choice import DeviceChoice, Worker, choose
+from tf_simclr.train.directory import RunDirectory
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observers
-from tf_simclr.train.run import Outcome
+from tf_simclr.train.loop import Observer
+from tf_simclr.train.run import Outcome, RunContext, build_run_state
 from tf_simclr.train.workers import Workers
 
 
@@ -42,16 +42,23 @@ def trained(run, directory, stop=None):
     with in_small(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "run_loop", loop)
         return run_module.train(
-            run.config,
-            run.durations,
+            build_run_state(run.config, run.durations, run.data.train, run.strategy),
             run.data.train,
-            run.strategy,
+            context_of(run, stop),
             directory=directory,
-            observer=Observers(),
-            say=lambda line: None,
-            stop=stop or StopRequest(),
-            workers=Workers(Worker(), run.strategy),
+            observer=Observer(),
         )
+
+
+def context_of(run, stop=None):
+    """One process, which says nothing."""
+    return RunContext(run.strategy, Workers(Worker(), run.strategy), stop or StopRequest(), lambda line: None)
+
+
+def plan_in(run, directory, **changes):
+    """The plan of a run in a directory, of the data that were opened already."""
+    config = replace(run.config, runtime=replace(run.config.runtime, model_dir=str(directory), **changes))
+    return Plan(config, run.data, run.durations, None, (), RunDirectory(str(directory)))
 
 
 def started(run):
@@ -76,8 +83,7 @@ def begun(run, before=("old.txt",)):
         for name in before:
             (directory / name).write_text("")
         config = replace(run.config, runtime=replace(run.config.runtime, model_dir=str(directory)))
-        session, _ = open_session(config, run.parsed.given, Workers(Worker(), run.strategy), run.strategy, None)
-        session.begin()
+        plan_run(config, run.parsed.given, run.strategy).claim()
         beside = {path.name.partition(".replaced-")[1] for path in Path(root).iterdir()} - {""}
         return sorted(path.name for path in directory.iterdir()), beside
 
@@ -89,9 +95,8 @@ def exports_kept(run):
         patch.setattr(saved_model, "export_saved_model", lambda model, path, card: Path(path).mkdir())
         for step in ("1", "2"):
             Path(directory, "saved_model", step).mkdir(parents=True)
-        config = replace(run.config, runtime=replace(run.config.runtime, model_dir=directory))
-        session = Session(config, run.data, run.durations, run.strategy, StopRequest(), None)
-        export(session, Outcome(SimpleNamespace(model=None), 4, finished=True), {})
+        outcome = Outcome(SimpleNamespace(model=None), 4, finished=True)
+        export(plan_in(run, directory), outcome, {}, directory, lambda line: None)
         return sorted(path.name for path in Path(directory, "saved_model").iterdir())
 
 
@@ -102,42 +107,37 @@ def checkpoints_kept(run):
         return sorted(path.name for path in Path(directory).glob("*.index"))
 
 
-@contextlib.contextmanager
-def watched_session(run):
-    """A session in a new directory, and the list of the directories in which it trains; nothing is trained."""
+def trained_after(run):
+    """The directories in which a run trains; nothing is trained."""
     trained = []
 
-    def stand_in(config, durations, source, strategy, *, directory, **others):
+    def stand_in(state, source, context, *, directory, **others):
         trained.append(Path(directory).name)
-        return Outcome(run.state, durations.train_steps, finished=True)
+        return Outcome(run.state, run.durations.train_steps, finished=True)
 
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch, in_small():
-        patch.setattr(session_module, "train", stand_in)
-        patch.setattr(session_module, "export", lambda *words: None)
+        patch.setattr(cli_train, "train", stand_in)
+        patch.setattr(cli_train, "export", lambda *words: None)
         Path(root, "run").mkdir()
-        config = replace(run.config, runtime=replace(run.config.runtime, model_dir=str(Path(root, "run"))))
-        yield Session(config, run.data, run.durations, run.strategy, StopRequest(), None), trained
-
-
-def trained_after(run):
-    with watched_session(run) as (session, trained):
-        assert train_mode(session) == 0
+        assert cli_train.train_and_evaluate(plan_in(run, Path(root, "run")), context_of(run)).finished
     return trained
 
 
 def curves_in(run):
     """The folders below a run's own with curves of the evaluation."""
-    with watched_session(run) as (session, _):
-        report(session, 4, {TOP_1: 0.5, TOP_5: 0.5, "eval/examples": 22.0})
-        return {path.parent.name for path in Path(session.directory).rglob("events*")}
+    with tempfile.TemporaryDirectory() as root:
+        directory = Path(root, "run")
+        directory.mkdir()
+        report(plan_in(run, directory), 4, {TOP_1: 0.5, TOP_5: 0.5, "eval/examples": 22.0})
+        return {path.parent.name for path in directory.rglob("events*")}
 
 
 def kind_of_mode(run):
     """Which task the mode starts."""
     called = []
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
-        for name in ("follow", "train_mode"):
-            patch.setattr(cli_train, name, lambda session, name=name: called.append(name) or 0)
+        for name in ("follow", "train_and_evaluate"):
+            patch.setattr(cli_train, name, lambda *words, name=name: called.append(name) or RunResult(directory))
         patch.setattr(Workers, "wait_for_all", lambda self: None)
         config = replace(run.config, runtime=replace(run.config.runtime, model_dir=directory))
         cli_train.run(config, run.parsed.given)
@@ -146,11 +146,8 @@ def kind_of_mode(run):
 
 def said_in_mode_eval(run):
     """What a command without a training run to wait for ends with."""
-    with in_small(), tempfile.TemporaryDirectory() as directory:
-        config = replace(run.config, runtime=replace(run.config.runtime, mode="eval", model_dir=directory))
-        session = Session(config, run.data, run.durations, run.strategy, StopRequest(), None)
-        with pytest.raises(InputError) as error:
-            follow(session)
+    with in_small(), tempfile.TemporaryDirectory() as directory, pytest.raises(InputError) as error:
+        follow(plan_in(run, directory, mode="eval"), run.strategy)
     return str(error.value).partition("Received: ")[2].partition(" s;")[0]
 
 
@@ -180,8 +177,7 @@ def replicas(run):
 
 
 def opened_in(run):
-    session, _ = open_session(run.config, run.parsed.given, Workers(Worker(), run.strategy), run.strategy, None)
-    return session.directory
+    return plan_run(run.config, run.parsed.given, run.strategy).directory
 
 
 def cpu_refused(run):
