@@ -217,7 +217,7 @@ OPTIMIZER = [
     row("weight_decay", 0.01, penalty, penalty_by_hand(KERNELS), **SGD, **AUTHORS),
     row("weight_decay", 0.01, penalty, penalty_by_hand(KERNELS), **SGD, **AUTHORS, micro_batch_size=4),
     row("weight_decay", 0.01, penalty, penalty_by_hand(KERNELS), **SGD, **TUNED),
-    row("weight_decay", 0.01, evaluated_penalty, evaluated_penalty_by_hand, **SGD),
+    row("weight_decay", 0.01, evaluated_penalty, evaluated_penalty_by_hand, **SGD, **AUTHORS),
     row("momentum", 0.7, lambda run: run.state.optimizer.momentum, 0.7, **LARS),
     row("momentum", 0.7, lambda run: run.state.optimizer.momentum, 0.7, **SGD),
 ]
