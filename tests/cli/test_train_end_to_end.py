@@ -249,13 +249,23 @@ def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, c
 DIVERGING = ("--train_steps=1", "--learning_rate=1e38", "--optimizer=momentum")
 
 
-@pytest.mark.parametrize("mode", ["train", "train_then_eval"])
-def test_a_network_that_diverged_gets_no_accuracy_and_no_export(tmp_path, tiny_flags, capsys, mode):
-    code = run_task("train", [*tiny_flags, *DIVERGING, f"--model_dir={tmp_path}", f"--mode={mode}"])
+@pytest.mark.parametrize(
+    ("mode", "head", "words"),
+    [
+        # With the authors' head all losses are of before the step: only a look at the network finds it.
+        ("train", "authors", "error: the network at step 1"),
+        ("train_then_eval", "authors", "error: the network at step 1"),
+        # The other one reads h of after the step.
+        ("train_then_eval", "standardised", "error: training diverged by step 1: train/supervised_loss"),
+    ],
+)
+def test_a_network_that_diverged_gets_no_accuracy_and_no_export(tmp_path, tiny_flags, capsys, mode, head, words):
+    flags = [*DIVERGING, f"--model_dir={tmp_path}", f"--mode={mode}", f"--online_head={head}"]
+    code = run_task("train", [*tiny_flags, *flags])
     output = capsys.readouterr()
     assert code == 2
     errors = [line for line in output.err.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and "error: the network at step 1" in errors[0] and "not finite" in errors[0]
+    assert len(errors) == 1 and words in errors[0] and "not finite" in errors[0]
     assert "smaller --learning_rate" in errors[0]
     assert "top-1" not in output.out
     assert not (tmp_path / "saved_model").exists() and not list(tmp_path.glob("result*"))
