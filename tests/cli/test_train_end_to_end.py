@@ -40,7 +40,7 @@ def values_of(prefix):
     found = {
         name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("variables/")
     }
-    assert len(found) > 150, f"{prefix} holds only {sorted(found)}"
+    assert len(found) > 100, f"{prefix} holds only {sorted(found)}"
     return found
 
 
@@ -447,7 +447,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, ti
     assert again.returncode == whole.returncode == 0
     assert "resuming from step" in output
     want, got = values_of(tmp_path / "whole" / "ckpt-16"), values_of(tmp_path / "killed" / "ckpt-16")
-    assert set(want) == set(got) and len(want) > 150
+    assert set(want) == set(got) and len(want) > 100
     assert [name for name in want if not np.array_equal(want[name], got[name])] == []
 
 
