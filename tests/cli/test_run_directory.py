@@ -129,7 +129,7 @@ def refused(directory, *flags):
         (["--train_batch_size=8"], ["--train_batch_size was 6, is 8"]),
         (["--precision=bfloat16"], ["--precision was float32, is bfloat16"]),
         (["--train_mode=finetune"], ["--train_mode was pretrain, is finetune"]),
-        (["--train_split=test"], ["--train_split was train, is test"]),
+        (["--train_split=train[:50%]"], ["--train_split was train, is train[:50%]"]),
         (["--dataset=shapes", "--train_split=train[:48]"], ["--dataset was folder, is shapes"]),
         (["--warmup_epochs=1"], ["--warmup_epochs was 0.0, is 1.0"]),
     ],
