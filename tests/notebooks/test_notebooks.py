@@ -24,7 +24,7 @@ SECONDS_PER_CELL = 900  # far more than a healthy cell takes, also on a busy mac
 LOCAL_PATH = re.compile(r"/(?:home|root|tmp|work|Users|var|mnt)/")
 
 TINY_PRETRAINING = {
-    "train_split": "train[:48]",
+    "train_split": "train[:32]",
     "eval_split": "test[:20]",
     "image_size": 16,
     "width_multiplier": 0.0625,
@@ -33,7 +33,7 @@ TINY_PRETRAINING = {
 }
 TINY = {
     "pretrain_tpu": {
-        "TRAIN_SPLIT": "train[:48]",
+        "TRAIN_SPLIT": "train[:32]",
         "EVAL_SPLIT": "test[:20]",
         "IMAGE_SIZE": 16,
         "WIDTH_MULTIPLIER": 0.0625,

@@ -72,7 +72,7 @@ def train(state: TrainState, first: int, count: int) -> None:
         step_function({"views": tuple(tf.constant(v) for v in views), "label": labels})
 
 
-def state(state: TrainState) -> dict[str, np.ndarray]:
+def values_of(state: TrainState) -> dict[str, np.ndarray]:
     return {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 
@@ -88,10 +88,10 @@ def write(directory: Path) -> None:
     for optimizer in OPTIMIZERS:
         state = small_trainer(optimizer)
         train(state, 0, STEPS)
-        np.savez(directory / f"{optimizer}_after.npz", **state(state))
+        np.savez(directory / f"{optimizer}_after.npz", **values_of(state))
         CheckpointStore(str(directory / optimizer), state.named_state(), 1).save(STEPS)
         train(state, STEPS, MORE)
-        np.savez(directory / f"{optimizer}_later.npz", **state(state))
+        np.savez(directory / f"{optimizer}_later.npz", **values_of(state))
     model = resnet(spread=0.2)
     np.savez(directory / "endpoints.npz", **as_arrays(model.endpoints(images(), training=False)))
     CheckpointStore(str(directory / "resnet"), model.named_variables(), 1).save(STEPS)
@@ -104,7 +104,7 @@ def read(directory: Path, out: Path) -> None:
         store = CheckpointStore(str(directory / optimizer), state.named_state(), 1)
         assert store.restore_latest(sys.exit) == STEPS
         train(state, STEPS, MORE)
-        np.savez(out / f"{optimizer}_later.npz", **state(state))
+        np.savez(out / f"{optimizer}_later.npz", **values_of(state))
     model = resnet(spread=0.0)
     CheckpointStore(str(directory / "resnet"), model.named_variables(), 1).restore_latest(sys.exit)
     np.savez(out / "restored.npz", **as_arrays(model.endpoints(images(), training=False)))
