@@ -137,7 +137,7 @@ def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, p
     expected, final = weights(one), weights(two)
     assert len(expected) > 100 and set(expected) == set(final)
     for name, value in expected.items():
-        # The online head divides by the deviation of a feature, which is next to nothing for one that hardly ever fires.
+        # The online head divides by the deviation of a feature: next to nothing for one that hardly ever fires.
         head = "supervised_head" in name or "online_head" in name
         np.testing.assert_allclose(
             final[name], value, rtol=1e-2 if head else 1e-4, atol=1e-4 if head else 1e-5, err_msg=name
