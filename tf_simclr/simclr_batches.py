@@ -10,7 +10,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.ops import collectives
 from tf_simclr.ops.image import to_rgb
 
-# The summary tags of run.py without "train/", but for the total, which Keras calls loss.
+# The summary tags of run.py without "train/", except for the total, which Keras calls loss.
 _CONTRAST = ("contrast_loss", "contrast_acc", "contrast_entropy")
 _LOGGED = ("loss", *_CONTRAST, "supervised_loss", "supervised_acc", "weight_decay")
 

@@ -6,13 +6,14 @@ python -m tools.api_reference --check  only says whether it is up to date (exit 
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tools.generated_page import write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "api.md"
@@ -155,16 +156,8 @@ def reference() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes or checks the page; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when the page is out of date")
-    if not parser.parse_args(argv).check:
-        PAGE.write_text(reference(), encoding="utf-8")
-        print(f"{PAGE.relative_to(ROOT)} written")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == reference():
-        return 0
-    print(f"error: {PAGE.relative_to(ROOT)} is not what the docstrings are now. Run: {COMMAND}", file=sys.stderr)
-    return 1
+    purpose = (__doc__ or "").splitlines()[0]
+    return write_or_check(PAGE, reference(), argv, purpose=purpose, made_of="the docstrings", command=COMMAND)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ python -m tools.flag_reference --check  only says whether it is up to date (exit
 
 from __future__ import annotations
 
-import argparse
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 from tf_simclr.cli import evaluate_flags, study_flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
+from tools.generated_page import write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "flags.md"
@@ -118,16 +118,8 @@ def reference() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes or checks the page; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 when the page is out of date")
-    if not parser.parse_args(argv).check:
-        PAGE.write_text(reference(), encoding="utf-8")
-        print(f"{PAGE.relative_to(ROOT)} written")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == reference():
-        return 0
-    print(f"error: {PAGE.relative_to(ROOT)} is not what the flags are now. Run: {COMMAND}", file=sys.stderr)
-    return 1
+    purpose = (__doc__ or "").splitlines()[0]
+    return write_or_check(PAGE, reference(), argv, purpose=purpose, made_of="the flags", command=COMMAND)
 
 
 if __name__ == "__main__":

@@ -200,7 +200,7 @@ def _columns(study: Study, cells: Sequence[StudyCell], results: Results) -> list
 
 
 def _number(measure: Measure, summary: Summary | None, seeds: int) -> str:
-    """As "63.2 ± 0.4"; one seed has no deviation, and fewer seeds than the cell has are told."""
+    """As "63.2 ± 0.4"; one seed has no deviation, and fewer seeds than the cell has are named."""
     if summary is None:
         return NOTHING
     spread = f" ± {measure.show(summary.std)}" if summary.seeds > 1 else ""

@@ -26,7 +26,7 @@ def health(
     """The fields metrics and details of a record: how features of the test split fill their space, and the views' task.
 
     Batch norms are in inference mode. The figures of the contrastive task depend on the number of candidates, which
-    is told by the batch in the details. `warn` says whether a collapse is worth a line: an encoder that was never
+    is named by the batch in the details. `warn` says whether a collapse is worth a line: an encoder that was never
     trained has every right to it.
     """
     h = features.test.features
