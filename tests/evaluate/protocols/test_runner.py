@@ -227,7 +227,7 @@ def test_only_what_changed_is_done_again(everything, monkeypatch):
     assert sum(planned.seed == 7 for planned in ran) == 11
 
 
-def with_judging(run, context):
+def with_context(run, context):
     """The same runner, and its networks, on something else."""
     other = copy.copy(run)
     other._context, other._images = context, None
@@ -248,6 +248,15 @@ def test_another_linear_probe_is_another_result(everything, monkeypatch):
     assert changed and all(name.startswith("linear_cached") for name in changed)
 
 
+def test_another_weight_decay_in_the_loss_is_another_result(everything, monkeypatch):
+    """Of those that have one: it once counted kernels with a bias twice."""
+    run = everything[3]
+    before = names_of(run)
+    monkeypatch.setattr("tf_simclr.evaluate.protocols.runner.DECAY", "another")
+    changed = before - names_of(run)
+    assert {name.partition("-")[0] for name in changed} == {"supervised", "finetune_grid"}
+
+
 CHANGES = [
     ("test", {"fingerprint": "b"}),
     ("train", {"fingerprint": "b"}),
@@ -262,7 +271,7 @@ def test_other_files_are_other_results(everything, monkeypatch, role, change):
     """Features, records, trainings and twins: none of them is taken for that of other images."""
     context, _, _, run = everything
     source = dataclasses.replace(getattr(context.splits, role), **change)
-    other = with_judging(
+    other = with_context(
         run, dataclasses.replace(context, splits=dataclasses.replace(context.splits, **{role: source}))
     )
     names = names_of(run), names_of(other)
@@ -282,7 +291,7 @@ def test_images_that_are_read_in_another_way_are_other_results(everything, readi
 
     def names_with(**changes):
         return names_of(
-            with_judging(run, dataclasses.replace(context, data=dataclasses.replace(context.data, **changes)))
+            with_context(run, dataclasses.replace(context, data=dataclasses.replace(context.data, **changes)))
         )
 
     assert not names_with(**reading) & names_of(run)

@@ -25,6 +25,7 @@ from tf_simclr.evaluate.protocols import frozen, grid, whole_network
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures
 from tf_simclr.evaluate.protocols.health import health
+from tf_simclr.evaluate.protocols.whole_network import DECAY
 from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED, Record
 from tf_simclr.files import to_json
@@ -308,6 +309,7 @@ class Runner:
             "seed": planned.seed,
             "settings": {name: flags[name] for name in _SETTINGS[kind]},
             **({"probe": PROBE} if planned.protocol == "linear_cached" else {}),
+            **({"decay": DECAY} if kind in ("supervised", "finetune_grid") else {}),
             "networks": {part: vars(getattr(context.origin, part)) for part in ("model", "loss", "augmentation")},
             "checkpoint": self.digest if planned.encoder == PRETRAINED else None,
             "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,

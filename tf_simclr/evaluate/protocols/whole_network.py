@@ -36,6 +36,8 @@ from tf_simclr.train.workers import Workers
 FEW_LABELS, EPOCHS_FEW, EPOCHS_MORE = 0.01, 60.0, 30.0
 SUPERVISED_WARMUP = 0.05
 _CHECKPOINTS = 10
+# How weight decay is part of the loss. Results that do not say so are older: they counted kernels with a bias twice.
+DECAY = "every kernel once"
 
 
 @dataclass(frozen=True)
