@@ -64,6 +64,11 @@ def test_imports_go_down_only(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_is_longer_than_300_lines(path):
+    assert len(path.read_text().splitlines()) <= 300, "split it by idea, each file named for what it holds"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_absl_flags_stay_at_the_boundary(path):
     uses = any(name.startswith(("absl.flags", "absl.app")) for name in imported(path))
     assert not uses or path == PACKAGE / "cli" / "flags.py"

@@ -19,17 +19,11 @@ from tf_simclr.data.shapes import render_shapes, shapes_source
 from tf_simclr.data.source import records_from_table
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import features as features_module
+from tf_simclr.evaluate import cached_features as features_module
 from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.cached_features import cached_features, model_digest
 from tf_simclr.evaluate.feature_store import FeatureKey, open_features, written_features
-from tf_simclr.evaluate.features import (
-    build_extract,
-    cached_features,
-    endpoint_names,
-    extracted,
-    in_memory,
-    model_digest,
-)
+from tf_simclr.evaluate.features import build_extract, endpoint_names, extracted, in_memory
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
@@ -385,6 +379,7 @@ def test_a_damaged_cache_is_computed_again(model, source, tmp_path, passes, dama
 KILLED = """
 import os, sys
 import numpy as np
+from tf_simclr.evaluate.cached_features import cached_features, model_digest
 from tf_simclr.evaluate.feature_store import FeatureKey, written_features
 key = FeatureKey(**eval(sys.argv[2]))
 with written_features(sys.argv[1], key) as write:
@@ -394,8 +389,9 @@ with written_features(sys.argv[1], key) as write:
 
 
 def test_a_killed_run_leaves_nothing_that_is_trusted(model, source, tmp_path, passes):
-    key = features_module._keys(model, source, ["final_avg_pool"], SIDE, 1.0, 0)["final_avg_pool"]
-    text = repr(dataclasses.asdict(key))
+    known = cached(model, source, tmp_path / "whole")["final_avg_pool"]
+    text = repr(json.loads((pathlib.Path(known.path) / "manifest.json").read_text())["key"])
+    tmp_path /= "killed"
     root = pathlib.Path(__file__).parents[2]
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), text], cwd=root, check=False)
     assert killed.returncode == 9
@@ -403,9 +399,9 @@ def test_a_killed_run_leaves_nothing_that_is_trusted(model, source, tmp_path, pa
     assert partial.name.endswith(".partial") and (partial / "features.npy").exists()
     say = Lines()
     found = cached(model, source, tmp_path, say=say)["final_avg_pool"]
-    assert "left half-written by a run that was stopped" in say[0] and len(passes) == 1
+    assert "left half-written by a run that was stopped" in say[0] and len(passes) == 2
     assert found.features.shape == (COUNT, 6)
-    assert [path.name for path in tmp_path.iterdir()] == [key.name]
+    assert [path.name for path in tmp_path.iterdir()] == [pathlib.Path(known.path).name]
 
 
 def test_an_error_on_the_way_leaves_nothing(model, source, tmp_path):

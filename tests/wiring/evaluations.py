@@ -21,7 +21,8 @@ from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.protocols import frozen, grid, whole_network
 from tf_simclr.evaluate.protocols import runner as runner_module
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures
-from tf_simclr.evaluate.protocols.runner import Runner, plan
+from tf_simclr.evaluate.protocols.plan import plan
+from tf_simclr.evaluate.protocols.runner import Networks, Runner
 
 NETWORK = ("resnet_depth", "width_multiplier", "num_proj_layers", "proj_out_dim", "train_batch_size", "use_blur")
 RUN = {name: TINY[name] for name in ("dataset", "image_size", *NETWORK)}
@@ -171,7 +172,7 @@ def asked_of_features(run: Evaluation) -> dict[Any, Any]:
     runner = object.__new__(Runner)  # its networks would take a second to build
     runner._context, runner._directory = run.context, "nowhere"
     with called(runner_module, "cached_features", stops=True) as words, pytest.raises(StopError):
-        runner._features(None, "final_avg_pool")
+        runner._features(Networks(None, "digest"), "final_avg_pool")
     return dict(words)
 
 

@@ -15,7 +15,7 @@ from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_confi
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
+from tf_simclr.evaluate.measures.scikit_learn import require_scikit_learn
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
 from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.resumable import StoppedError

@@ -1,66 +1,24 @@
-"""The features of a frozen encoder: on disk, in a cache that is computed once and memory-mapped, or in memory.
-
-Every protocol on frozen features (kNN, logistic regression, linear evaluation on cached features) reads the same
-arrays. A cache is one directory for each endpoint, with features.npy, labels.npy and manifest.json, whose name is made
-of all that the features depend on; see `FeatureKey`.
-"""
+"""The features of a frozen encoder, in one pass over the images, as arrays in memory; `cached_features` keeps them."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr import compat
 from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import DivergedError, InputError, require_choice
 from tf_simclr.evaluate.batches import distributed_eval_batches
-from tf_simclr.evaluate.feature_store import (
-    FeatureKey,
-    Features,
-    StaleCacheError,
-    open_features,
-    require_local,
-    written_features,
-)
 from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL, thumbnails
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.finite import REMEDY
 
 _SHOWN = 3
 
-Say = Callable[[str], None]
-Progress = Callable[[int, int], None]
 Extract = Callable[[dict[str, Any]], dict[str, tf.Tensor]]
-
-
-def model_digest(model: SimCLRModel) -> str:
-    """SHA-256, as 64 hexadecimal digits, of the names, types, shapes and bytes of all variables of a model.
-
-    It is the content of a checkpoint, whatever its path and its time, on every stack and any number of replicas.
-    """
-    digest = hashlib.sha256()
-    for name, variable in sorted(model.named_variables().items()):
-        value = _value_of(variable)
-        digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(np.ascontiguousarray(value).data)
-    return digest.hexdigest()
-
-
-def _value_of(variable: Any) -> np.ndarray:
-    raw = compat.raw_variable(variable)
-    copies = [np.asarray(copy) for copy in getattr(raw, "values", ())]
-    # Moving statistics are averaged over replicas when they are read, and the average of three equal numbers need not
-    # be that number: equal copies are taken as they are.
-    if copies and all(np.array_equal(copies[0], copy) for copy in copies[1:]):
-        return copies[0]
-    return raw.read_value().numpy()
 
 
 def endpoint_names(model: SimCLRModel) -> tuple[str, ...]:
@@ -70,127 +28,12 @@ def endpoint_names(model: SimCLRModel) -> tuple[str, ...]:
     return (*names, "logits_sup") if model.supervised_head is not None else tuple(names)
 
 
-def cached_features(
-    model: SimCLRModel,
-    source: ImageSource,
-    directory: str,
-    *,
-    endpoints: Sequence[str] = ("final_avg_pool",),
-    strategy: tf.distribute.Strategy,
-    batch_size: int,
-    image_size: int,
-    eval_crop: float | None = None,
-    data_seed: int = 0,
-    reading: str = "",
-    say: Say = print,
-    progress: Progress = lambda done, total: None,
-) -> dict[str, Features]:
-    """Features of a split, from the cache where it has them, else computed in one pass and kept.
-
-    Batch norms are in inference mode, and no variable of the model changes. A cache that was damaged, cut off or left
-    half-written is found out and computed again, and so is one of images that have changed since: a source's
-    `fingerprint` is part of its name.
-
-    Args:
-        model: its variables hold the checkpoint.
-        source: the split; without labels, all labels are -1.
-        directory: of all caches, on a local disk; made when it is not there.
-        endpoints: names of `endpoint_names`; [b, d] ones are taken as they are, [b, h, w, d] ones averaged over space.
-            `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
-        strategy: devices, those the model was made on.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
-        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
-        data_seed: the seed the source was opened with.
-        reading: what else decides how an image is read; part of the cache's name.
-        say: receives, one line each, what is wrong with a cache and what is computed.
-        progress: receives (examples done, examples in all) after every batch.
-
-    Returns:
-        endpoint -> features float32 [n, d] and labels int64 [n], in the canonical order of the split, read-only.
-
-    Raises:
-        InputError: an unknown endpoint, a number out of range, or a directory that cannot be written.
-
-    Source: SimCLR, Appendix B.6 and B.8 (frozen encoder, central crop).
-    """
-    _require_endpoints(model, endpoints)
-    require_local(directory)
-    eval_crop = eval_crop_for(image_size, eval_crop)
-    keys = _keys(model, source, endpoints, image_size, eval_crop, data_seed, reading)
-    found = _found(directory, keys, say)
-    missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
-    if missing:
-        say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
-        batches = distributed_eval_batches(
-            source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
-        )
-        _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
-        found |= {name: open_features(directory, keys[name]) for name in missing}
-    return {name: found[name] for name in endpoints}
-
-
-def _require_endpoints(model: SimCLRModel, endpoints: Sequence[str]) -> None:
+def require_endpoints(model: SimCLRModel, endpoints: Sequence[str]) -> None:
+    """Raises InputError where these are not different names of `endpoint_names`, or `THUMBNAIL`."""
     if isinstance(endpoints, str) or not endpoints or len(set(endpoints)) != len(endpoints):
         raise InputError(f"`endpoints` must be a list of different names, at least one. Received: {endpoints!r}")
     for name in endpoints:
         require_choice("endpoint", name, (*endpoint_names(model), THUMBNAIL))
-
-
-def _keys(
-    model: SimCLRModel,
-    source: ImageSource,
-    endpoints: Sequence[str],
-    image_size: int,
-    eval_crop: float,
-    data_seed: int,
-    reading: str = "",
-) -> dict[str, FeatureKey]:
-    shared = FeatureKey(
-        model=model_digest(model),
-        compute_dtype=", ".join(sorted({layer.compute_dtype for layer in model.variable_layers().values()})),
-        dataset=source.name,
-        split=source.split,
-        num_examples=source.num_examples,
-        location=source.location or "",
-        fingerprint=source.fingerprint,
-        reading=reading,
-        data_seed=data_seed,
-        image_size=image_size,
-        eval_crop=eval_crop,
-        endpoint="",
-    )
-    keys = {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
-    if THUMBNAIL in keys:  # the same for every network
-        keys[THUMBNAIL] = dataclasses.replace(keys[THUMBNAIL], model="", compute_dtype="float32")
-    return keys
-
-
-def _found(directory: str, keys: dict[str, FeatureKey], say: Say) -> dict[str, Features]:
-    """The caches that can be used; says what is wrong with the others."""
-    found = {}
-    for name, key in keys.items():
-        try:
-            found[name] = open_features(directory, key)
-        except StaleCacheError as error:
-            say(f"note: {error}; computing it again")
-        except FileNotFoundError:
-            continue
-    return found
-
-
-def _missing_anywhere(strategy: tf.distribute.Strategy, missing: Sequence[str], endpoints: Sequence[str]) -> list[str]:
-    """The endpoints that some worker misses: all must compute the same, or they would wait for each other for ever."""
-    if strategy.cluster_resolver is None:  # one process
-        return list(missing)
-
-    @tf.function
-    def total(own: tf.Tensor) -> tf.Tensor:
-        per_replica = strategy.run(tf.identity, args=(own,))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, per_replica, axis=None)
-
-    counts = total(tf.constant([int(name in missing) for name in endpoints])).numpy()
-    return [name for name, count in zip(endpoints, counts, strict=True) if count]
 
 
 def averaged_over_space(endpoint: tf.Tensor) -> tf.Tensor:
@@ -204,7 +47,8 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
     Args:
         model: read anew at every call, so that it may be trained between calls; no variable changes.
         strategy: devices, those the model was made on.
-        endpoints: as in `cached_features`.
+        endpoints: names of `endpoint_names`; [b, d] ones are taken as they are, [b, h, w, d] ones averaged over space.
+            `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
 
     Returns:
         a function: batch of `distributed_eval_batches` -> each endpoint [global batch, d], and "label", "mask" and
@@ -213,7 +57,7 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
     Raises:
         InputError: an unknown endpoint.
     """
-    _require_endpoints(model, endpoints)
+    require_endpoints(model, endpoints)
     of_network = [name for name in endpoints if name != THUMBNAIL]
 
     def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
@@ -320,10 +164,10 @@ def extracted(
         model: its batch norms are in inference mode, and no variable changes.
         source: the split; without labels, all labels are -1.
         strategy: devices, those the model was made on. Every worker must call this, and gets all rows.
-        endpoints: as in `cached_features`.
+        endpoints: as in `build_extract`.
         batch_size: global; a multiple of the replicas.
         image_size: side of the images.
-        eval_crop: as in `cached_features`.
+        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
 
     Returns:
         endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
@@ -340,24 +184,3 @@ def extracted(
         eval_crop=eval_crop_for(image_size, eval_crop),
     )
     return in_memory(extract, batches, source)
-
-
-def _compute(
-    model: SimCLRModel,
-    batches: Iterable[dict[str, Any]],
-    keys: Sequence[FeatureKey],
-    source: ImageSource,
-    directory: str,
-    strategy: tf.distribute.Strategy,
-    progress: Progress,
-) -> None:
-    """One pass of the encoder; writes the cache of each key."""
-    extract = build_extract(model, strategy, [key.endpoint for key in keys])
-    done = 0
-    with contextlib.ExitStack() as stack:
-        writers = {key.endpoint: stack.enter_context(written_features(directory, key)) for key in keys}
-        for rows, values, labels in feature_batches(extract, batches, source):
-            for name, write in writers.items():
-                write(rows, values[name], labels)
-            done += len(rows)
-            progress(done, source.num_examples)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_simclr
 from tf_simclr import resumable
 from tf_simclr.config import DataConfig, ExperimentConfig, StudyConfig, of_recorded
+from tf_simclr.config.option import affecting
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.measures.linear import PROBE
@@ -26,8 +27,6 @@ from tf_simclr.train.strategy import per_replica_batch
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 2
 STUDY_FILE, RUNS_DIRECTORY = "study.json", "runs"
-# Where the images lie, and how they are read, changes no result.
-_HOW_READ = ("data_dir", "cache_dataset", "labels")
 # The names of parts of study.json, for a person.
 _SHOWN = {"pictures": "images"}
 # The linear probe of results of this FORMAT that do not name theirs.
@@ -69,6 +68,8 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
         study: the study.
         context: its scale, flags and images.
     """
+    # Where the images lie changes no result: what they are is recorded by fingerprint.
+    unaffecting = {field.name for field in fields(DataConfig)} - affecting(DataConfig, "study")
     return {
         "format": FORMAT,
         "version": tf_simclr.__version__,
@@ -76,7 +77,7 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
         "scale": context.scale,
         "flags": {
             "hold_out_by": DataConfig.hold_out_by,
-            **{name: value for name, value in context.flags.items() if name not in _HOW_READ},
+            **{name: value for name, value in context.flags.items() if name not in unaffecting},
         },
         "pictures": {
             "train": context.splits.train.num_examples,

@@ -26,8 +26,8 @@ from tf_simclr.data.views import ViewPolicy, apply_batch, draw_view
 from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.evaluate.features import extracted
 from tf_simclr.evaluate.measures.arrays import require_finite
-from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.measures.metrics import accuracy
+from tf_simclr.evaluate.measures.scikit_learn import require_scikit_learn
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops.draws import MAX_VIEWS, example_key

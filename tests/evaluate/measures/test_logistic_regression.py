@@ -16,13 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures import logistic_regression as module
-from tf_simclr.evaluate.measures.logistic_regression import (
-    fit_logistic_regression,
-    objective,
-    sklearn_c,
-    stratified_split,
-)
+from tf_simclr.evaluate.measures import scikit_learn as module
+from tf_simclr.evaluate.measures.logistic_regression import fit_logistic_regression, stratified_split
+from tf_simclr.evaluate.measures.scikit_learn import sklearn_c
 from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS, StrengthFit, best_of, follow_path
 
 
@@ -42,6 +38,13 @@ def on_standardised(result, x):
     """The same classifier, for features standardised as x is."""
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     return dataclasses.replace(result, weights=result.weights * std, biases=result.biases + result.weights @ mean)
+
+
+def objective(weights, biases, features, labels, l2):
+    """What a fit minimises, in nats, for standardised features: the head of logistic_regression.py."""
+    logits = np.asarray(features) @ np.transpose(weights) + biases
+    cross_entropies = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+    return float(cross_entropies.sum() + l2 / 2 * np.square(weights).sum())
 
 
 def gradient_size(weights, biases, x, y, l2):

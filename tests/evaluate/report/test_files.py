@@ -18,7 +18,8 @@ from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED, Predictio
 from tf_simclr.evaluate.report import files as report_module
 from tf_simclr.evaluate.report.confusion_plot import draw_confusion, shown_name
 from tf_simclr.evaluate.report.files import print_report, report_markdown, report_values, write_report
-from tf_simclr.evaluate.report.summary import SplitFacts, Subject, summarise
+from tf_simclr.evaluate.report.subject import SplitFacts, Subject
+from tf_simclr.evaluate.report.summary import summarise
 from tf_simclr.evaluate.report.tables import (
     duration,
     escape_markdown,

@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.logistic_regression import LinearFit, checked_features, fit_model, new_model
+from tf_simclr.evaluate.measures.logistic_regression import LinearFit, checked_features
 from tf_simclr.evaluate.measures.metrics import mean_average_precision
+from tf_simclr.evaluate.measures.scikit_learn import fit_model, new_model
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.evaluate.measures.strengths import (
     L2_STRENGTHS,
