@@ -8,11 +8,16 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_predictions, knn_votes, nearest
+from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_votes, nearest
 
 
 def features(rows, dimensions=5, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, dimensions)).astype(np.float32)
+
+
+def knn_predictions(*arrays, **settings):
+    """The class of each query, for every (k, T)."""
+    return {setting: vote.classes for setting, vote in knn_votes(*arrays, **settings).items()}
 
 
 def cosine(a, b):
