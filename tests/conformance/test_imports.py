@@ -19,7 +19,7 @@ LAYERS = (
     {"data", "nn", "losses", "optim"},
     {"ops"},
     {"resumable"},
-    {"config", "compat", "files"},
+    {"config", "compat", "files", "optional"},
     {"errors", "lazy"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

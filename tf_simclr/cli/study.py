@@ -15,9 +15,8 @@ from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_confi
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.scikit_learn import require_scikit_learn
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
-from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.optional import require_jinja2, require_matplotlib, require_scikit_learn
 from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
@@ -115,6 +114,7 @@ def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset
 def require_packages(cells: Sequence[StudyCell]) -> None:
     """Raises InputError where a package is missing that would be needed hours later."""
     require_matplotlib()
+    require_jinja2()
     if any(cell.task == TRANSFORMATIONS for cell in cells):
         require_scikit_learn("neural_network", "Predicting transformations")
 

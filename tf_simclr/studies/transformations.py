@@ -27,10 +27,10 @@ from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.evaluate.features import extracted
 from tf_simclr.evaluate.measures.arrays import require_finite
 from tf_simclr.evaluate.measures.metrics import accuracy
-from tf_simclr.evaluate.measures.scikit_learn import require_scikit_learn
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
+from tf_simclr.optional import require_scikit_learn
 
 Role = Literal["train", "test"]
 

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import Any
 
 import numpy as np
 
-from tf_simclr.errors import InputError
+from tf_simclr.optional import require_scikit_learn
 
 # Multiplications of one product of features and weights up to which one thread is faster: two threads took 20 times as
 # long for 5e6 of them, 8 times for 5e7 and 3 times for 5e8 (2 cores shared with other programs, one run each), because
 # L-BFGS makes thousands of short products and the threads wait for each other.
 _ONE_THREAD_UP_TO = 10**9
-
-
-def require_scikit_learn(module: str = "linear_model", task: str = "Logistic regression") -> Any:
-    """A module of the package: a program that will fit asks for it before it works.
-
-    Args:
-        module: of scikit-learn; by default its linear models.
-        task: what needs it, for the message.
-
-    Raises:
-        InputError: scikit-learn is missing.
-    """
-    try:
-        return importlib.import_module(f"sklearn.{module}")
-    except ImportError as error:
-        raise InputError(
-            f"{task} needs the package scikit-learn. Received: {error}. Install it: pip install "
-            "scikit-learn, or the extra `evaluate` of this package"
-        ) from error
 
 
 def new_model(max_iterations: int, tolerance: float) -> Any:
