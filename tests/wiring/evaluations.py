@@ -180,8 +180,8 @@ def how_images_are_seen(run: Evaluation) -> list[tuple[Any, ...]]:
     """Size, batch and crop: of the features of frozen protocols, and of a network that was trained with labels."""
     with called(whole_network, "extracted", stops=True) as words, pytest.raises(StopError):
         whole_network.evaluated_on(run.context, None, run.context.splits.test, {})
-    names = ("image_size", "batch_size", "eval_crop")
-    return [tuple(asked[name] for name in names) for asked in (asked_of_features(run), words)]
+    loaders = asked_of_features(run)[3], words[2]
+    return [(loader.image_size, loader.batch_size, loader.crop) for loader in loaders]
 
 
 def seed_of_features(run: Evaluation) -> int:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.feature_store import (
     FeatureKey,
     Features,
@@ -63,13 +62,10 @@ def cached_features(
     model: SimCLRModel,
     source: ImageSource,
     directory: str,
+    loader: EvalLoader,
     *,
     endpoints: Sequence[str] = ("final_avg_pool",),
-    strategy: tf.distribute.Strategy,
     digest: str | None = None,
-    batch_size: int,
-    image_size: int,
-    eval_crop: float | None = None,
     data_seed: int = 0,
     reading: str = "",
     say: Say = print,
@@ -85,12 +81,9 @@ def cached_features(
         model: its variables hold the checkpoint.
         source: the split; without labels, all labels are -1.
         directory: of all caches, on a local disk; made when it is not there.
+        loader: its devices are those that the model was made on.
         endpoints: as in `features.build_extract`.
-        strategy: devices, those the model was made on.
         digest: `model_digest` of the model, where it is known; None takes it.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
-        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
         data_seed: the seed the source was opened with.
         reading: what else decides how an image is read; part of the cache's name.
         say: receives, one line each, what is wrong with a cache and what is computed.
@@ -106,7 +99,6 @@ def cached_features(
     """
     require_endpoints(model, endpoints)
     require_local(directory)
-    eval_crop = eval_crop_for(image_size, eval_crop)
     keys = _keys(
         endpoints,
         model=digest or model_digest(model),
@@ -118,17 +110,14 @@ def cached_features(
         fingerprint=source.fingerprint,
         reading=reading,
         data_seed=data_seed,
-        image_size=image_size,
-        eval_crop=eval_crop,
+        image_size=loader.image_size,
+        eval_crop=loader.crop,
     )
     found = _found(directory, keys, say)
-    missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
+    missing = _missing_anywhere(loader.strategy, [name for name in keys if name not in found], endpoints)
     if missing:
         say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
-        batches = distributed_eval_batches(
-            source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
-        )
-        _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
+        _compute(model, source, directory, loader, [keys[name] for name in missing], progress)
         found |= {name: open_features(directory, keys[name]) for name in missing}
     return {name: found[name] for name in endpoints}
 
@@ -169,19 +158,18 @@ def _missing_anywhere(strategy: tf.distribute.Strategy, missing: Sequence[str], 
 
 def _compute(
     model: SimCLRModel,
-    batches: Iterable[dict[str, Any]],
-    keys: Sequence[FeatureKey],
     source: ImageSource,
     directory: str,
-    strategy: tf.distribute.Strategy,
+    loader: EvalLoader,
+    keys: Sequence[FeatureKey],
     progress: Progress,
 ) -> None:
     """One pass of the encoder; writes the cache of each key."""
-    extract = build_extract(model, strategy, [key.endpoint for key in keys])
+    extract = build_extract(model, loader.strategy, [key.endpoint for key in keys])
     done = 0
     with contextlib.ExitStack() as stack:
         writers = {key.endpoint: stack.enter_context(written_features(directory, key)) for key in keys}
-        for rows, values, labels in feature_batches(extract, batches, source):
+        for rows, values, labels in feature_batches(extract, loader.batches(source), source):
             for name, write in writers.items():
                 write(rows, values[name], labels)
             done += len(rows)

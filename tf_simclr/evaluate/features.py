@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import DivergedError, InputError, require_choice
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL, thumbnails
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.finite import REMEDY
@@ -51,7 +50,7 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
             `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
 
     Returns:
-        a function: batch of `distributed_eval_batches` -> each endpoint [global batch, d], and "label", "mask" and
+        a function: batch of `EvalLoader` -> each endpoint [global batch, d], and "label", "mask" and
         "row" [global batch], of all replicas and workers; every worker must call it.
 
     Raises:
@@ -83,7 +82,7 @@ def feature_batches(
 
     Args:
         extract: of `build_extract`.
-        batches: of `distributed_eval_batches`.
+        batches: of `EvalLoader`.
         source: what the batches are made of.
 
     Yields:
@@ -146,14 +145,7 @@ def in_memory(
 
 
 def extracted(
-    model: SimCLRModel,
-    source: ImageSource,
-    strategy: tf.distribute.Strategy,
-    endpoints: Sequence[str] = ("final_avg_pool",),
-    *,
-    batch_size: int,
-    image_size: int,
-    eval_crop: float | None = None,
+    model: SimCLRModel, source: ImageSource, loader: EvalLoader, endpoints: Sequence[str] = ("final_avg_pool",)
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Features of a split in memory, of the model as it is now; `cached_features` keeps them on disk instead.
 
@@ -163,11 +155,8 @@ def extracted(
     Args:
         model: its batch norms are in inference mode, and no variable changes.
         source: the split; without labels, all labels are -1.
-        strategy: devices, those the model was made on. Every worker must call this, and gets all rows.
+        loader: its devices are those that the model was made on. Every worker must call this, and gets all rows.
         endpoints: as in `build_extract`.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
-        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
 
     Returns:
         endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
@@ -175,12 +164,4 @@ def extracted(
     Raises:
         InputError: an unknown endpoint, a number out of range, or a split with another number of images than it says.
     """
-    extract = build_extract(model, strategy, endpoints)
-    batches = distributed_eval_batches(
-        source,
-        strategy,
-        batch_size=batch_size,
-        image_size=image_size,
-        eval_crop=eval_crop_for(image_size, eval_crop),
-    )
-    return in_memory(extract, batches, source)
+    return in_memory(build_extract(model, loader.strategy, endpoints), loader.batches(source), source)

@@ -17,7 +17,7 @@ from tf_simclr.config import (
     resolve_durations,
 )
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.features import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
@@ -123,12 +123,9 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
             model,
             context.splits.train,
             context.splits.test,
-            context.strategy,
-            batch_size=config.data.eval_batch_size,
-            image_size=config.data.image_size,
+            EvalLoader.of(config.data, context.strategy),
             seed=seed,
             most_images=MOST_TRANSFORMED,
-            eval_crop=config.data.crop_of_evaluation,
         )
     details = {
         "steps": durations.train_steps,
@@ -160,15 +157,7 @@ def _trained(
 
 def _online(context: StudyContext, state: TrainState, recorder: Recorder) -> Callable[[int], None]:
     """Measures the model of a cell's training at a step, on the study's own splits."""
-    data = state.config.data
-    plan = OnlinePlan(
-        gallery=context.splits.train,
-        queries=context.splits.test,
-        batch_size=data.eval_batch_size,
-        image_size=data.image_size,
-        seed=state.config.runtime.seed,
-        eval_crop=data.crop_of_evaluation,
-    )
+    plan = OnlinePlan(context.splits.train, context.splits.test, state.config.data, state.config.runtime.seed)
     evaluation = OnlineEvaluation(plan, state.model, context.strategy)
     return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
 
@@ -181,22 +170,8 @@ def _features(
     *sources: ImageSource,
 ) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
     """Features by endpoint, and labels, of each of the splits; the encoder's pass is traced once for all of them."""
-    extract = build_extract(model, context.strategy, endpoints)
-    size = config.data.image_size
-    return [
-        in_memory(
-            extract,
-            distributed_eval_batches(
-                source,
-                context.strategy,
-                batch_size=config.data.eval_batch_size,
-                image_size=size,
-                eval_crop=config.data.crop_of_evaluation,
-            ),
-            source,
-        )
-        for source in sources
-    ]
+    extract, loader = build_extract(model, context.strategy, endpoints), EvalLoader.of(config.data, context.strategy)
+    return [in_memory(extract, loader.batches(source), source) for source in sources]
 
 
 def _classified(context: StudyContext, config: ExperimentConfig, model: SimCLRModel) -> float:

@@ -191,9 +191,7 @@ def test_knn_and_logreg_are_scikit_learns(everything):
     directory = f"{context.runtime.directory}/features"
     model = run.networks(PRETRAINED, None).model
     train, test = (
-        cached_features(
-            model, source, directory, strategy=context.strategy, batch_size=32, image_size=16, say=lambda line: None
-        )["final_avg_pool"]
+        cached_features(model, source, directory, context.loader, say=lambda line: None)["final_avg_pool"]
         for source in (context.splits.train, context.splits.test)
     )
     unit = [f.features / np.linalg.norm(f.features, axis=1, keepdims=True) for f in (train, test)]

@@ -16,6 +16,7 @@ from tf_simclr.data.joined import joined
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.measures import metrics
 from tf_simclr.train.interrupts import StopRequest
@@ -79,6 +80,11 @@ class EvaluationContext:
     strategy: tf.distribute.Strategy
     stop: StopRequest
     reporter: Reporter
+
+    @property
+    def loader(self) -> EvalLoader:
+        """How protocols read the images that they evaluate on."""
+        return EvalLoader.of(self.data, self.strategy)
 
     @property
     def num_classes(self) -> int:

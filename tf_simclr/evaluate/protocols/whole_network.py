@@ -183,15 +183,7 @@ def evaluated_on(
     context: EvaluationContext, model: SimCLRModel, source: ImageSource, done: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a record: what the model's classifier says of every image of a split."""
-    values, labels = extracted(
-        model,
-        source,
-        context.strategy,
-        ("logits_sup",),
-        batch_size=context.data.eval_batch_size,
-        image_size=context.data.image_size,
-        eval_crop=context.data.crop_of_evaluation,
-    )
+    values, labels = extracted(model, source, context.loader, ("logits_sup",))
     logits = values["logits_sup"]
     return measured(Predictions(logits.argmax(axis=1), logits, done), labels, context.num_classes)
 
