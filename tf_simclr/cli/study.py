@@ -148,7 +148,12 @@ def open_context(
     strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     return StudyContext(
-        config.scale, flags, open_images(study, config.scale, data), strategy, StopRequest(), TerminalReporter()
+        scale=config.scale,
+        flags=flags,
+        splits=open_images(study, config.scale, data),
+        strategy=strategy,
+        stop=StopRequest(),
+        reporter=TerminalReporter(),
     )
 
 

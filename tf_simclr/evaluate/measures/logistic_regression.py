@@ -100,7 +100,6 @@ def fit_logistic_regression(
     metric: Metric = accuracy,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
-    whole_path: bool = False,
     progress: Callable[[StrengthFit], None] | None = None,
 ) -> LogisticRegressionResult:
     """Chooses the l2 strength on a validation part, then fits once more on all examples with it.
@@ -124,7 +123,6 @@ def fit_logistic_regression(
         max_iterations: of each fit, >= 1.
         tolerance: > 0; L-BFGS stops where no entry of the gradient (of the mean over the examples) is larger; 100
             times that for the fits that the strength is chosen by.
-        whole_path: try every strength.
         progress: called with each fit when it is done.
 
     Returns:
@@ -144,7 +142,7 @@ def fit_logistic_regression(
     else:
         held_out = _checked("validation features", "validation labels", *validation, classes, train[0].shape[1])
     fit = _one_strength(new_model(max_iterations, PATH_TOLERANCE * tolerance), train, held_out, classes, metric)
-    path = follow_path(strengths, fit, whole_path=whole_path, progress=progress)
+    path = follow_path(strengths, fit, progress=progress)
     del fit  # and with it the features that it holds
     l2 = best_of(path).l2
     features, labels = (np.concatenate(arrays) for arrays in zip(train, held_out, strict=True))
