@@ -19,7 +19,7 @@ from sklearn.linear_model import RidgeCV
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.load import Trained, load_trained
 from tf_simclr.evaluate.measures.standardise import Standardiser
 

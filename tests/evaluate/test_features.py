@@ -19,11 +19,11 @@ from tf_simclr.data.shapes import render_shapes, shapes_source
 from tf_simclr.data.source import records_from_table
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import cached_features as features_module
+from tf_simclr.evaluate import features as features_module
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.cached_features import cached_features, model_digest
+from tf_simclr.evaluate.extraction import build_extract, endpoint_names, extracted, in_memory
 from tf_simclr.evaluate.feature_store import FeatureKey, open_features, written_features
-from tf_simclr.evaluate.features import build_extract, endpoint_names, extracted, in_memory
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
@@ -380,7 +380,7 @@ def test_a_damaged_cache_is_computed_again(model, source, tmp_path, passes, dama
 KILLED = """
 import os, sys
 import numpy as np
-from tf_simclr.evaluate.cached_features import cached_features, model_digest
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.feature_store import FeatureKey, written_features
 key = FeatureKey(**eval(sys.argv[2]))
 with written_features(sys.argv[1], key) as write:

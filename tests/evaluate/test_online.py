@@ -16,7 +16,7 @@ from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import online as online_module
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.cached_features import cached_features
+from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online

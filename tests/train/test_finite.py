@@ -15,9 +15,9 @@ from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.cached_features import cached_features
 from tf_simclr.evaluate.classifier import evaluate_classifier
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.extraction import extracted
+from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step

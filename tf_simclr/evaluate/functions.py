@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_choice, require_range
-from tf_simclr.evaluate.features import averaged_over_space
+from tf_simclr.evaluate.extraction import averaged_over_space
 from tf_simclr.evaluate.measures.arrays import as_features, as_labels
 from tf_simclr.evaluate.measures.health import Health, representation_health
 from tf_simclr.evaluate.measures.knn import knn_accuracies

@@ -16,7 +16,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.extraction import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.nn.model import SimCLRModel

@@ -16,7 +16,7 @@ from tf_simclr.config import (
     resolve_durations,
 )
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.features import build_extract, extracted, in_memory
+from tf_simclr.evaluate.extraction import build_extract, extracted, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan

@@ -25,7 +25,7 @@ from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.data.views import ViewPolicy, apply_batch, draw_view
 from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.evaluate.batches import EvalLoader
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.measures.arrays import require_finite
 from tf_simclr.evaluate.measures.metrics import accuracy
 from tf_simclr.evaluate.measures.standardise import Standardiser

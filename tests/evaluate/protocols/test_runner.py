@@ -18,9 +18,9 @@ from tests.networks import small_networks, write_run
 from tf_simclr import compat
 from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import cached_features as features_module
+from tf_simclr.evaluate import features as features_module
 from tf_simclr.evaluate import load as trained_module
-from tf_simclr.evaluate.cached_features import cached_features, model_digest
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.load import load_trained, read_config
 from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.measures.scikit_learn import sklearn_c

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tf_simclr.config import FROZEN_PROTOCOLS, read_labelled_training
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError, require_choice
-from tf_simclr.evaluate.features import endpoint_names
+from tf_simclr.evaluate.extraction import endpoint_names
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.whole_network import selector_of
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tf_simclr.config import read_labelled_training
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.cached_features import cached_features, model_digest
 from tf_simclr.evaluate.feature_store import Features
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL
 from tf_simclr.evaluate.measures.twins import NEAR, Twins, find_twins

@@ -22,7 +22,7 @@ from tf_simclr.data.label_table import Subset
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.records import measured
 from tf_simclr.nn.heads import endpoint_of_layer, projection_layers
