@@ -20,10 +20,11 @@ from tf_simclr.optional import require_jinja2, require_matplotlib, require_sciki
 from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
+from tf_simclr.studies.identity import claim, identity, recorded_hold_out
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
-from tf_simclr.studies.runner import Runner, claim, identity, recorded_hold_out, tasks
+from tf_simclr.studies.runner import Runner, plan
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -68,7 +69,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     given = {**recorded_hold_out(directory), **given}
     flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
     cells = study.cells(config.scale)
-    todo = [] if config.report else tasks(cells, config)
+    todo = [] if config.report else plan(cells, config)
     base = build_config(flags)
     require_packages(cells)
     context = open_context(study, config, flags, base.data, build_config(given).runtime)
