@@ -31,6 +31,13 @@ def top_1(results: Results, cells: Iterable[StudyCell], measure: str = "top_1") 
     return found
 
 
+def along(results: Results, cells: Iterable[StudyCell], *axes: str) -> dict[str, Estimate]:
+    """`top_1` by where cells stand on some axes, for cells that stand at different places there."""
+    placed = {" x".join(cell.place[axis] for axis in axes): cell for cell in cells}
+    found = top_1(results, placed.values())
+    return {place: found[cell.name] for place, cell in placed.items()}
+
+
 def _counted(results: Results, cell: StudyCell, measure: str) -> int | None:
     """How many things a measure is a share of; None where only the seeds tell how sure it is."""
     if measure == "same_picture":
