@@ -128,26 +128,14 @@ def knn_accuracies(
     *,
     ks: Sequence[int] = (200,),
     temperatures: Sequence[float] = (0.1,),
-    memory_bytes: int = MEMORY_BYTES,
 ) -> dict[tuple[int, float], float]:
-    """Top-1 accuracy in [0, 1] of `knn_votes` for every (k, T).
-
-    A query of a class that the gallery does not have counts as a miss.
+    """Top-1 accuracy in [0, 1] of `knn_votes` for every (k, T); arguments and errors as there.
 
     Args:
-        queries: real numbers [q, d].
-        query_labels: integers [q] >= 0.
-        gallery: real numbers [g, d].
-        gallery_labels: integers [g] >= 0.
-        ks: as in `knn_votes`.
-        temperatures: as in `knn_votes`.
-        memory_bytes: as in `knn_votes`.
-
-    Raises:
-        InputError: as in `knn_votes`, and query labels that do not match.
+        query_labels: integers [q] >= 0. A query of a class that the gallery does not have counts as a miss.
     """
     truth = as_labels("query_labels", query_labels, rows=len(as_features("queries", queries)))
-    votes = knn_votes(queries, gallery, gallery_labels, ks=ks, temperatures=temperatures, memory_bytes=memory_bytes)
+    votes = knn_votes(queries, gallery, gallery_labels, ks=ks, temperatures=temperatures)
     return {setting: float(np.mean(vote.classes == truth)) for setting, vote in votes.items()}
 
 
