@@ -48,8 +48,8 @@ class SimCLR(tf.keras.Model):
     passed on to the encoder.
 
     The probe is trained as the online head of `run.py`: on standardised features, by preconditioned SGD, at a rate of
-    its own that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes the
-    lengths of warm-up and training from it. Otherwise it is constant. The probe learns from images as evaluation
+    its own that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes
+    the lengths of warm-up and training from it. Otherwise it is constant. The probe learns from images as evaluation
     sees them, 128 of a batch, or a quarter where that is more: from "plain", or from the images that are augmented.
     Where the data are pairs of views alone, it learns from both views. That costs it several points of accuracy.
 
