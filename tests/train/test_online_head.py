@@ -21,8 +21,8 @@ from tf_simclr.train.online_head import (
 )
 
 WIDTH, CLASSES, N, STEPS = 6, 3, 24, 5
-# 0.3 x 24 / 128, all the way but the last three tenths of five steps.
-RATES = [0.05625] * 4 + [0.05625 * (1 - 4 / 5) / 0.3]
+# All the way but the last three tenths of five steps.
+RATES = [0.3] * 4 + [0.3 * (1 - 4 / 5) / 0.3]
 
 
 def batches(steps=STEPS, seed=0, scale=None):
@@ -157,15 +157,18 @@ def test_features_that_never_vary_and_images_without_a_label_do_no_harm():
     np.testing.assert_allclose(head(np.full((1, WIDTH), 3.0, np.float32))[0], before[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [3, 40])
-def test_the_gradient_is_divided_by_the_damped_covariance(n):
-    """With fewer images than features too, where the covariance alone has no inverse."""
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(("n", "damping"), [(3, 2 * DAMPING), (6, DAMPING), (40, DAMPING)])
+def test_the_gradient_is_divided_by_the_damped_covariance(n, damping, known):
+    """With fewer images than features too, where the covariance alone has no inverse, and the damping is larger."""
     rng = np.random.default_rng(n)
     x, gradient = rng.normal(size=(n, WIDTH)), rng.normal(size=(WIDTH, CLASSES))
-    want = np.linalg.solve(x.T @ x / n + DAMPING * np.eye(WIDTH), gradient)
-    got = precondition(tf.constant(gradient, tf.float32), tf.constant(x, tf.float32))
+    want = np.linalg.solve(x.T @ x / n + damping * np.eye(WIDTH), gradient)
+    specs = [tf.TensorSpec([WIDTH, CLASSES]), tf.TensorSpec([n if known else None, WIDTH])]
+    found = tf.function(precondition, input_signature=specs)
+    got = found(tf.constant(gradient, tf.float32), tf.constant(x, tf.float32))
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose((x.T @ (x @ got)) / n + DAMPING * got, gradient, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose((x.T @ (x @ got)) / n + damping * got, gradient, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -213,11 +216,11 @@ def test_replicas_have_the_statistics_and_the_update_of_the_whole_batch(replicas
 
 def test_the_rate_rises_stays_and_falls():
     def rates(**change):
-        lengths = {"images": 128, "warmup_steps": 10, "train_steps": 100} | change
+        lengths = {"trusted": tf.constant(1.0), "warmup_steps": 10, "train_steps": 100} | change
         return [float(learning_rate(tf.constant(step, tf.int64), **lengths)) for step in (0, 5, 10, 70, 85, 100)]
 
     np.testing.assert_allclose(rates(), [0, 0.15, 0.3, 0.3, 0.15, 0], atol=1e-6)
-    np.testing.assert_allclose([rates(images=n)[2] for n in (32, 4096)], [0.075, 0.3], rtol=1e-6)
+    np.testing.assert_allclose(rates(trusted=tf.constant(0.25))[2], 0.15, rtol=1e-6)
     assert rates(warmup_steps=0)[0] == np.float32(0.3)
 
 

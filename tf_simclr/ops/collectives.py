@@ -30,12 +30,6 @@ def replica_id() -> tf.Tensor | int:
     return tf.cast(context.replica_id_in_sync_group, tf.int32)
 
 
-def mean_over_replicas(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-    """The mean of each tensor over all replicas, the same on each of them; the tensors themselves on one replica."""
-    context = replica_context()
-    return tensors if context is None else context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
-
-
 def gather_with_gradient(tensor: tf.Tensor) -> tf.Tensor:
     """Concatenates every replica's tensor along the first axis, in replica order, WITH gradient.
 

@@ -28,12 +28,12 @@ from tf_simclr.optim.lars import lars_update
 
 # Images of a global batch that are shown to the head as evaluation sees them: so many, or a quarter of more.
 PLAIN_IMAGES, PLAIN_PART = 128, 4
-# The rate of preconditioned gradients is RATE from FULL_BATCH images on: with fewer, a step on one of them changes its
-# own logits more. It stays there until the last part of the run, since the encoder moves until the end, and then falls
-# to 0. Chosen on the validation split of the quickstart, seed 0.
-RATE, FULL_BATCH, LAST_PART = 0.3, 128, 0.3
+# The rate of preconditioned gradients, for at least as many images as features; see `trust`. It stays there until the
+# last part of the run, since the encoder moves until the end, and then falls to 0. Chosen on the validation split of
+# the quickstart, seed 0.
+RATE, LAST_PART = 0.3, 0.3
 MOMENTUM = 0.9
-# Added to the covariance of standardised features, whose mean variance is 1.
+# Added to the covariance of standardised features, whose mean variance is 1, for at least as many images as features.
 DAMPING = 0.3
 # Share of the old statistics that a step keeps.
 KEPT = 0.98
@@ -59,16 +59,15 @@ def share_of_plain(batch_size: Any, share: Any) -> Any:
     return -(-plain_images(batch_size) * share // batch_size)
 
 
-def learning_rate(step: tf.Tensor, *, images: int | tf.Tensor, warmup_steps: int, train_steps: int | None) -> tf.Tensor:
-    """The rate of a step on that many images of all replicas, float32 scalar.
+def learning_rate(step: tf.Tensor, *, trusted: tf.Tensor, warmup_steps: int, train_steps: int | None) -> tf.Tensor:
+    """The rate of a step on a batch of this `trust`, float32 scalar.
 
     `train_steps` None is for a training of unknown length: after the warm-up the rate stays.
     """
     done = tf.cast(step, tf.float32)
     rising = done / max(warmup_steps, 1) if warmup_steps else 1.0
     falling = 1.0 if train_steps is None else (1.0 - done / train_steps) / LAST_PART
-    full = tf.minimum(1.0, tf.cast(images, tf.float32) / FULL_BATCH)
-    return RATE * full * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+    return RATE * tf.sqrt(trusted) * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
 
 
 def deviations(variance: tf.Tensor) -> tf.Tensor:
@@ -88,10 +87,19 @@ def unfold(kernel: tf.Tensor, bias: tf.Tensor, mean: tf.Tensor, deviation: tf.Te
     return kernel * deviation[:, tf.newaxis], bias + tf.linalg.matvec(kernel, mean, transpose_a=True)
 
 
-def precondition(gradient: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-    """The gradient over the damped covariance of features: (X^T X / n + DAMPING I)^-1 G.
+def trust(features: tf.Tensor) -> tf.Tensor:
+    """How far the covariance of a batch [n, d] is that of all images: min(1, n / d), float32 scalar.
 
-    The inverse is that of an [n, n] matrix, by Woodbury's identity: nothing of [d, d] is ever made.
+    With fewer images than features every batch can be fitted by itself, noise and all.
+    """
+    return tf.minimum(1.0, tf.cast(tf.shape(features)[0], tf.float32) / features.shape[1])
+
+
+def precondition(gradient: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """The gradient over the damped covariance of features: (X^T X / n + DAMPING / trust I)^-1 G.
+
+    Where there are more features than images, or it is not known, the inverse is that of an [n, n] matrix, by Woodbury's
+    identity, and else of a [d, d] one.
 
     Args:
         gradient: float32 G [d, c].
@@ -100,11 +108,17 @@ def precondition(gradient: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
     Returns:
         float32 [d, c].
     """
-    n = tf.shape(features)[0]
-    products = tf.matmul(features, features, transpose_b=True) / tf.cast(n, tf.float32)
-    factor = tf.linalg.cholesky(products + DAMPING * tf.eye(n))
-    inner = tf.linalg.cholesky_solve(factor, tf.matmul(features, gradient)) / tf.cast(n, tf.float32)
-    return (gradient - tf.matmul(features, inner, transpose_a=True)) / DAMPING
+    images, width = features.shape
+    damping, n = DAMPING / trust(features), tf.cast(tf.shape(features)[0], tf.float32)
+
+    def damped_root(products: tf.Tensor) -> tf.Tensor:
+        return tf.linalg.cholesky(products / n + damping * tf.eye(tf.shape(products)[0]))
+
+    if images is not None and images > width:
+        return tf.linalg.cholesky_solve(damped_root(tf.matmul(features, features, transpose_a=True)), gradient)
+    root = damped_root(tf.matmul(features, features, transpose_b=True))
+    inner = tf.linalg.cholesky_solve(root, tf.matmul(features, gradient)) / n
+    return (gradient - tf.matmul(features, inner, transpose_a=True)) / damping
 
 
 def _dense(head: tf.keras.Model) -> tf.keras.layers.Dense:
@@ -202,7 +216,9 @@ class OnlineHead:
             nats and train/supervised_acc. The features are standardised by the batch, as in a batch norm.
         """
         # Every replica computes the whole update: the features of a few images are less than a gradient to exchange.
+        known = None if h.shape[0] is None else h.shape[0] * collectives.replica_count()
         h = collectives.gather_with_gradient(tf.stop_gradient(tf.cast(h, tf.float32)))
+        h = tf.ensure_shape(h, [known, self._kernel.shape[0]])
         labels = collectives.gather_with_gradient(labels)
         old_mean, old_variance = tf.convert_to_tensor(self._mean), tf.convert_to_tensor(self._variance)
         dense = tf.convert_to_tensor(self._kernel), tf.convert_to_tensor(self._bias)
@@ -234,8 +250,7 @@ class OnlineHead:
         self, parameters: tuple[tf.Tensor, ...], gradients: list[tf.Tensor], features: tf.Tensor
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """The parameters of standardised features after a step of Nesterov SGD, and the velocities."""
-        images = features.shape[0] or tf.shape(features)[0]
-        rate = learning_rate(tf.convert_to_tensor(self._steps), images=images, **self._lengths)
+        rate = learning_rate(tf.convert_to_tensor(self._steps), trusted=trust(features), **self._lengths)
         kernel_gradient = gradients[0] + self._weight_decay * parameters[0]
         directions = (precondition(kernel_gradient, features), gradients[1])
         pairs = [

@@ -24,6 +24,7 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
         digest: of the pretrained networks, see `model_digest`.
     """
     decays = planned.protocol.startswith(("supervised", "finetune_grid"))
+    origin, untrained = context.origin, planned.encoder != PRETRAINED
     return {
         "format": FORMAT,
         "protocol": planned.protocol,
@@ -33,8 +34,12 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
         "settings": context.protocols.settings_of(planned.protocol),
         **({"probe": PROBE} if planned.protocol == "linear_cached" else {}),
         **({"decay": DECAY} if decays else {}),
-        "networks": {part: vars(getattr(context.origin, part)) for part in ("model", "loss", "augmentation")},
-        "checkpoint": digest if planned.encoder == PRETRAINED else None,
+        # Health compares views in batches of the run's size.
+        **({"view_batch": origin.data.train_batch_size} if planned.protocol == "health" else {}),
+        "networks": {part: vars(getattr(origin, part)) for part in ("model", "loss", "augmentation")},
+        # "auto" is decided by the image size of the run; the values of a checkpoint know it.
+        **({"stem": origin.model.stem_for(origin.data.image_size)} if untrained and origin.model.stem == "auto" else {}),
+        "checkpoint": None if untrained else digest,
         "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,
         **images_identity(context),
         "precision": "float32" if planned.reads_features else context.runtime.precision,
