@@ -47,8 +47,20 @@ def per_image(parameter: tf.Tensor | float, images: tf.Tensor) -> tf.Tensor:
     return parameter[..., tf.newaxis, tf.newaxis, tf.newaxis]
 
 
+def is_one(images: tf.Tensor) -> bool:
+    """Whether images [..., h, w, c] are surely a single one."""
+    return images.shape.rank is not None and images.shape[:-3].num_elements() == 1
+
+
+def scalar(parameter: tf.Tensor | float) -> tf.Tensor:
+    """The parameter of a single image as a scalar float32."""
+    return tf.reshape(tf.cast(parameter, tf.float32), [])
+
+
 def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
     """Applies branch `case[i]` to image i, so that no image pays for an operator it does not get.
+
+    A batch is split by case and put together again. One image alone just takes its branch.
 
     Args:
         images: [b, h, w, c].
@@ -58,10 +70,19 @@ def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> t
     Returns:
         images [b, h, w, c].
     """
+    if images.shape[0] == 1:
+        return _of_one(images, case[0], branches)
     all_rows = tf.range(tf.shape(images)[0])
     rows = tf.dynamic_partition(all_rows, case, len(branches))
     parts = [_unless_empty(branch, tf.gather(images, mine), mine) for branch, mine in zip(branches, rows, strict=True)]
     result = tf.reshape(tf.dynamic_stitch(rows, parts), tf.shape(images))
+    result.set_shape(images.shape)
+    return result
+
+
+def _of_one(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
+    row = tf.constant([0])
+    result = tf.switch_case(case, [lambda branch=branch: branch(images, row) for branch in branches])  # type: ignore[misc]
     result.set_shape(images.shape)
     return result
 
