@@ -55,7 +55,7 @@ def plain_jpeg(content: tf.Tensor) -> PlainJpeg:
     place = tf.constant(2)
     places = [place]
     for _ in range(_PLAIN_BLOCKS - 1):
-        place = following[place]
+        place = tf.gather(following, place)
         places.append(place)
     starts = tf.stack(places)
     marked = tf.gather(head, starts) == 0xFF

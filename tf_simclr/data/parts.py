@@ -15,7 +15,8 @@ import tensorflow as tf
 from tf_simclr.data.decoding import attempted, decode_known, decode_named, facts_of, named
 from tf_simclr.data.header_ops import FORMATS, Facts
 from tf_simclr.data.image_header import DAMAGED
-from tf_simclr.data.pixels import reduction, stored_box, too_many, uninlined, upright
+from tf_simclr.data.image_limits import MOST_DECODED
+from tf_simclr.data.pixels import stored_box, uninlined, upright
 
 # (height, width), int32 -> boxes int32 [n, 4] in an image of that size: offset_y, offset_x, height, width.
 BoxesOf = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -84,14 +85,9 @@ def _in_part(content: tf.Tensor, facts: Facts) -> tf.Tensor:
 
     Where the end is missing all of it is decoded, so that a truncated file is found whatever the boxes are.
     """
-    conditions = [
-        facts.format == FORMATS.index("jpeg"),
-        facts.height * facts.width > 0,
-        tf.logical_not(too_many(facts.height, facts.width)),
-        reduction(facts.height, facts.width) == 1,
-        tf.strings.substr(content, -2, 2) == _END_OF_JPEG,
-    ]
-    return tf.reduce_all(tf.stack(conditions))
+    pixels = facts.height * facts.width
+    is_jpeg = facts.format == FORMATS.index("jpeg")
+    return is_jpeg & (pixels > 0) & (pixels <= MOST_DECODED) & (tf.strings.substr(content, -2, 2) == _END_OF_JPEG)
 
 
 def _cut_jpeg(content: tf.Tensor, path: tf.Tensor, facts: Facts, boxes_of: BoxesOf, cut: Cut) -> Any:
@@ -101,10 +97,11 @@ def _cut_jpeg(content: tf.Tensor, path: tf.Tensor, facts: Facts, boxes_of: Boxes
     first = tf.maximum(tf.reduce_min(boxes[:, :2], axis=0) - _MARGIN, 0)
     last = tf.minimum(tf.reduce_max(boxes[:, :2] + boxes[:, 2:], axis=0) + _MARGIN, size)
     window = tf.concat([first, last - first], 0)
-    window = stored_box(window, size[0], size[1], facts.orientation)
-    outcome = attempted(_open_window, [content, window], (tf.zeros([0, 0, 3], tf.uint8), DAMAGED))
+    turned = facts.orientation > 1
+    stored = tf.cond(turned, lambda: stored_box(window, size[0], size[1], facts.orientation), lambda: window)
+    outcome = attempted(_open_window, [content, stored], (tf.zeros([0, 0, 3], tf.uint8), DAMAGED))
     pixels = named(outcome, path)
-    pixels = tf.cond(facts.orientation > 1, lambda: upright(pixels, facts.orientation), lambda: pixels)
+    pixels = tf.cond(turned, lambda: upright(pixels, facts.orientation), lambda: pixels)
     pixels = tf.ensure_shape(pixels, [None, None, 3])
     return cut(pixels, boxes - tf.concat([first, [0, 0]], 0))
 

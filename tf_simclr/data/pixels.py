@@ -81,6 +81,7 @@ def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     return tf.reverse(lying, tf.boolean_mask([0, 1], _flipped(orientation)))
 
 
+@uninlined
 def stored_box(box: tf.Tensor, height: tf.Tensor, width: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Where a box of an image lies before the image is brought `upright`.
 

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 
 from tf_simclr.config import OperatorOption
 from tf_simclr.data.operators import (
-    CROP_NUMBERS,
     Blur,
     ColorDrop,
     ColorJitter,
-    CropAgain,
     Flip,
     Operator,
     build_operator,
@@ -116,8 +114,3 @@ class ViewPolicy:
             return self.composition
         distortion = (ColorJitter(self.color_jitter_strength, self.color_jitter_impl), ColorDrop())
         return (Flip(), *distortion * (self.color_jitter_strength > 0.0), *(Blur(),) * self.blur)
-
-    @property
-    def crop_numbers(self) -> list[int]:
-        """Places of the numbers of the crop: of its box, and of whether it happens where that is not sure."""
-        return [*CROP_NUMBERS, *[CropAgain.numbers.start] * (self.crop_probability < 1.0)]

@@ -17,11 +17,10 @@ from tf_simclr.data.views import (
     apply_views,
     cut_crops,
     draw_before_decoding,
-    draw_boxes,
     shared_crops,
     to_levels,
 )
-from tf_simclr.ops.draws import example_key
+from tf_simclr.ops.draws import box_of_shares, example_key
 from tf_simclr.ops.image import center_crop, central_box_in, crop_and_resize, resize
 
 Batch = dict[str, Any]
@@ -102,9 +101,8 @@ class Stages:
     def _views_of_batch(self, batch: Batch) -> Batch:
         shape = self._source.image_shape
         assert shape is not None
-        numbers, drawn = draw_before_decoding(self.policy, self._keys(batch))
-        boxes = draw_boxes(self.policy, numbers, shape[0], shape[1])
-        crops = shared_crops(self.policy, batch["image"], {"box": boxes})
+        shares, drawn = draw_before_decoding(self.policy, self._keys(batch))
+        crops = shared_crops(self.policy, batch["image"], {"box": box_of_shares(shares, shape[0], shape[1])})
         return self._finished(batch | {"crops": crops, "draws": drawn})
 
     # ---- One by one ----
@@ -113,9 +111,9 @@ class Stages:
         """The records with what is drawn before decoding, of a batch at a time: the work is the same for one."""
 
         def draw(batch: Batch) -> Batch:
-            numbers, drawn = draw_before_decoding(self.policy, self._keys(batch))
+            shares, drawn = draw_before_decoding(self.policy, self._keys(batch))
             place = tf.range(self._batch_size)
-            return batch | {"numbers": numbers, "draws": drawn, "plain": place < self._plain_images}
+            return batch | {"shares": shares, "draws": drawn, "plain": place < self._plain_images}
 
         return records.batch(self._batch_size, drop_remainder=True).map(_plain(draw)).unbatch()
 
@@ -135,7 +133,7 @@ class Stages:
         size = (self.policy.image_size,) * 2
 
         def boxes_of(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
-            boxes = draw_boxes(self.policy, record["numbers"], height, width)
+            boxes = box_of_shares(record["shares"], height, width)
             if not self._plain_images:
                 return boxes
             seen = central_box_in(height, width, size, self._eval_crop)

@@ -14,11 +14,10 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.data.operators import Draw
+from tf_simclr.data.operators import CROP_NUMBERS, CropAgain, Draw
 from tf_simclr.data.policy import ViewPolicy as ViewPolicy
 from tf_simclr.data.source import is_small
 from tf_simclr.ops import draws, image
-from tf_simclr.ops.draws import TensorLike
 
 # Stands for a side that is not known before the images are there.
 _UNKNOWN_SIDE = 1 << 30
@@ -44,8 +43,8 @@ def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: Shape) -> Draw:
     Returns:
         "box" int32 [..., 4], and what the policy's operators draw: see `operators`.
     """
-    numbers, drawn = draw_before_decoding(policy, key)
-    return {"box": draw_boxes(policy, numbers, image_shape[0], image_shape[1]), **drawn}
+    shares, drawn = draw_before_decoding(policy, key)
+    return {"box": draws.box_of_shares(shares, image_shape[0], image_shape[1]), **drawn}
 
 
 def draw_before_decoding(policy: ViewPolicy, key: tf.Tensor) -> tuple[tf.Tensor, Draw]:
@@ -56,10 +55,11 @@ def draw_before_decoding(policy: ViewPolicy, key: tf.Tensor) -> tuple[tf.Tensor,
         key: int [..., 2], as in `draw_view`.
 
     Returns:
-        the numbers that `draw_boxes` takes, float32 [..., 4 or 5], and what the policy's operators draw.
+        the crop, float32 [..., 4], which `draws.box_of_shares` makes a box of; and what the policy's operators draw.
     """
     operators = policy.operators
-    u = draws.uniforms(key, max(policy.crop_numbers[-1] + 1, *(operator.numbers.stop for operator in operators)))
+    last = CROP_NUMBERS.stop if policy.crop_probability == 1.0 else CropAgain.numbers.start + 1
+    u = draws.uniforms(key, max(last, *(operator.numbers.stop for operator in operators)))
     drawn: Draw = {}
     for operator in operators:
         mine = operator.draw(u[..., operator.numbers.start : operator.numbers.stop], key, policy.image_size)
@@ -67,17 +67,12 @@ def draw_before_decoding(policy: ViewPolicy, key: tf.Tensor) -> tuple[tf.Tensor,
             mine[operator.event] &= draws.view_number(key) == 0
         drawn |= mine
     if policy.one_branch:
-        u = draws.uniforms(draws.first_view_key(key), policy.crop_numbers[-1] + 1)
-    return tf.gather(u, policy.crop_numbers, axis=-1), drawn
-
-
-def draw_boxes(policy: ViewPolicy, numbers: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
-    """The boxes, int32 [..., 4], that views show of an image of this size, by numbers of `draw_before_decoding`."""
-    box = draws.crop_box(numbers[..., :4], height, width, policy.min_crop_area)
+        u = draws.uniforms(draws.first_view_key(key), last)
+    shares = draws.crop_shares(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], policy.min_crop_area)
     if policy.crop_probability < 1.0:
-        happens = draws.happens(numbers[..., 4], policy.crop_probability)
-        box = tf.where(happens[..., tf.newaxis], box, tf.stack([0, 0, height, width]))
-    return box
+        happens = draws.happens(u[..., CropAgain.numbers.start], policy.crop_probability)
+        shares = tf.where(happens[..., tf.newaxis], shares, [0.0, 0.0, 1.0, 1.0])
+    return shares, drawn
 
 
 @_plain_tensor_code
@@ -169,13 +164,12 @@ def apply_views(
     crops = [_from_levels(crop) if crop.dtype == tf.uint8 else crop for crop in crops]
     leading = len(crops[0].shape) - 3
 
-    def of_view(view: int) -> Draw:
-        return {name: tf.gather(value, view, axis=leading) for name, value in draw.items()}
-
+    parts = {name: tf.unstack(value, num_views, axis=leading) for name, value in draw.items()}
+    of_view = [{name: part[view] for name, part in parts.items()} for view in range(num_views)]
     if policy.one_branch:
-        return (apply_batch(policy, crops[0], of_view(0)), *crops * (num_views - 1))
+        return (apply_batch(policy, crops[0], of_view[0]), *crops * (num_views - 1))
     if one_by_one:
-        return tuple(apply_batch(policy, crop, of_view(view)) for view, crop in enumerate(crops))
+        return tuple(apply_batch(policy, crop, of_one) for crop, of_one in zip(crops, of_view, strict=True))
     return tuple(tf.unstack(apply_batch(policy, tf.stack(crops, axis=-4), draw), axis=-4))
 
 

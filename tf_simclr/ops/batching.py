@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -20,6 +21,8 @@ def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
         images [b, h, w, c], and a function that gives a result [b, h', w', c'] the leading dimensions back.
     """
     images = tf.convert_to_tensor(images)
+    if images.shape.is_fully_defined():
+        return _flatten_known(images)
     leading = tf.shape(images)[:-3]
     static_leading = images.shape[:-3]
 
@@ -35,9 +38,26 @@ def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
     return flat, restore
 
 
+def _flatten_known(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """`flatten_batch` where all sizes are known: of a single image, operations on sizes would take as long as others."""
+    leading = images.shape[:-3].as_list()
+    if len(leading) == 1:
+        return images, lambda flat: flat
+    flat = tf.reshape(images, [math.prod(leading), *images.shape[-3:]])
+    return flat, lambda flat: tf.reshape(flat, [*leading, *_sizes(flat)[1:]])
+
+
+def _sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    if tensor.shape.is_fully_defined():
+        return tensor.shape.as_list()
+    return tf.unstack(tf.shape(tensor))
+
+
 def flatten_parameter(parameter: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """Brings a scalar or per-image parameter [...] to one value an image, [b], of images [..., h, w, c]."""
     parameter = tf.convert_to_tensor(parameter)
+    if is_one(images):
+        return tf.reshape(parameter, [1])
     return tf.reshape(tf.broadcast_to(parameter, tf.shape(images)[:-3]), [-1])
 
 
@@ -81,7 +101,7 @@ def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> t
 
 
 def _of_one(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
-    row = tf.constant([0])
+    row = tf.zeros([1], tf.int32)
     result = tf.switch_case(case, [lambda branch=branch: branch(images, row) for branch in branches])  # type: ignore[misc]
     result.set_shape(images.shape)
     return result
