@@ -1,4 +1,4 @@
-"""Random views written plainly: `tf.image` on one image at a time, stateful random numbers, float32 from the decoder on.
+"""Random views written plainly: `tf.image` on one image at a time, stateful random numbers, float32 throughout.
 
 The operators are those of the library: crop, flip, colour jitter in a random order, grey, blur (SimCLR, Appendix A). It
 shares no code with the library, so that it can stand beside it in a benchmark.
@@ -7,6 +7,7 @@ shares no code with the library, so that it can stand beside it in a benchmark.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -66,7 +67,8 @@ def jitter(image: tf.Tensor, strength: float) -> tf.Tensor:
         lambda one: tf.image.random_hue(one, 0.2 * strength),
     ]
     for turn in tf.unstack(tf.random.shuffle(tf.range(4)), num=4):
-        image = tf.clip_by_value(tf.switch_case(turn, [lambda op=op: op(image) for op in operators]), 0.0, 1.0)  # type: ignore[misc]
+        branches = [functools.partial(operator, image) for operator in operators]
+        image = tf.clip_by_value(tf.switch_case(turn, branches), 0.0, 1.0)
     return image
 
 

@@ -1,7 +1,7 @@
 """Decoding no more of an image than its crops show.
 
-The boxes of the crops are drawn once the size of the image is known, which a jpeg says in its first bytes. Of such a file
-the part that holds all boxes is decoded, and stays uint8. Every other file is decoded as a whole.
+The boxes of the crops are drawn once the size of the image is known, which a jpeg says in its first bytes. Of such a
+file the part that holds all boxes is decoded, and stays uint8. Every other file is decoded as a whole.
 """
 
 from __future__ import annotations

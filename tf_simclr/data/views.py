@@ -59,7 +59,7 @@ def draw_before_decoding(policy: ViewPolicy, key: tf.Tensor) -> tuple[tf.Tensor,
     """
     operators = policy.operators
     last = CROP_NUMBERS.stop if policy.crop_probability == 1.0 else CropAgain.numbers.start + 1
-    u = draws.uniforms(key, max(last, *(operator.numbers.stop for operator in operators)))
+    u = draws.uniforms(key, max([last, *(operator.numbers.stop for operator in operators)]))
     drawn: Draw = {}
     for operator in operators:
         mine = operator.draw(u[..., operator.numbers.start : operator.numbers.stop], key, policy.image_size)

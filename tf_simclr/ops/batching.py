@@ -39,7 +39,7 @@ def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
 
 
 def _flatten_known(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """`flatten_batch` where all sizes are known: of a single image, operations on sizes would take as long as others."""
+    """`flatten_batch` where all sizes are known: operations on sizes would take as long as those on one image."""
     leading = images.shape[:-3].as_list()
     if len(leading) == 1:
         return images, lambda flat: flat

@@ -1,8 +1,8 @@
 """Colour distortion: each operator exact given its parameters and followed by a clip to [0, 1].
 
-Images are float32 RGB [..., h, w, 3] in [0, 1]; parameters are scalars or one value an image [...]. One image alone goes
-through TensorFlow's own kernels, which take one parameter for all they are given; a batch goes through formulas that
-take one for each image.
+Images are float32 RGB [..., h, w, 3] in [0, 1]; parameters are scalars or one value an image [...]. One image alone
+goes through TensorFlow's own kernels, which take one parameter for all they are given; a batch goes through formulas
+that take one for each image.
 Source: SimCLR, Appendix A.
 """
 
