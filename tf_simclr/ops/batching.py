@@ -69,7 +69,8 @@ def per_image(parameter: tf.Tensor | float, images: tf.Tensor) -> tf.Tensor:
 
 def is_one(images: tf.Tensor) -> bool:
     """Whether images [..., h, w, c] are surely a single one."""
-    return images.shape.rank is not None and images.shape[:-3].num_elements() == 1
+    shape = tf.TensorShape(images.shape)  # also of an array
+    return shape.rank is not None and shape[:-3].num_elements() == 1
 
 
 def scalar(parameter: tf.Tensor | float) -> tf.Tensor:

@@ -65,6 +65,7 @@ def crop_and_resize(images: tf.Tensor, boxes: tf.Tensor, size: Size) -> tf.Tenso
         float32 [..., height, width, c] in [0, 1].
     """
     height, width = size
+    images = tf.convert_to_tensor(images)
     if len(images.shape) == 3:
         y, x, box_height, box_width = tf.unstack(boxes)
         piece = images[y : y + box_height, x : x + box_width]
@@ -117,7 +118,8 @@ def center_crop(images: tf.Tensor, size: Size, proportion: float = 0.875) -> tf.
 
 def central_box(images: tf.Tensor, size: Size, proportion: float) -> tf.Tensor:
     """The box that `center_crop` cuts out of images [..., h, w, c], int32 [4]: offset_y, offset_x, height, width."""
-    return central_box_in(*tf.unstack(tf.shape(images)[-3:-1]), size, proportion)
+    height, width = tf.unstack(tf.shape(images)[-3:-1])
+    return central_box_in(height, width, size, proportion)
 
 
 def central_box_in(height: tf.Tensor, width: tf.Tensor, size: Size, proportion: float) -> tf.Tensor:
