@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -49,6 +49,28 @@ class FileDecoder:
         """What `cut` makes of the image, or of a part of it that holds all the boxes."""
         content, path = self.unpack(data)
         return cut_file(content, path, self.decoder, boxes_of, cut)
+
+
+@runtime_checkable
+class PartDecoder(Protocol):
+    """A `decode` of a source that can also decode a part."""
+
+    def cut(self, data: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:
+        """As `FileDecoder.cut`."""
+
+
+def cut_record(decode: Callable[[tf.Tensor], tf.Tensor], data: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:
+    """What `cut` makes of the image of a record, which is decoded in part where that is possible.
+
+    Args:
+        decode: of the source.
+        data: of the record.
+        boxes_of: draws the boxes in an image of some size.
+        cut: makes something of the pixels and the boxes in them.
+    """
+    if isinstance(decode, PartDecoder):
+        return decode.cut(data, boxes_of, cut)
+    return cut_image(decode(data), boxes_of, cut)
 
 
 def cut_image(image: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.data.parts import FileDecoder, cut_image
+from tf_simclr.data.parts import cut_record
 from tf_simclr.data.source import ImageSource, is_small
 from tf_simclr.data.views import (
     ViewPolicy,
@@ -149,10 +149,7 @@ class Stages:
                 )
             return found
 
-        decode = self._source.decode
-        if isinstance(decode, FileDecoder):
-            return decode.cut(record["data"], boxes_of, cut)
-        return cut_image(decode(record["data"]), boxes_of, cut)
+        return cut_record(self._source.decode, record["data"], boxes_of, cut)
 
     # ---- Both ----
 
