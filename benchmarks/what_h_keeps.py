@@ -18,8 +18,8 @@ from sklearn.linear_model import RidgeCV
 
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.batches import distributed_eval_batches
-from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.load import Trained, load_trained
 from tf_simclr.evaluate.measures.standardise import Standardiser
 
@@ -35,15 +35,8 @@ def mean_colours(source: ImageSource) -> np.ndarray:
 
 def features(trained: Trained, source: ImageSource) -> dict[str, np.ndarray]:
     """Features [n, d] by endpoint, of the evaluation view, in the canonical order."""
-    strategy, data = tf.distribute.get_strategy(), trained.config.data
-    batches = distributed_eval_batches(
-        source,
-        strategy,
-        batch_size=data.eval_batch_size,
-        image_size=data.image_size,
-        eval_crop=data.crop_of_evaluation,
-    )
-    return in_memory(build_extract(trained.model, strategy, tuple(ENDPOINTS.values())), batches, source)[0]
+    loader = EvalLoader.of(trained.config.data, tf.distribute.get_strategy())
+    return extracted(trained.model, source, loader, tuple(ENDPOINTS.values()))[0]
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tf_simclr.config import LabelledTraining, ProtocolConfig, read_labelled_training
+from tf_simclr.config import FROZEN_PROTOCOLS, LabelledTraining, ProtocolConfig, read_labelled_training
+from tf_simclr.config.option import affecting, option
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS
 
@@ -30,6 +33,47 @@ def test_names_of_labelled_trainings(name, wanted):
 def test_amounts_that_cannot_be(name):
     with pytest.raises(InputError, match="Received"):
         ProtocolConfig(checkpoint="c", protocols=name).validate()
+
+
+# Part of the name of kept results: whoever changes a set here makes all results of that protocol anew.
+SETTINGS = {
+    "health": set(),
+    "knn": {"knn_k", "knn_temperature"},
+    "linear_cached": {"linear_epochs", "linear_batch_size", "linear_learning_rate"},
+    "logreg": {"logreg_iterations", "logreg_strengths", "metric"},
+    "linear": {"linear_epochs", "finetune_batch_size", "linear_learning_rate"},
+    "finetune_1pct": {"finetune_epochs", "finetune_batch_size", "finetune_learning_rate"},
+    "supervised_20per_class": {
+        *("supervised_epochs", "supervised_learning_rate", "supervised_weight_decay"),
+        "finetune_batch_size",
+    },
+    "finetune_grid": {"grid_learning_rates", "grid_weight_decays", "grid_steps", "finetune_batch_size", "metric"},
+}
+
+
+@pytest.mark.parametrize("protocol", SETTINGS)
+def test_a_result_depends_on_the_options_that_say_so(protocol):
+    config = ProtocolConfig(checkpoint="c", linear_epochs=7.0)
+    found = config.settings_of(protocol)
+    assert set(found) == SETTINGS[protocol]
+    assert found == {name: getattr(config, name) for name in found}
+
+
+def test_an_option_that_says_nothing_affects_every_result():
+    part = dataclasses.make_dataclass(
+        "Part",
+        [
+            ("new", int, option(0, "")),
+            ("path", str, option("", "", affects=())),
+            ("k", int, option(1, "", affects=("knn",))),
+        ],
+    )
+    assert affecting(part, "knn") == {"new", "k"} and affecting(part, "logreg") == {"new"}
+
+
+def test_every_result_an_option_names_is_one():
+    named = {name for field in dataclasses.fields(ProtocolConfig) for name in field.metadata["affects"] or ()}
+    assert named == {*FROZEN_PROTOCOLS, "linear", "finetune", "supervised", "finetune_grid"}
 
 
 def test_lists_are_read_in_order_and_once():

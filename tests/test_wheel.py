@@ -63,6 +63,8 @@ def test_recipes_modules_and_the_public_names_are_there(installed, tmp_path):
         "from tf_simclr.cli import flags; from tf_simclr.cli.completion import ALL_FLAG_GROUPS; "
         "assert flags.parse(['--flagfile=configs/tiny.cfg'], ALL_FLAG_GROUPS).given; "
         "import data_util, lars_optimizer, model_util; "
+        "from importlib import resources; pages = resources.files('tf_simclr') / 'studies' / 'templates'; "
+        "assert all((pages / name).is_file() for name in ('page.html', 'page.md')); "
         "assert all(getattr(tf_simclr, name) is not None for name in tf_simclr.PUBLIC); "
         "print([m.__file__ for m in (tf_simclr, data_util, lars_optimizer, model_util)])"
     )

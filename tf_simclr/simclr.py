@@ -18,8 +18,15 @@ from tf_simclr.ops import collectives
 from tf_simclr.ops.image import to_rgb
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optimizers import KernelsOnly
-from tf_simclr.simclr_batches import Batch, Means, read_batch
-from tf_simclr.simclr_checks import built_for, require_augmentation, require_loss, with_endpoints
+from tf_simclr.simclr_batches import Means, read_batch
+from tf_simclr.simclr_checks import (
+    built_for,
+    require_augmentation,
+    require_can_augment,
+    require_loss,
+    require_trainable_probe,
+    with_endpoints,
+)
 from tf_simclr.simclr_probe import plain_of, probe_trainer
 from tf_simclr.train.online_head import HeadState
 from tf_simclr.train.precision import Updater
@@ -40,8 +47,8 @@ class SimCLR(tf.keras.Model):
     `augmentation`. Labels are int [n], -1 for an image without one, and reach the probe only: a gradient is never
     passed on to the encoder.
 
-    The probe is trained as the online head of `run.py`: on standardised features, by Nesterov SGD, at a rate of its own
-    that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes the
+    The probe is trained as the online head of `run.py`: on standardised features, by preconditioned SGD, at a rate of
+    its own that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes the
     lengths of warm-up and training from it. Otherwise it is constant. The probe learns from images as evaluation
     sees them, 128 of a batch, or a quarter where that is more: from "plain", or from the images that are augmented.
     Where the data are pairs of views alone, it learns from both views. That costs it several points of accuracy.
@@ -196,14 +203,9 @@ class SimCLR(tf.keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: one update of all weights."""
-        if self.probe is not None and self.probe_input:
-            raise InputError(
-                "`probe_input` must be 0 to train: beside pretraining the probe measures h. Received: probe_input="
-                f"{self.probe_input}. Make a SimCLR of the same encoder with probe_input=0"
-            )
         batch = read_batch(data)
+        require_trainable_probe(self.probe_classes, self.probe_input, labels=batch.labels)
         views = batch.views if batch.views is not None else self._augmented(batch.images)
-        self._require_labels(batch)
         plain = plain_of(batch, self.augmentation) if self.probe is not None else {}
         return self._means.update(self._step({"views": views, "label": batch.labels, **plain}))
 
@@ -250,24 +252,8 @@ class SimCLR(tf.keras.Model):
         return list(self._means.by_name.values())
 
     def _augmented(self, images: tf.Tensor, **which: Any) -> tuple[tf.Tensor, ...]:
-        if self.augmentation is None:
-            raise InputError(
-                "`fit` needs two views of every image. Received: images, and a SimCLR without augmentation. Pass "
-                "augmentation=tf_simclr.layers.SimCLRAugmentation(size) to SimCLR, or a data set of pairs of views"
-            )
-        if self._compiled_by_xla:
-            raise InputError(
-                "`jit_compile` must be False where the model augments: XLA cannot compile that. Received: images, and "
-                "jit_compile=True. Augment in the data set, as tf_simclr.image_dataset does, or leave jit_compile out"
-            )
-        return self.augmentation(images, **which)
-
-    def _require_labels(self, batch: Batch) -> None:
-        if self.probe is not None and batch.labels is None:
-            raise InputError(
-                f"a probe of {self.probe_classes} classes needs labels. Received: images without labels. Pass (images, "
-                "labels), or probe_classes=0"
-            )
+        augment = require_can_augment(self.augmentation, compiled_by_xla=self._compiled_by_xla)
+        return augment(images, **which)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, serialised."""

@@ -59,3 +59,32 @@ def require_augmentation(augmentation: Any) -> SimCLRAugmentation | None:
             "tf_simclr.layers.SimCLRAugmentation(size, views=2)"
         )
     return augmentation
+
+
+def require_can_augment(augmentation: SimCLRAugmentation | None, *, compiled_by_xla: bool) -> SimCLRAugmentation:
+    """The augmentation, where there is one and it can run: images came, and two views of each are needed."""
+    if augmentation is None:
+        raise InputError(
+            "`fit` needs two views of every image. Received: images, and a SimCLR without augmentation. Pass "
+            "augmentation=tf_simclr.layers.SimCLRAugmentation(size) to SimCLR, or a data set of pairs of views"
+        )
+    if compiled_by_xla:
+        raise InputError(
+            "`jit_compile` must be False where the model augments: XLA cannot compile that. Received: images, and "
+            "jit_compile=True. Augment in the data set, as tf_simclr.image_dataset does, or leave jit_compile out"
+        )
+    return augmentation
+
+
+def require_trainable_probe(classes: int, probe_input: int, *, labels: Any) -> None:
+    """Raises InputError where a probe of so many classes, 0 for none, cannot be trained beside the encoder."""
+    if classes and probe_input:
+        raise InputError(
+            "`probe_input` must be 0 to train: beside pretraining the probe measures h. Received: probe_input="
+            f"{probe_input}. Make a SimCLR of the same encoder with probe_input=0"
+        )
+    if classes and labels is None:
+        raise InputError(
+            f"a probe of {classes} classes needs labels. Received: images without labels. Pass (images, labels), or "
+            "probe_classes=0"
+        )

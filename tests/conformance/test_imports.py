@@ -19,7 +19,7 @@ LAYERS = (
     {"data", "nn", "losses", "optim"},
     {"ops"},
     {"resumable"},
-    {"config", "compat", "files"},
+    {"config", "compat", "files", "optional"},
     {"errors", "lazy"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -61,6 +61,11 @@ def test_imports_go_down_only(path):
             continue
         other = part_of(name)
         assert other == part or level(other) > level(part), f"{part} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_is_longer_than_300_lines(path):
+    assert len(path.read_text().splitlines()) <= 300, "split it by idea, each file named for what it holds"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclr.data.shapes import render_shapes, shapes_source
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
 
 
 def batches_of_worker(count, batch_size, *, replicas, workers, worker):
@@ -20,7 +20,7 @@ def batches_of_worker(count, batch_size, *, replicas, workers, worker):
         num_replicas_in_sync=replicas, distribute_datasets_from_function=lambda dataset_of: dataset_of(context)
     )
     source = shapes_source(f"train[:{count}]", side=4)
-    batches = distributed_eval_batches(source, strategy, batch_size=batch_size, image_size=4, eval_crop=1.0)
+    batches = EvalLoader(strategy, batch_size, 4, 1.0).batches(source)
     return list(batches.as_numpy_iterator())
 
 

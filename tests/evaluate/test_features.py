@@ -20,16 +20,10 @@ from tf_simclr.data.source import records_from_table
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import features as features_module
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import build_extract, endpoint_names, extracted, in_memory
 from tf_simclr.evaluate.feature_store import FeatureKey, open_features, written_features
-from tf_simclr.evaluate.features import (
-    build_extract,
-    cached_features,
-    endpoint_names,
-    extracted,
-    in_memory,
-    model_digest,
-)
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
@@ -69,8 +63,9 @@ ONE_DEVICE = tf.distribute.OneDeviceStrategy("CPU:0")
 
 
 def cached(model, source, directory, **changed):
-    arguments = {"strategy": ONE_DEVICE, "batch_size": BATCH, "image_size": SIDE, "say": lambda line: None}
-    return cached_features(model, source, str(directory), **(arguments | changed))
+    of_loader = {"strategy": ONE_DEVICE, "batch_size": BATCH, "image_size": SIDE, "eval_crop": None}
+    loader = EvalLoader(**{name: changed.pop(name, value) for name, value in of_loader.items()})
+    return cached_features(model, source, str(directory), loader, **({"say": lambda line: None} | changed))
 
 
 def values_of(model):
@@ -194,7 +189,7 @@ def test_in_memory_they_are_those_of_the_cache(model, source, tmp_path, mirrored
     with strategy.scope():
         copy = small_model()
     before = values_of(copy)
-    features, labels = extracted(copy, source, strategy, ALL, batch_size=BATCH, image_size=SIDE)
+    features, labels = extracted(copy, source, EvalLoader(strategy, BATCH, SIDE), ALL)
     assert values_of(copy) == before and set(features) == set(ALL)
     for name in ALL:
         assert features[name].dtype == np.float32 and labels.dtype == np.int64
@@ -205,14 +200,14 @@ def test_in_memory_they_are_those_of_the_cache(model, source, tmp_path, mirrored
 def test_one_traced_pass_follows_a_model_that_is_trained(source):
     model = small_model()
     extract = build_extract(model, ONE_DEVICE, ALL)
-    batches = distributed_eval_batches(source, ONE_DEVICE, batch_size=BATCH, image_size=SIDE, eval_crop=1.0)
+    batches = EvalLoader(ONE_DEVICE, BATCH, SIDE, 1.0).batches(source)
     first, _ = in_memory(extract, batches, source)
     for variable, changed in zip(
         model.named_variables().values(), small_model(1).named_variables().values(), strict=True
     ):
         variable.assign(changed)
     second, _ = in_memory(extract, batches, source)
-    wanted, _ = extracted(model, source, ONE_DEVICE, ALL, batch_size=BATCH, image_size=SIDE)
+    wanted, _ = extracted(model, source, EvalLoader(ONE_DEVICE, BATCH, SIDE), ALL)
     assert extract.experimental_get_tracing_count() == 1
     for name in ALL:
         assert np.abs(first[name] - second[name]).max() > 1e-3
@@ -227,9 +222,9 @@ def passes(monkeypatch):
     """The endpoints of each pass of an encoder."""
     found, real = [], features_module._compute
 
-    def counted(model, batches, keys, *rest):
+    def counted(model, source, directory, loader, keys, *rest):
         found.append([key.endpoint for key in keys])
-        return real(model, batches, keys, *rest)
+        return real(model, source, directory, loader, keys, *rest)
 
     monkeypatch.setattr(features_module, "_compute", counted)
     return found
@@ -385,6 +380,7 @@ def test_a_damaged_cache_is_computed_again(model, source, tmp_path, passes, dama
 KILLED = """
 import os, sys
 import numpy as np
+from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.feature_store import FeatureKey, written_features
 key = FeatureKey(**eval(sys.argv[2]))
 with written_features(sys.argv[1], key) as write:
@@ -394,8 +390,9 @@ with written_features(sys.argv[1], key) as write:
 
 
 def test_a_killed_run_leaves_nothing_that_is_trusted(model, source, tmp_path, passes):
-    key = features_module._keys(model, source, ["final_avg_pool"], SIDE, 1.0, 0)["final_avg_pool"]
-    text = repr(dataclasses.asdict(key))
+    known = cached(model, source, tmp_path / "whole")["final_avg_pool"]
+    text = repr(json.loads((pathlib.Path(known.path) / "manifest.json").read_text())["key"])
+    tmp_path /= "killed"
     root = pathlib.Path(__file__).parents[2]
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), text], cwd=root, check=False)
     assert killed.returncode == 9
@@ -403,9 +400,9 @@ def test_a_killed_run_leaves_nothing_that_is_trusted(model, source, tmp_path, pa
     assert partial.name.endswith(".partial") and (partial / "features.npy").exists()
     say = Lines()
     found = cached(model, source, tmp_path, say=say)["final_avg_pool"]
-    assert "left half-written by a run that was stopped" in say[0] and len(passes) == 1
+    assert "left half-written by a run that was stopped" in say[0] and len(passes) == 2
     assert found.features.shape == (COUNT, 6)
-    assert [path.name for path in tmp_path.iterdir()] == [key.name]
+    assert [path.name for path in tmp_path.iterdir()] == [pathlib.Path(known.path).name]
 
 
 def test_an_error_on_the_way_leaves_nothing(model, source, tmp_path):
@@ -500,7 +497,7 @@ def test_a_directory_that_cannot_be_made(model, source, tmp_path):
 
 def test_an_unknown_endpoint_in_memory(model, source):
     with pytest.raises(InputError, match="`endpoint` must be one of: block_group1"):
-        extracted(model, source, ONE_DEVICE, ["pool5"], batch_size=BATCH, image_size=SIDE)
+        extracted(model, source, EvalLoader(ONE_DEVICE, BATCH, SIDE), ["pool5"])
 
 
 @pytest.mark.parametrize("said", [COUNT - 2, COUNT + 2])
@@ -510,7 +507,7 @@ def test_a_split_with_another_number_of_images_than_it_says(model, source, tmp_p
         cached(model, wrong, tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match="as many images as it says"):
-        extracted(model, wrong, ONE_DEVICE, batch_size=BATCH, image_size=SIDE)
+        extracted(model, wrong, EvalLoader(ONE_DEVICE, BATCH, SIDE))
 
 
 def test_endpoints_that_a_model_has(model):

@@ -15,6 +15,7 @@ from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import online as online_module
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
@@ -67,9 +68,9 @@ def test_the_figures_are_those_of_stored_features(tmp_path, monkeypatch, k):
     evaluation = OnlineEvaluation(plan, model, ONE_DEVICE)
     figures = evaluation.figures(*evaluation.features())
     gallery, queries = (
-        cached_features(
-            model, source, str(tmp_path), strategy=ONE_DEVICE, batch_size=8, image_size=SIDE, say=lambda line: None
-        )["final_avg_pool"]
+        cached_features(model, source, str(tmp_path), EvalLoader(ONE_DEVICE, 8, SIDE), say=lambda line: None)[
+            "final_avg_pool"
+        ]
         for source in (plan.gallery, TEST)
     )
     assert len(gallery.labels) == GALLERY and len(queries.labels) == 22

@@ -24,7 +24,7 @@ from tf_simclr.evaluate.predictions import (
     unpack,
 )
 from tf_simclr.evaluate.record_store import RecordStore
-from tf_simclr.evaluate.records import PRETRAINED, Predictions, Record, measured, measured_multi_label
+from tf_simclr.evaluate.records import PRETRAINED, Record, measured, measured_multi_label
 from tf_simclr.resumable import short_digest
 
 NAMES = ("cat", 'a,"b"\nc', "=cmd")
@@ -39,7 +39,7 @@ def read(content):
 
 def record(seed=0, scores=None):
     scores = np.random.default_rng(seed).normal(size=(4, 3)) if scores is None else scores
-    return Record("knn", PRETRAINED, "h", "", seed, **measured(Predictions(scores.argmax(1), scores), LABELS, 3))
+    return Record("knn", PRETRAINED, "h", "", seed, **measured(scores.argmax(1), LABELS, 3, scores=scores))
 
 
 def test_a_table_by_hand():

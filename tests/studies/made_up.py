@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from tf_simclr.studies.results import CellResult, MissingCellsError, Results
+from tf_simclr.studies.results import CellResult, NotMeasuredError, Results
 from tf_simclr.studies.study import Evidence, Finding, HeatMap, Study, StudyCell
 
 OPERATORS = ("crop", "colour", "<b> & | $x$ \"'")
@@ -36,7 +36,7 @@ RESULTS = Results(FOUND)
 
 
 def _needs_the_missing(cells, results: Results) -> Evidence:
-    raise MissingCellsError(MISSING)
+    raise NotMeasuredError(f"the cell {MISSING}, which was not run")
 
 
 STUDY = Study(

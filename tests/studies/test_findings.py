@@ -6,7 +6,7 @@ import pytest
 
 from tf_simclr.studies import catalogue, findings, tables
 from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, check_finding
-from tf_simclr.studies.results import CellResult, MissingCellsError, Results
+from tf_simclr.studies.results import CellResult, NotMeasuredError, Results
 from tf_simclr.studies.study import StudyCell
 
 
@@ -104,7 +104,7 @@ def test_figure_5_contrastive_accuracy():
 def test_missing_cells_are_told():
     cells = tables.table4("small")
     some = Results(CellResult(cell.name, 0, {"top_1": 0.5}) for cell in cells[:-1])
-    with pytest.raises(MissingCellsError, match="NT-Xent"):
+    with pytest.raises(NotMeasuredError, match="NT-Xent"):
         findings.nt_xent_is_best.check(cells, some)
 
 

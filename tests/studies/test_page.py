@@ -15,6 +15,7 @@ import pytest
 
 from tests.studies.browser import NAMES, Browser, find_chromium
 from tests.studies.made_up import CELLS, FOUND, MISSING, OPERATORS, RESULTS, STUDY
+from tf_simclr.errors import InputError
 from tf_simclr.studies import page
 from tf_simclr.studies.comparison import finite, rank_agreement
 from tf_simclr.studies.results import CellResult, Results
@@ -166,6 +167,13 @@ def test_a_study_without_anything(tmp_path):
     assert "This study checks no finding." in parsed.text and "9 of 9 cells lack results" in parsed.text
     for heading in ("Rank agreement", "Figures", "What differs", "flags of all cells", "machine"):
         assert heading not in parsed.text
+
+
+def test_a_missing_jinja2_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(InputError, match=r"Pages need the package jinja2.*pip install jinja2, or the extra `evaluate`"):
+        write(tmp_path)
+    assert not (tmp_path / "page").exists()
 
 
 # ---- The form ----

@@ -17,6 +17,7 @@ from tf_simclr.data.pipeline import eval_batches
 from tf_simclr.data.shapes import render_shapes, shapes_source
 from tf_simclr.data.source import MultiLabel, records_from_table
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops import color, draws, noise, sobel
 from tf_simclr.studies import transformations as module
@@ -42,8 +43,9 @@ def transformed(task, source=None, role="train", size=SIDE, seed=SEED, **options
 
 
 def predicted(task, model, train, test, **changed):
-    arguments = {"strategy": ONE_DEVICE, "batch_size": 50, "image_size": SIDE, "seed": 0}
-    return predict_transformation(task, model, train, test, **(arguments | changed))
+    of_loader = {"strategy": ONE_DEVICE, "batch_size": 50, "image_size": SIDE}
+    loader = EvalLoader(**{name: changed.pop(name, value) for name, value in of_loader.items()})
+    return predict_transformation(task, model, train, test, loader, **({"seed": 0} | changed))
 
 
 @functools.cache

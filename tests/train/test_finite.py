@@ -14,8 +14,10 @@ from tf_simclr import compat
 from tf_simclr.config import build_config
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import DivergedError, InputError
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.classifier import evaluate_classifier
-from tf_simclr.evaluate.features import cached_features, extracted
+from tf_simclr.evaluate.extraction import extracted
+from tf_simclr.evaluate.features import cached_features
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
@@ -38,6 +40,7 @@ CONFIG = build_config(FLAGS)
 TEST = shapes_source("test[:22]", side=SIDE)
 KERNEL = "encoder/stem_conv/kernel"
 ONE_DEVICE = tf.distribute.OneDeviceStrategy("CPU:0")
+LOADER = EvalLoader(ONE_DEVICE, 8, SIDE)
 
 
 def networks():
@@ -143,18 +146,10 @@ def test_features_that_are_not_finite_are_refused_by_endpoint_and_image(tmp_path
     with pytest.raises(
         DivergedError, match=r"final_avg_pool of shapes, test\[:22\], image 0 .*, 1 .*, 2 .*, \.{4} The"
     ):
-        extracted(overflowing(), TEST, ONE_DEVICE, batch_size=8, image_size=SIDE)
+        extracted(overflowing(), TEST, LOADER)
     said = []
     with pytest.raises(DivergedError, match="final_avg_pool"):
-        cached_features(
-            overflowing(),
-            TEST,
-            str(tmp_path),
-            strategy=ONE_DEVICE,
-            batch_size=8,
-            image_size=SIDE,
-            say=said.append,
-        )
+        cached_features(overflowing(), TEST, str(tmp_path), LOADER, say=said.append)
     assert said == ["computing final_avg_pool of 22 images of shapes, test[:22]"]
     assert list(tmp_path.rglob("manifest.json")) == []
 
@@ -162,7 +157,7 @@ def test_features_that_are_not_finite_are_refused_by_endpoint_and_image(tmp_path
 def test_images_are_named_where_they_have_names():
     named = dataclasses.replace(TEST, names=lambda: tuple(f"star/{number}.png" for number in range(22)))
     with pytest.raises(DivergedError, match=r"image 0 \(star/0\.png\), 1 \(star/1\.png\), 2"):
-        extracted(overflowing(), named, ONE_DEVICE, batch_size=8, image_size=SIDE)
+        extracted(overflowing(), named, LOADER)
 
 
 @pytest.mark.parametrize("make,words", [(spoilt, KERNEL), (overflowing, "in final_avg_pool")])

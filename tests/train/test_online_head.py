@@ -9,18 +9,20 @@ import tensorflow as tf
 from tf_simclr.compat import raw_variable
 from tf_simclr.nn.heads import build_supervised_head
 from tf_simclr.train.online_head import (
+    DAMPING,
     LEAST_VARIANCE,
     OnlineHead,
     deviations,
     fold,
     learning_rate,
     plain_images,
+    precondition,
     unfold,
 )
 
 WIDTH, CLASSES, N, STEPS = 6, 3, 24, 5
-# 24 / 6 x 24 / 128, all the way but the last three tenths of five steps.
-RATES = [0.75, 0.75, 0.75, 0.75, 0.75 * (1 - 4 / 5) / 0.3]
+# 0.3 x 24 / 128, all the way but the last three tenths of five steps.
+RATES = [0.05625] * 4 + [0.05625 * (1 - 4 / 5) / 0.3]
 
 
 def batches(steps=STEPS, seed=0, scale=None):
@@ -54,19 +56,18 @@ def by_hand(kernel, bias, data, weight_decay=0.0):
         losses.append(-np.log(p[np.arange(N), labels]).mean())
         error = (p - np.eye(CLASSES)[labels]) / N
         rate = RATES[step]
-        for parameter, slot, gradient in zip(
-            (v, c), velocity, (x.T @ error + weight_decay * v, error.sum(0)), strict=True
-        ):
+        newton = np.linalg.solve(x.T @ x / N + 0.3 * np.eye(WIDTH), x.T @ error + weight_decay * v)
+        for parameter, slot, direction in zip((v, c), velocity, (newton, error.sum(0)), strict=True):
             slot *= 0.9
-            slot += rate * gradient
-            parameter -= 0.9 * slot + rate * gradient
+            slot += rate * direction
+            parameter -= 0.9 * slot + rate * direction
         kept = min(0.98, step / (step + 1))
         mean, variance = kept * mean + (1 - kept) * h.mean(0), kept * variance + (1 - kept) * h.var(0)
     return losses, v / np.sqrt(variance)[:, None], c - (mean / np.sqrt(variance)) @ v
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_it_is_sgd_on_standardised_features_folded_into_a_dense_layer(weight_decay):
+def test_it_is_preconditioned_sgd_on_standardised_features_folded_into_a_dense_layer(weight_decay):
     head, online = build(weight_decay=weight_decay)
     losses, kernel, bias = by_hand(*dense_of(head), batches(), weight_decay)
     step = tf.function(online.train)
@@ -88,7 +89,10 @@ def test_keras_s_batch_norm_dense_and_sgd_do_the_same():
         with tf.GradientTape() as tape:
             logits = model(h, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        optimizer.apply_gradients(zip(tape.gradient(loss, dense.weights), dense.weights, strict=True))
+        x = (h - h.mean(0)) / h.std(0)
+        kernel_gradient, bias_gradient = tape.gradient(loss, dense.weights)
+        direction = np.linalg.inv(np.cov(x, rowvar=False, bias=True) + 0.3 * np.eye(WIDTH)) @ kernel_gradient.numpy()
+        optimizer.apply_gradients(zip((tf.constant(direction, tf.float32), bias_gradient), dense.weights, strict=True))
         got = online.train(tf.constant(h), tf.constant(labels))
         assert float(got["train/supervised_loss"]) == pytest.approx(float(loss), rel=1e-4)
         assert float(got["train/supervised_acc"]) == pytest.approx(np.mean(np.argmax(logits, 1) == labels))
@@ -153,6 +157,33 @@ def test_features_that_never_vary_and_images_without_a_label_do_no_harm():
     np.testing.assert_allclose(head(np.full((1, WIDTH), 3.0, np.float32))[0], before[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_gradient_is_divided_by_the_damped_covariance(n):
+    """With fewer images than features too, where the covariance alone has no inverse."""
+    rng = np.random.default_rng(n)
+    x, gradient = rng.normal(size=(n, WIDTH)), rng.normal(size=(WIDTH, CLASSES))
+    want = np.linalg.solve(x.T @ x / n + DAMPING * np.eye(WIDTH), gradient)
+    got = precondition(tf.constant(gradient, tf.float32), tf.constant(x, tf.float32))
+    np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose((x.T @ (x @ got)) / n + DAMPING * got, gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_counts_a_step_and_changes_nothing_else(bad):
+    head, online = build()
+    train = tf.function(online.train)
+    for number, (h, labels) in enumerate(batches()):
+        before = [raw_variable(v).numpy() for v in online.named_state().values()], dense_of(head)
+        if number == 3:
+            h[2, 1] = bad
+        train(h, labels)
+        after = [raw_variable(v).numpy() for v in online.named_state().values()], dense_of(head)
+        kept = [
+            np.array_equal(a, b) for was, now in zip(before, after, strict=True) for a, b in zip(was, now, strict=True)
+        ]
+        assert not kept[0] and all(kept[1:]) == (number == 3)
+
+
 def test_the_least_deviation_is_a_share_of_the_others():
     np.testing.assert_allclose(deviations(tf.constant([4.0, 0.0])), [2.0, np.sqrt(2 * LEAST_VARIANCE)], rtol=1e-6)
     np.testing.assert_array_equal(deviations(tf.zeros([3])), np.ones(3))
@@ -182,13 +213,12 @@ def test_replicas_have_the_statistics_and_the_update_of_the_whole_batch(replicas
 
 def test_the_rate_rises_stays_and_falls():
     def rates(**change):
-        lengths = {"images": 128, "width": 48, "warmup_steps": 10, "train_steps": 100} | change
+        lengths = {"images": 128, "warmup_steps": 10, "train_steps": 100} | change
         return [float(learning_rate(tf.constant(step, tf.int64), **lengths)) for step in (0, 5, 10, 70, 85, 100)]
 
-    np.testing.assert_allclose(rates(), [0, 0.25, 0.5, 0.5, 0.25, 0], atol=1e-6)
-    np.testing.assert_allclose(rates(width=480)[2], 0.05, rtol=1e-6)
-    np.testing.assert_allclose([rates(images=n)[2] for n in (32, 4096)], [0.125, 0.5], rtol=1e-6)
-    assert rates(warmup_steps=0)[0] == 0.5
+    np.testing.assert_allclose(rates(), [0, 0.15, 0.3, 0.3, 0.15, 0], atol=1e-6)
+    np.testing.assert_allclose([rates(images=n)[2] for n in (32, 4096)], [0.075, 0.3], rtol=1e-6)
+    assert rates(warmup_steps=0)[0] == np.float32(0.3)
 
 
 def test_how_many_images_are_seen_as_they_are():

@@ -21,7 +21,8 @@ from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.protocols import frozen, grid, whole_network
 from tf_simclr.evaluate.protocols import runner as runner_module
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures
-from tf_simclr.evaluate.protocols.runner import Runner, plan
+from tf_simclr.evaluate.protocols.plan import plan
+from tf_simclr.evaluate.protocols.runner import Networks, Runner
 
 NETWORK = ("resnet_depth", "width_multiplier", "num_proj_layers", "proj_out_dim", "train_batch_size", "use_blur")
 RUN = {name: TINY[name] for name in ("dataset", "image_size", *NETWORK)}
@@ -171,7 +172,7 @@ def asked_of_features(run: Evaluation) -> dict[Any, Any]:
     runner = object.__new__(Runner)  # its networks would take a second to build
     runner._context, runner._directory = run.context, "nowhere"
     with called(runner_module, "cached_features", stops=True) as words, pytest.raises(StopError):
-        runner._features(None, "final_avg_pool")
+        runner._features(Networks(None, "digest"), "final_avg_pool")
     return dict(words)
 
 
@@ -179,8 +180,8 @@ def how_images_are_seen(run: Evaluation) -> list[tuple[Any, ...]]:
     """Size, batch and crop: of the features of frozen protocols, and of a network that was trained with labels."""
     with called(whole_network, "extracted", stops=True) as words, pytest.raises(StopError):
         whole_network.evaluated_on(run.context, None, run.context.splits.test, {})
-    names = ("image_size", "batch_size", "eval_crop")
-    return [tuple(asked[name] for name in names) for asked in (asked_of_features(run), words)]
+    loaders = asked_of_features(run)[3], words[2]
+    return [(loader.image_size, loader.batch_size, loader.crop) for loader in loaders]
 
 
 def seed_of_features(run: Evaluation) -> int:

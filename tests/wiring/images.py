@@ -60,7 +60,13 @@ def evaluation_images(run):
     """Size, batch and crop of kNN at the end; batch, and the first image of the last one, of the head's evaluation."""
     plan = plan_of(run)
     watcher, _ = evaluated(run)
-    return plan.image_size, plan.batch_size, plan.eval_crop, watcher.batch, as_numbers(watcher.last)
+    return (
+        plan.data.image_size,
+        plan.data.eval_batch_size,
+        plan.data.crop_of_evaluation,
+        watcher.batch,
+        as_numbers(watcher.last),
+    )
 
 
 def last_shown(run, size, crop):

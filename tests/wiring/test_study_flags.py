@@ -36,7 +36,7 @@ class Studied:
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
             words = stack.enter_context(called(study, "Runner", stops=True))
-            todo = stack.enter_context(called(study, "tasks"))
+            todo = stack.enter_context(called(study, "plan"))
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             with pytest.raises(StopError):
                 study.run(self.config, self.given, directory, self.command)
@@ -50,7 +50,7 @@ def started(run):
 def todo(run):
     """Cell and seed of what is run."""
     cells, config = run.runner()[1].values()
-    return [(task.cell.name, task.seed) for task in study.tasks(cells, config)]
+    return [(task.cell.name, task.seed) for task in study.plan(cells, config)]
 
 
 def cells_of_tiny():

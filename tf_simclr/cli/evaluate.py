@@ -18,15 +18,14 @@ from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, Runti
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.load import step_of
 from tf_simclr.evaluate.measures.baselines import Baselines, baselines, multi_label_baselines
-from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.predictions import EvaluatedImages, labels_in_order
 from tf_simclr.evaluate.protocols.context import EvaluationContext, Splits, open_splits
 from tf_simclr.evaluate.protocols.runner import Runner
 from tf_simclr.evaluate.records import Record
-from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.evaluate.report.files import JSON_FILE, print_report, write_report
-from tf_simclr.evaluate.report.summary import SplitFacts, Subject
+from tf_simclr.evaluate.report.subject import SplitFacts, Subject
 from tf_simclr.files import read_json
+from tf_simclr.optional import require_matplotlib, require_scikit_learn
 from tf_simclr.resumable import StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch

@@ -15,16 +15,16 @@ from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_confi
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
-from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.optional import require_jinja2, require_matplotlib, require_scikit_learn
 from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
+from tf_simclr.studies.identity import claim, identity, recorded_hold_out
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
-from tf_simclr.studies.runner import Runner, claim, identity, recorded_hold_out, tasks
+from tf_simclr.studies.runner import Runner, plan
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -69,7 +69,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     given = {**recorded_hold_out(directory), **given}
     flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
     cells = study.cells(config.scale)
-    todo = [] if config.report else tasks(cells, config)
+    todo = [] if config.report else plan(cells, config)
     base = build_config(flags)
     require_packages(cells)
     context = open_context(study, config, flags, base.data, build_config(given).runtime)
@@ -115,6 +115,7 @@ def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset
 def require_packages(cells: Sequence[StudyCell]) -> None:
     """Raises InputError where a package is missing that would be needed hours later."""
     require_matplotlib()
+    require_jinja2()
     if any(cell.task == TRANSFORMATIONS for cell in cells):
         require_scikit_learn("neural_network", "Predicting transformations")
 
@@ -148,7 +149,12 @@ def open_context(
     strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     return StudyContext(
-        config.scale, flags, open_images(study, config.scale, data), strategy, StopRequest(), TerminalReporter()
+        scale=config.scale,
+        flags=flags,
+        splits=open_images(study, config.scale, data),
+        strategy=strategy,
+        stop=StopRequest(),
+        reporter=TerminalReporter(),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_simclr.config.augmentation import BRANCHES, OPERATORS, OperatorOption, read_augmentation
-from tf_simclr.config.option import check_options, option
+from tf_simclr.config.option import affecting, check_options, option
 from tf_simclr.config.paths import table_path
 from tf_simclr.errors import InputError
 
@@ -17,20 +17,6 @@ ON_BAD_IMAGE = ("error", "skip")
 HOLD_OUT_DRAWS = ("hash", "count")
 
 EVAL_CROP = 0.875
-_NOT_OF_READING = frozenset(
-    {
-        "dataset",
-        "data_dir",
-        "labels",
-        "hold_out_by",
-        "on_bad_image",
-        "train_split",
-        "eval_split",
-        "train_batch_size",
-        "eval_batch_size",
-        "cache_dataset",
-    }
-)
 
 
 def may_lie_elsewhere(dataset: str) -> bool:
@@ -63,36 +49,42 @@ class DataConfig:
         "Data set: 'shapes' (built in), 'folder' (images under --data_dir), or a TFDS name such as "
         "cifar10, imagenet2012 or name/config. Empty (our default; the authors': imagenet2012) means: "
         "configs/quickstart.cfg supplies every flag that was not given.",
+        affects=("study",),
     )
     data_dir: str | None = option(
         None,
         "Folder of images for --dataset=folder, and without --dataset; TFDS data directory otherwise.",
         path=True,
+        affects=(),
     )
-    train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.")
-    eval_split: str = option("validation", "Split to evaluate on.")
+    train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.", affects=("study",))
+    eval_split: str = option("validation", "Split to evaluate on.", affects=("study",))
     image_size: int = option(224, "Side of the square images the encoder sees, in pixels.", at_least=8)
-    train_batch_size: int = option(512, "Global batch: images per step over all replicas.", at_least=2)
-    eval_batch_size: int = option(256, "Global batch size for evaluation.", at_least=1)
+    train_batch_size: int = option(
+        512, "Global batch: images per step over all replicas.", at_least=2, affects=("study",)
+    )
+    eval_batch_size: int = option(256, "Global batch size for evaluation.", at_least=1, affects=("study",))
     data_seed: int = option(
         0,
         "Seed of the built-in images and of hold-out splits; apart from --seed, so that runs with "
         "several seeds share their data.",
     )
     cache_dataset: bool = option(
-        False, "Keep the images in memory, before augmentation; small ones of one size decoded."
+        False, "Keep the images in memory, before augmentation; small ones of one size decoded.", affects=()
     )
     labels: str | None = option(
         None,
         "CSV file with a row for each image of --dataset=folder, in place of class folders: its path, its label and, "
         "where there is such a column, its split. Omitted: class folders.",
         path=True,
+        affects=(),
     )
     hold_out_by: str = option(
         "hash",
         "What decides which images of a folder without splits are held out: a hash of each image's own path, or the "
         "count of a class, as earlier versions did. A run goes on with the draw it began with.",
         HOLD_OUT_DRAWS,
+        affects=("study",),
     )
     eval_crop: float | None = option(
         None,
@@ -113,6 +105,7 @@ class DataConfig:
         "What to do with images that are damaged: error names the first that is met and stops; skip decodes every "
         "image once before the work, leaves the damaged ones out, and stops where they are more than 1%.",
         ON_BAD_IMAGE,
+        affects=("study",),
     )
 
     @property
@@ -124,10 +117,9 @@ class DataConfig:
     def reading(self) -> dict[str, Any]:
         """What decides how an image is read and what evaluation sees of it, by name, as JSON values.
 
-        Every field but those that say which images there are, which their sources know better, and those of batches and
-        memory, which change no result: a field that is added here later is part of it.
+        Which images there are is not part of it: their sources know that better.
         """
-        values = {name: value for name, value in vars(self).items() if name not in _NOT_OF_READING}
+        values = {name: getattr(self, name) for name in affecting(DataConfig, "reading")}
         return values | {"eval_crop": self.crop_of_evaluation}
 
     def with_table_path(self) -> DataConfig:

@@ -20,6 +20,7 @@ def option(
     above: float | None = None,
     at_least: float | None = None,
     at_most: float | None = None,
+    affects: tuple[str, ...] | None = None,
 ) -> Any:
     """A config field that is also a command-line flag.
 
@@ -33,6 +34,9 @@ def option(
         above: bound of a number that it must exceed; None for no such bound.
         at_least: smallest number; None for no such bound.
         at_most: largest number; None for no such bound.
+        affects: names of the kept results that depend on the value: a protocol of `evaluate`, "reading" (how an image
+            is read), "study". None, the default: all, so that a new option never lets an old result pass for a new
+            one. Empty: none, or what the value decides is recorded in another way.
     """
     bounds = {"above": above, "at_least": at_least, "at_most": at_most}
     metadata = {
@@ -40,6 +44,7 @@ def option(
         "choices": choices,
         "path": path,
         "bounds": {name: bound for name, bound in bounds.items() if bound is not None},
+        "affects": affects,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -58,6 +63,12 @@ def check_options(part: Any) -> None:
             require_choice(field.name, value, field.metadata["choices"])
         elif field.metadata["bounds"]:
             require_range(field.name, value, **field.metadata["bounds"])
+
+
+def affecting(part: type, result: str) -> frozenset[str]:
+    """The names of the fields of a config dataclass that a kept result depends on; see `option`."""
+    fields = dataclasses.fields(part)
+    return frozenset(f.name for f in fields if f.metadata["affects"] is None or result in f.metadata["affects"])
 
 
 def paths_of(*parts: type) -> frozenset[str]:

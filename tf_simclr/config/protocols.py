@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.config.option import check_options, listed, option
+from tf_simclr.config.option import affecting, check_options, listed, option
 from tf_simclr.errors import InputError, require_range
 
 # On frozen features: the encoder runs once over each split.
@@ -32,6 +32,11 @@ class LabelledTraining:
     pretrained: bool
     fraction: float | None
     per_class: int | None
+
+    @property
+    def kind(self) -> str:
+        """The protocol without its amount of labels: "finetune" or "supervised"."""
+        return "finetune" if self.pretrained else "supervised"
 
     @property
     def whole(self) -> bool:
@@ -79,6 +84,7 @@ class ProtocolConfig:
         None,
         "What to evaluate: a run's directory (its newest checkpoint), a checkpoint, or an exported SavedModel.",
         path=True,
+        affects=(),
     )
     protocols: str = option(
         "health,knn,linear_cached,logreg,untrained",
@@ -86,57 +92,93 @@ class ProtocolConfig:
         "logreg, finetune_1pct, finetune_10pct (any percentage, or finetune_20per_class), finetune (all labels), "
         "finetune_grid (transfer, 7 x 7 grid), supervised (from scratch; supervised_1pct too), and untrained: the "
         "frozen ones again on the encoder as it was initialised.",
+        affects=(),
     )
     endpoints: str = option(
         "final_avg_pool",
         "Comma-separated endpoints for the frozen protocols: final_avg_pool is h; proj_head_output, block_group3, ...",
+        affects=(),
     )
-    eval_seeds: str = option("0", "Comma-separated seeds; figures are mean and standard deviation over them.")
+    eval_seeds: str = option(
+        "0", "Comma-separated seeds; figures are mean and standard deviation over them.", affects=()
+    )
     metric: str = option(
         "top_1",
         "What settings are chosen by, and what the table shows: top_1, mean_per_class, or map_11_point.",
         METRICS,
+        affects=("logreg", "finetune_grid"),
     )
     validation_split: str | None = option(
-        None, "Split on which strengths and grids are chosen; omitted: a stratified tenth of the training split."
+        None,
+        "Split on which strengths and grids are chosen; omitted: a stratified tenth of the training split.",
+        affects=(),
     )
-    knn_k: str = option("200", "Comma-separated numbers of neighbours; at most all training images are taken.")
-    knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.")
-    logreg_iterations: int = option(1000, "L-BFGS iterations of each of logreg's fits, at most.", at_least=1)
+    knn_k: str = option(
+        "200", "Comma-separated numbers of neighbours; at most all training images are taken.", affects=("knn",)
+    )
+    knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.", affects=("knn",))
+    logreg_iterations: int = option(
+        1000, "L-BFGS iterations of each of logreg's fits, at most.", at_least=1, affects=("logreg",)
+    )
     logreg_strengths: str = option(
-        "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5."
+        "", "Comma-separated l2 strengths of logreg; empty: the paper's 45 from 1e-6 to 1e5.", affects=("logreg",)
     )
-    linear_epochs: float = option(90.0, "Epochs of linear and linear_cached.", above=0)
+    linear_epochs: float = option(
+        90.0, "Epochs of linear and linear_cached.", above=0, affects=("linear_cached", "linear")
+    )
     linear_batch_size: int = option(
-        4096, "Batch of linear_cached, at most a quarter of the training images.", at_least=1
+        4096,
+        "Batch of linear_cached, at most a quarter of the training images.",
+        at_least=1,
+        affects=("linear_cached",),
     )
-    linear_learning_rate: float = option(0.1, "Learning rate of linear and linear_cached for a batch of 256.", above=0)
-    finetune_epochs: float = option(0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.", at_least=0)
+    linear_learning_rate: float = option(
+        0.1,
+        "Learning rate of linear and linear_cached for a batch of 256.",
+        above=0,
+        affects=("linear_cached", "linear"),
+    )
+    finetune_epochs: float = option(
+        0.0, "Epochs of finetune_*; 0: 60 up to 1% of the labels, 30 above.", at_least=0, affects=("finetune",)
+    )
     finetune_batch_size: int = option(
         256,
         "Batch of linear, finetune_* and supervised* where images go through the encoder, at most a quarter of "
         "the training images. The paper's is 4096; learning rates are scaled with it.",
         at_least=2,
+        affects=("linear", "finetune", "supervised", "finetune_grid"),
     )
-    finetune_learning_rate: float = option(0.05, "Learning rate of finetune_* for a batch of 256.", above=0)
+    finetune_learning_rate: float = option(
+        0.05, "Learning rate of finetune_* for a batch of 256.", above=0, affects=("finetune",)
+    )
     supervised_epochs: float = option(
-        0.0, "Epochs of supervised*; 0: as many images as the checkpoint's pretraining took.", at_least=0
+        0.0,
+        "Epochs of supervised*; 0: as many images as the checkpoint's pretraining took.",
+        at_least=0,
+        affects=("supervised",),
     )
-    supervised_learning_rate: float = option(0.1, "Learning rate of supervised* for a batch of 256.", above=0)
-    supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.", at_least=0)
+    supervised_learning_rate: float = option(
+        0.1, "Learning rate of supervised* for a batch of 256.", above=0, affects=("supervised",)
+    )
+    supervised_weight_decay: float = option(1e-4, "Weight decay of supervised*.", at_least=0, affects=("supervised",))
     grid_learning_rates: str = option(
-        "", "Comma-separated learning rates of finetune_grid; empty: the paper's 7 from 1e-4 to 1e-1."
+        "",
+        "Comma-separated learning rates of finetune_grid; empty: the paper's 7 from 1e-4 to 1e-1.",
+        affects=("finetune_grid",),
     )
     grid_weight_decays: str = option(
-        "", "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3."
+        "",
+        "Comma-separated weight decays of finetune_grid; empty: 0 and the paper's 7 from 1e-6 to 1e-3.",
+        affects=("finetune_grid",),
     )
-    grid_steps: int = option(20000, "Steps of each run of finetune_grid.", at_least=1)
+    grid_steps: int = option(20000, "Steps of each run of finetune_grid.", at_least=1, affects=("finetune_grid",))
     find_twins: bool = option(
         True,
         "Look for test images that are an exact or near copy of a training image, and give each figure without them.",
+        affects=(),
     )
     feature_dir: str | None = option(
-        None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.", path=True
+        None, "Where features are kept, on a local disk; omitted: MODEL_DIR/features.", path=True, affects=()
     )
 
     def validate(self) -> None:
@@ -200,6 +242,12 @@ class ProtocolConfig:
         rates = listed("grid_learning_rates", self.grid_learning_rates or _log_spaced(-4, -1, 7), float)
         decays = listed("grid_weight_decays", self.grid_weight_decays or "0," + _log_spaced(-6, -3, 7), float)
         return rates, decays
+
+    def settings_of(self, protocol: str) -> dict[str, Any]:
+        """The options that a protocol's result depends on, by name; neither the endpoint nor the seed is among them."""
+        training = read_labelled_training(protocol)
+        kind = protocol if training is None else training.kind
+        return {name: getattr(self, name) for name in affecting(ProtocolConfig, kind)}
 
     def to_flags(self) -> dict[str, Any]:
         """All fields by flag name."""

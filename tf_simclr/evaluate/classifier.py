@@ -10,7 +10,7 @@ import tensorflow as tf
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import DivergedError, InputError
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.losses.supervised import top_k_hits
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
@@ -76,16 +76,9 @@ def evaluate_classifier(
         DivergedError: the network, or what it says of an image, is not finite.
     """
     require_finite_values(state.model.named_variables(), "the network")
-    batches = distributed_eval_batches(
-        source,
-        strategy,
-        batch_size=config.data.eval_batch_size,
-        image_size=config.data.image_size,
-        eval_crop=config.data.crop_of_evaluation,
-    )
     counts = build_eval_function(strategy, state.model)
     totals: dict[str, float] = {}
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate(EvalLoader.of(config.data, strategy).batches(source)):
         if config.evaluation.eval_steps and number >= config.evaluation.eval_steps:
             break
         for name, value in counts(batch).items():

@@ -1,4 +1,4 @@
-"""The features of a frozen encoder: on disk, in a cache that is computed once and memory-mapped, or in memory.
+"""Features on disk, in a cache that is computed once and memory-mapped.
 
 Every protocol on frozen features (kNN, logistic regression, linear evaluation on cached features) reads the same
 arrays. A cache is one directory for each endpoint, with features.npy, labels.npy and manifest.json, whose name is made
@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import eval_crop_for
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import DivergedError, InputError, require_choice
-from tf_simclr.evaluate.batches import distributed_eval_batches
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import build_extract, feature_batches, require_endpoints
 from tf_simclr.evaluate.feature_store import (
     FeatureKey,
     Features,
@@ -29,15 +28,11 @@ from tf_simclr.evaluate.feature_store import (
     require_local,
     written_features,
 )
-from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL, thumbnails
+from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.train.finite import REMEDY
-
-_SHOWN = 3
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
-Extract = Callable[[dict[str, Any]], dict[str, tf.Tensor]]
 
 
 def model_digest(model: SimCLRModel) -> str:
@@ -63,23 +58,14 @@ def _value_of(variable: Any) -> np.ndarray:
     return raw.read_value().numpy()
 
 
-def endpoint_names(model: SimCLRModel) -> tuple[str, ...]:
-    """The endpoints of `SimCLRModel.endpoints` whose features can be had."""
-    parts = [part for part in (model.encoder, model.projection_head) if part is not None]
-    names = dict.fromkeys(name for part in parts for name in part.output)
-    return (*names, "logits_sup") if model.supervised_head is not None else tuple(names)
-
-
 def cached_features(
     model: SimCLRModel,
     source: ImageSource,
     directory: str,
+    loader: EvalLoader,
     *,
     endpoints: Sequence[str] = ("final_avg_pool",),
-    strategy: tf.distribute.Strategy,
-    batch_size: int,
-    image_size: int,
-    eval_crop: float | None = None,
+    digest: str | None = None,
     data_seed: int = 0,
     reading: str = "",
     say: Say = print,
@@ -95,12 +81,9 @@ def cached_features(
         model: its variables hold the checkpoint.
         source: the split; without labels, all labels are -1.
         directory: of all caches, on a local disk; made when it is not there.
-        endpoints: names of `endpoint_names`; [b, d] ones are taken as they are, [b, h, w, d] ones averaged over space.
-            `THUMBNAIL` gives the `thumbnails` of the images, for which no network runs.
-        strategy: devices, those the model was made on.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
-        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
+        loader: its devices are those that the model was made on.
+        endpoints: as in `build_extract`.
+        digest: `model_digest` of the model, where it is known; None takes it.
         data_seed: the seed the source was opened with.
         reading: what else decides how an image is read; part of the cache's name.
         say: receives, one line each, what is wrong with a cache and what is computed.
@@ -114,40 +97,11 @@ def cached_features(
 
     Source: SimCLR, Appendix B.6 and B.8 (frozen encoder, central crop).
     """
-    _require_endpoints(model, endpoints)
+    require_endpoints(model, endpoints)
     require_local(directory)
-    eval_crop = eval_crop_for(image_size, eval_crop)
-    keys = _keys(model, source, endpoints, image_size, eval_crop, data_seed, reading)
-    found = _found(directory, keys, say)
-    missing = _missing_anywhere(strategy, [name for name in keys if name not in found], endpoints)
-    if missing:
-        say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
-        batches = distributed_eval_batches(
-            source, strategy, batch_size=batch_size, image_size=image_size, eval_crop=eval_crop
-        )
-        _compute(model, batches, [keys[name] for name in missing], source, directory, strategy, progress)
-        found |= {name: open_features(directory, keys[name]) for name in missing}
-    return {name: found[name] for name in endpoints}
-
-
-def _require_endpoints(model: SimCLRModel, endpoints: Sequence[str]) -> None:
-    if isinstance(endpoints, str) or not endpoints or len(set(endpoints)) != len(endpoints):
-        raise InputError(f"`endpoints` must be a list of different names, at least one. Received: {endpoints!r}")
-    for name in endpoints:
-        require_choice("endpoint", name, (*endpoint_names(model), THUMBNAIL))
-
-
-def _keys(
-    model: SimCLRModel,
-    source: ImageSource,
-    endpoints: Sequence[str],
-    image_size: int,
-    eval_crop: float,
-    data_seed: int,
-    reading: str = "",
-) -> dict[str, FeatureKey]:
-    shared = FeatureKey(
-        model=model_digest(model),
+    keys = _keys(
+        endpoints,
+        model=digest or model_digest(model),
         compute_dtype=", ".join(sorted({layer.compute_dtype for layer in model.variable_layers().values()})),
         dataset=source.name,
         split=source.split,
@@ -156,11 +110,20 @@ def _keys(
         fingerprint=source.fingerprint,
         reading=reading,
         data_seed=data_seed,
-        image_size=image_size,
-        eval_crop=eval_crop,
-        endpoint="",
+        image_size=loader.image_size,
+        eval_crop=loader.crop,
     )
-    keys = {name: dataclasses.replace(shared, endpoint=name) for name in endpoints}
+    found = _found(directory, keys, say)
+    missing = _missing_anywhere(loader.strategy, [name for name in keys if name not in found], endpoints)
+    if missing:
+        say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
+        _compute(model, source, directory, loader, [keys[name] for name in missing], progress)
+        found |= {name: open_features(directory, keys[name]) for name in missing}
+    return {name: found[name] for name in endpoints}
+
+
+def _keys(endpoints: Sequence[str], **depends_on: Any) -> dict[str, FeatureKey]:
+    keys = {name: FeatureKey(endpoint=name, **depends_on) for name in endpoints}
     if THUMBNAIL in keys:  # the same for every network
         keys[THUMBNAIL] = dataclasses.replace(keys[THUMBNAIL], model="", compute_dtype="float32")
     return keys
@@ -193,170 +156,20 @@ def _missing_anywhere(strategy: tf.distribute.Strategy, missing: Sequence[str], 
     return [name for name, count in zip(endpoints, counts, strict=True) if count]
 
 
-def averaged_over_space(endpoint: tf.Tensor) -> tf.Tensor:
-    """[b, h, w, d] or [b, d] -> [b, d]."""
-    return tf.reduce_mean(endpoint, [1, 2]) if endpoint.shape.rank == 4 else endpoint
-
-
-def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoints: Sequence[str]) -> Extract:
-    """The compiled pass of a frozen encoder over one batch; traced once for batches of one size.
-
-    Args:
-        model: read anew at every call, so that it may be trained between calls; no variable changes.
-        strategy: devices, those the model was made on.
-        endpoints: as in `cached_features`.
-
-    Returns:
-        a function: batch of `distributed_eval_batches` -> each endpoint [global batch, d], and "label", "mask" and
-        "row" [global batch], of all replicas and workers; every worker must call it.
-
-    Raises:
-        InputError: an unknown endpoint.
-    """
-    _require_endpoints(model, endpoints)
-    of_network = [name for name in endpoints if name != THUMBNAIL]
-
-    def replica_features(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
-        found = model.endpoints(batch["image"], training=False) if of_network else {}
-        # Float32, in which features are kept, already here: not every collective moves the narrow types.
-        values = {name: tf.cast(averaged_over_space(found[name]), tf.float32) for name in of_network}
-        if THUMBNAIL in endpoints:
-            values[THUMBNAIL] = thumbnails(batch["image"])
-        return values | {field: batch[field] for field in ("label", "mask", "row")}
-
-    @tf.function
-    def extract(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
-        per_replica = strategy.run(replica_features, args=(batch,))
-        return {name: strategy.gather(value, axis=0) for name, value in per_replica.items()}
-
-    return extract
-
-
-def feature_batches(
-    extract: Extract, batches: Iterable[dict[str, Any]], source: ImageSource
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]]:
-    """One pass of the encoder over a split.
-
-    Args:
-        extract: of `build_extract`.
-        batches: of `distributed_eval_batches`.
-        source: what the batches are made of.
-
-    Yields:
-        rows int64 [b], the places of these images in the canonical order of the split; the features [b, d] of each
-        endpoint; labels int64 [b]. Every image comes exactly once.
-
-    Raises:
-        InputError: the split has another number of images than it says.
-        DivergedError: a feature is not finite.
-    """
-    total, done = source.num_examples, 0
-    for batch in batches:
-        values = {name: value.numpy() for name, value in extract(batch).items()}
-        real = values.pop("mask") > 0
-        rows, labels = values.pop("row")[real], values.pop("label")[real]
-        done += len(rows)
-        if np.max(rows, initial=0) >= total:
-            break
-        features = {name: value[real] for name, value in values.items()}
-        _require_finite(features, rows, source)
-        yield rows, features, labels
-    if done != total:
-        raise InputError(
-            f"A split must have as many images as it says. Received: {done} of {total} images of {source.name}, "
-            f"{source.split}. Prepare the data set again"
-        )
-
-
-def _require_finite(features: dict[str, np.ndarray], rows: np.ndarray, source: ImageSource) -> None:
-    """Raises DivergedError where features [b, d] of these rows of a split are not finite; names the first images.
-
-    Checked with every batch: finite weights can be so large that what the network computes is not.
-    """
-    for endpoint, values in features.items():
-        bad = rows[~np.isfinite(values).all(axis=1)]
-        if bad.size:
-            shown = bad[:_SHOWN].tolist()
-            names = source.names() if source.names is not None else None
-            listed = ", ".join(str(row) if names is None else f"{row} ({names[row]})" for row in shown)
-            more = ", ..." if bad.size > _SHOWN else ""
-            raise DivergedError(
-                f"the network makes features that are not finite. Received: {endpoint} of {source.name}, "
-                f"{source.split}, image {listed}{more}. {REMEDY}"
-            )
-
-
-def in_memory(
-    extract: Extract, batches: Iterable[dict[str, Any]], source: ImageSource
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The features and labels of `feature_batches` as whole arrays; see `extracted`."""
-    features: dict[str, np.ndarray] = {}
-    labels: np.ndarray = np.empty(source.num_examples, np.int64)
-    for rows, values, some_labels in feature_batches(extract, batches, source):
-        for name, value in values.items():
-            if name not in features:
-                features[name] = np.empty((len(labels), value.shape[1]), np.float32)
-            features[name][rows] = value
-        labels[rows] = some_labels
-    return features, labels
-
-
-def extracted(
-    model: SimCLRModel,
-    source: ImageSource,
-    strategy: tf.distribute.Strategy,
-    endpoints: Sequence[str] = ("final_avg_pool",),
-    *,
-    batch_size: int,
-    image_size: int,
-    eval_crop: float | None = None,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Features of a split in memory, of the model as it is now; `cached_features` keeps them on disk instead.
-
-    Whoever needs them again and again while the model is trained calls `in_memory` with one `build_extract`, which is
-    then traced once.
-
-    Args:
-        model: its batch norms are in inference mode, and no variable changes.
-        source: the split; without labels, all labels are -1.
-        strategy: devices, those the model was made on. Every worker must call this, and gets all rows.
-        endpoints: as in `cached_features`.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
-        eval_crop: as in `cached_features`.
-
-    Returns:
-        endpoint -> features float32 [n, d], and labels int64 [n], in the canonical order of the split.
-
-    Raises:
-        InputError: an unknown endpoint, a number out of range, or a split with another number of images than it says.
-    """
-    extract = build_extract(model, strategy, endpoints)
-    batches = distributed_eval_batches(
-        source,
-        strategy,
-        batch_size=batch_size,
-        image_size=image_size,
-        eval_crop=eval_crop_for(image_size, eval_crop),
-    )
-    return in_memory(extract, batches, source)
-
-
 def _compute(
     model: SimCLRModel,
-    batches: Iterable[dict[str, Any]],
-    keys: Sequence[FeatureKey],
     source: ImageSource,
     directory: str,
-    strategy: tf.distribute.Strategy,
+    loader: EvalLoader,
+    keys: Sequence[FeatureKey],
     progress: Progress,
 ) -> None:
     """One pass of the encoder; writes the cache of each key."""
-    extract = build_extract(model, strategy, [key.endpoint for key in keys])
+    extract = build_extract(model, loader.strategy, [key.endpoint for key in keys])
     done = 0
     with contextlib.ExitStack() as stack:
         writers = {key.endpoint: stack.enter_context(written_features(directory, key)) for key in keys}
-        for rows, values, labels in feature_batches(extract, batches, source):
+        for rows, values, labels in feature_batches(extract, loader.batches(source), source):
             for name, write in writers.items():
                 write(rows, values[name], labels)
             done += len(rows)

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_choice, require_range
-from tf_simclr.evaluate.features import averaged_over_space
+from tf_simclr.evaluate.extraction import averaged_over_space
 from tf_simclr.evaluate.measures.arrays import as_features, as_labels
 from tf_simclr.evaluate.measures.health import Health, representation_health
 from tf_simclr.evaluate.measures.knn import knn_accuracies
-from tf_simclr.evaluate.measures.linear import train_linear
+from tf_simclr.evaluate.measures.linear import linear_probe as train_linear
 from tf_simclr.evaluate.measures.logistic_regression import fit_logistic_regression
 from tf_simclr.ops.image import to_rgb
 
@@ -215,9 +215,7 @@ def linear_probe(
         seed=seed,
         standardise=standardise,
     )
-    test = as_features("test_features", test_features)
-    truth = as_labels("test_labels", test_labels, rows=len(test))
-    return float(np.mean(classifier.logits(test).argmax(axis=1) == truth))
+    return _accuracy(lambda test: classifier.logits(test).argmax(axis=1), test_features, test_labels)
 
 
 def logistic_regression(
@@ -259,9 +257,13 @@ def logistic_regression(
     Reference: SimCLR, Appendix B.8.
     """
     fitted = fit_logistic_regression(train_features, train_labels, validation=validation, seed=seed)
-    test = as_features("test_features", test_features)
-    truth = as_labels("test_labels", test_labels, rows=len(test))
-    return float(np.mean(fitted.predict(test) == truth))
+    return _accuracy(fitted.predict, test_features, test_labels)
+
+
+def _accuracy(predict: Callable[[np.ndarray], np.ndarray], features: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    test = as_features("test_features", features)
+    truth = as_labels("test_labels", labels, rows=len(test))
+    return float(np.mean(predict(test) == truth))
 
 
 def health(features: npt.ArrayLike) -> Health:

@@ -6,18 +6,17 @@ evaluation split. The encoder runs in inference mode: nothing of the run changes
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig
+from tf_simclr.config import DataConfig, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.batches import distributed_eval_batches
-from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.nn.model import SimCLRModel
@@ -45,18 +44,14 @@ class OnlinePlan:
     Attributes:
         gallery: labelled training images that kNN searches and the linear classifier learns from.
         queries: the evaluation split.
-        batch_size: global; a multiple of the replicas.
-        image_size: side of the images.
+        data: size, crop and batches of the images.
         seed: of the order in which the linear classifier sees the gallery.
-        eval_crop: share of the shorter side that is seen.
     """
 
     gallery: ImageSource
     queries: ImageSource
-    batch_size: int
-    image_size: int
+    data: DataConfig
     seed: int
-    eval_crop: float
 
     @property
     def k(self) -> int:
@@ -111,10 +106,8 @@ def _plan(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource)
     return OnlinePlan(
         gallery=chosen_at_random(train, config.evaluation.online_eval_examples, seed=config.data.data_seed).source,
         queries=evaluation,
-        batch_size=config.data.eval_batch_size,
-        image_size=config.data.image_size,
+        data=config.data,
         seed=config.data.data_seed,
-        eval_crop=config.data.crop_of_evaluation,
     )
 
 
@@ -144,29 +137,15 @@ class OnlineEvaluation:
 
     def __init__(self, plan: OnlinePlan, model: SimCLRModel, strategy: tf.distribute.Strategy):
         self._plan = plan
-        extract = build_extract(model, strategy, [ENDPOINT])
-
-        def pass_over(source: ImageSource) -> Callable[[], LabelledFeatures]:
-            batches = distributed_eval_batches(
-                source,
-                strategy,
-                batch_size=plan.batch_size,
-                image_size=plan.image_size,
-                eval_crop=plan.eval_crop,
-            )
-
-            def features() -> LabelledFeatures:
-                found, labels = in_memory(extract, batches, source)
-                return LabelledFeatures(found[ENDPOINT], labels)
-
-            return features
-
-        self._passes = pass_over(plan.gallery), pass_over(plan.queries)
+        self._extract = build_extract(model, strategy, [ENDPOINT])
+        loader = EvalLoader.of(plan.data, strategy)
+        self._batches = [(source, loader.batches(source)) for source in (plan.gallery, plan.queries)]
 
     def features(self) -> tuple[LabelledFeatures, LabelledFeatures]:
         """h of the gallery and of the queries now. Every worker must call it, and gets all rows."""
-        gallery, queries = self._passes
-        return gallery(), queries()
+        passes = (in_memory(self._extract, batches, source) for source, batches in self._batches)
+        gallery, queries = (LabelledFeatures(found[ENDPOINT], labels) for found, labels in passes)
+        return gallery, queries
 
     def figures(self, gallery: LabelledFeatures, queries: LabelledFeatures) -> dict[str, float]:
         """eval/knn_top_1 and eval/linear_top_1, in [0, 1]. One worker is enough.

@@ -17,31 +17,6 @@ from tf_simclr.evaluate.predictions import EvaluatedImages, Predicted, softmax_o
 PRETRAINED, UNTRAINED, SCRATCH = "pretrained", "untrained", "from scratch"
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What a protocol says of the images of the test split.
-
-    Attributes:
-        classes: int64 [n], the class of each.
-        scores: real numbers [n, classes], the higher the likelier; None where the protocol has none.
-        details: what was chosen and done on the way, as JSON values.
-        probabilities: real numbers [n] in [0, 1], that of the predicted class; None for the softmax of `scores`.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    probabilities: np.ndarray | None = None
-
-    @property
-    def predicted(self) -> Predicted:
-        """What is kept of it for every image."""
-        probabilities = self.probabilities
-        if probabilities is None and self.scores is not None:
-            probabilities = softmax_of(self.scores, self.classes)
-        return Predicted(self.classes, None if probabilities is None else np.float32(probabilities))
-
-
 @dataclass(frozen=True)
 class Record:
     """One figure of the report.
@@ -55,7 +30,7 @@ class Record:
         metrics: by name, each in [0, 1]: top_1, top_5, mean_per_class, or map_11_point; of `health` its own.
         per_class: accuracy, or average precision, of each class; None for a class without a test image.
         confusion: [true class][predicted class] -> images; None where an image may have several classes.
-        details: as in Predictions.
+        details: what was chosen and done on the way, as JSON values.
         seconds: wall-clock time.
         intervals: of those metrics that have one, the 95% interval over the choice of the test images.
         without_twins: the metrics over the test images without a twin among the training images; None where there is
@@ -121,30 +96,43 @@ def _mean_average_precision(scores: np.ndarray, targets: MultiLabel) -> float:
     return metrics.mean_average_precision(scores, targets.positives, ignored=targets.ignored, missing="exclude")
 
 
-def measured(predictions: Predictions, labels: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """The fields of a record of single-label images that follow from its predictions.
+def measured(
+    classes: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    scores: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
+    details: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The fields of a record of single-label images that follow from what a protocol says of them.
 
     Args:
-        predictions: predictions for n images.
+        classes: int64 [n], the predicted class of each image.
         labels: int64 [n] in [0, num_classes).
         num_classes: of the data set. top_5 is left out below 6 classes, where it says next to nothing.
+        scores: real numbers [n, classes], the higher the likelier; None where the protocol has none.
+        probabilities: real numbers [n] in [0, 1], that of the predicted class; None for the softmax of `scores`.
+        details: as in Record.
     """
     found = {
-        "top_1": metrics.accuracy(predictions.classes, labels),
-        "mean_per_class": metrics.mean_per_class_accuracy(predictions.classes, labels, num_classes, missing="exclude"),
+        "top_1": metrics.accuracy(classes, labels),
+        "mean_per_class": metrics.mean_per_class_accuracy(classes, labels, num_classes, missing="exclude"),
     }
-    if predictions.scores is not None and num_classes > 5:
-        found["top_5"] = metrics.top_k_accuracy(predictions.scores, labels, 5)
-    per_class = metrics.per_class_accuracy(predictions.classes, labels, num_classes, missing="exclude")
-    confusion = metrics.confusion_matrix(predictions.classes, labels, num_classes)
+    if scores is not None and num_classes > 5:
+        found["top_5"] = metrics.top_k_accuracy(scores, labels, 5)
+    if probabilities is None and scores is not None:
+        probabilities = softmax_of(scores, classes)
+    per_class = metrics.per_class_accuracy(classes, labels, num_classes, missing="exclude")
+    confusion = metrics.confusion_matrix(classes, labels, num_classes)
     intervals = {name: wilson(found[name], len(labels)) for name in ("top_1", "top_5") if name in found}
     return {
         "metrics": found,
         "per_class": [per_class.get(label) for label in range(num_classes)],
         "confusion": confusion.tolist(),
-        "details": predictions.details,
+        "details": details or {},
         "intervals": intervals | {"mean_per_class": mean_per_class_interval(confusion)},
-        "predicted": predictions.predicted,
+        "predicted": Predicted(classes, None if probabilities is None else np.float32(probabilities)),
     }
 
 
@@ -154,7 +142,7 @@ def measured_multi_label(scores: np.ndarray, targets: MultiLabel, details: dict[
     Args:
         scores: real numbers [n, classes], the higher the likelier.
         targets: of the same images. A class that none of them shows is left out of the mean.
-        details: as in Predictions.
+        details: as in Record.
     """
     per_class = metrics.average_precisions(scores, targets.positives, ignored=targets.ignored, missing="exclude")
     return {

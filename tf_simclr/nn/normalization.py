@@ -2,6 +2,10 @@
 
 With moments per replica a positive pair betrays itself by the statistics it was normalised with, so SimCLR aggregates
 mean and variance over all replicas (SimCLR, section 2.2).
+
+Keras's BatchNormalization(synchronized=True) reduces sums, squares and counts one after the other, and takes
+E[x^2] - E[x]^2 in float32, which cancels where means are large. It cannot use the fused kernel where one replica has
+the whole batch, and has no way to leave the moving statistics alone while it normalises by the batch.
 """
 
 from __future__ import annotations

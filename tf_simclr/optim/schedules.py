@@ -1,4 +1,8 @@
-"""Learning-rate schedules."""
+"""Learning-rate schedules.
+
+Keras's CosineDecay with a `warmup_target` differs from ours in the last bit of some steps of the warm-up. A run that is
+resumed must go on with the same bits, and a saved model must find the arguments that it was saved with.
+"""
 
 from __future__ import annotations
 

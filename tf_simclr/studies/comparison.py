@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
+from tf_simclr.studies.results import NotMeasuredError, Results
 from tf_simclr.studies.study import Evidence, Finding, Study, StudyCell
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = "holds", "does not hold", "undecided", "not measured"
@@ -83,10 +83,8 @@ def check_finding(finding: Finding, cells: Sequence[StudyCell], results: Results
     """
     try:
         evidence = finding.check(tuple(cells), results)
-    except MissingCellsError as error:
-        return CheckedFinding(finding.statement, NOT_MEASURED, f"needs the cell {error}, which was not run")
-    except NotFiniteError as error:
-        return CheckedFinding(finding.statement, NOT_MEASURED, f"needs finite numbers: {error}")
+    except NotMeasuredError as error:
+        return CheckedFinding(finding.statement, NOT_MEASURED, f"needs {error}")
     return CheckedFinding(finding.statement, _outcome(evidence), evidence.numbers)
 
 

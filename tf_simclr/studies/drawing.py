@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
 from tf_simclr.files import write_whole
+from tf_simclr.optional import require_matplotlib
 from tf_simclr.studies.comparison import Summary
 from tf_simclr.studies.study import MEASURES, StudyCell
 

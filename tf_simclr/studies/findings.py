@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tf_simclr.studies.measured import Cells, best, labels, lead, listed, top_1, where
+from tf_simclr.studies.measured import Cells, along, best, labels, lead, listed, top_1, where
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.study import Evidence, Finding
 from tf_simclr.studies.uncertainty import ERRORS_THAT_DECIDE, Estimate, decided, mean_of
@@ -14,6 +14,8 @@ Check = Callable[[Cells, Results], Evidence]
 
 # Points of top-1: single operators must stay behind the best pair by this much; a head's dimension must matter less.
 SINGLE_OPERATOR_GAP, DIMENSION_SPREAD = 5.0, 3.0
+# Axes of the tables.
+STRENGTH, SIZE = "colour distortion", ("depth", "width")
 
 
 def finding(statement: str) -> Callable[[Check], Finding]:
@@ -84,14 +86,14 @@ def contrastive_accuracy_is_no_guide(cells: Cells, results: Results) -> Evidence
 @finding("SimCLR gains from stronger colour distortion.")
 def simclr_gains_from_colour(cells: Cells, results: Results) -> Evidence:
     """Table 1, first row, from the weakest to full strength."""
-    found = _by_strength(cells, results, "SimCLR")
+    found = along(results, where(cells, method="SimCLR"), STRENGTH)
     return decided(listed(found), found["1"] - found["1/8"])
 
 
 @finding("Training with labels does not: it loses, or gains less than SimCLR.")
 def supervised_does_not(cells: Cells, results: Results) -> Evidence:
     """Table 1, second row."""
-    ours, supervised = (_by_strength(cells, results, method) for method in ("SimCLR", "supervised"))
+    ours, supervised = (along(results, where(cells, method=method), STRENGTH) for method in ("SimCLR", "supervised"))
     gains = {"SimCLR": ours["1"] - ours["1/8"], "supervised": supervised["1"] - supervised["1/8"]}
     return decided(f"gain from 1/8 to 1: {listed(gains)}", gains["SimCLR"] - gains["supervised"])
 
@@ -99,15 +101,9 @@ def supervised_does_not(cells: Cells, results: Results) -> Evidence:
 @finding("AutoAugment, made for training with labels, is worse for SimCLR than colour distortion of full strength.")
 def autoaugment_is_worse(cells: Cells, results: Results) -> Evidence:
     """Table 1."""
-    found = _by_strength(cells, results, "SimCLR")
+    found = along(results, where(cells, method="SimCLR"), STRENGTH)
     gap = found["1"] - found["AutoAugment"]
     return decided(f"AutoAugment {found['AutoAugment']:.1f}, 1 {found['1']:.1f}", gap)
-
-
-def _by_strength(cells: Cells, results: Results, method: str) -> dict[str, Estimate]:
-    chosen = where(cells, method=method)
-    found = top_1(results, chosen)
-    return {cell.place["colour distortion"]: found[cell.name] for cell in chosen}
 
 
 # ---- Figure 6 ----
@@ -124,16 +120,10 @@ def colour_is_a_shortcut(cells: Cells, results: Results) -> Evidence:
 # ---- Figure 7 ----
 
 
-def _sizes(cells: Cells, results: Results, method: str) -> dict[str, Estimate]:
-    chosen = where(cells, method=method)
-    found = top_1(results, chosen)
-    return {f"{cell.place['depth']} x{cell.place['width']}": found[cell.name] for cell in chosen}
-
-
 @finding("Deeper and wider networks learn better without labels.")
 def larger_networks_are_better(cells: Cells, results: Results) -> Evidence:
     """Section 4.1: the largest network against the smallest."""
-    found = _sizes(cells, results, "SimCLR")
+    found = along(results, where(cells, method="SimCLR"), *SIZE)
     smallest, *_, largest = found
     return decided(listed(found), found[largest] - found[smallest])
 
@@ -141,7 +131,7 @@ def larger_networks_are_better(cells: Cells, results: Results) -> Evidence:
 @finding("The gap to training with labels shrinks as networks grow.")
 def the_gap_shrinks(cells: Cells, results: Results) -> Evidence:
     """Section 4.1: the largest network against the smallest."""
-    ours, supervised = (_sizes(cells, results, method) for method in ("SimCLR", "supervised"))
+    ours, supervised = (along(results, where(cells, method=method), *SIZE) for method in ("SimCLR", "supervised"))
     gaps = {name: supervised[name] - ours[name] for name in ours}
     smallest, *_, largest = gaps
     return decided(f"gap: {listed(gaps)}", gaps[smallest] - gaps[largest])
@@ -173,11 +163,9 @@ def h_is_better_than_g(cells: Cells, results: Results) -> Evidence:
 @finding(f"The dimension of z hardly matters: nonlinear heads stay within {DIMENSION_SPREAD:g} points of each other.")
 def dimension_hardly_matters(cells: Cells, results: Results) -> Evidence:
     """Section 4.2."""
-    heads = where(cells, head="nonlinear")
-    found = top_1(results, heads)
+    found = along(results, where(cells, head="nonlinear"), "dimension")
     spread = max(found.values()) - min(found.values())
-    shown = {cell.place["dimension"]: found[cell.name] for cell in heads}
-    return decided(f"{listed(shown)}: {spread:.1f} points", Estimate(DIMENSION_SPREAD) - spread)
+    return decided(f"{listed(found)}: {spread:.1f} points", Estimate(DIMENSION_SPREAD) - spread)
 
 
 @finding("Pretraining with the nonlinear head ends with the better h.")
@@ -226,14 +214,14 @@ def semi_hard_helps(cells: Cells, results: Results) -> Evidence:
 @finding("With l2 norm, a temperature of 0.1 or 0.5 is better than 1.")
 def low_temperature_is_better(cells: Cells, results: Results) -> Evidence:
     """Section 5.1."""
-    found = _by_temperature(cells, results, "yes")
+    found = along(results, where(cells, l2_norm="yes"), "temperature")
     return decided(listed(found), max(found["0.1"], found["0.5"]) - found["1"])
 
 
 @finding("With l2 norm, at a temperature of 0.1 or 0.5, it is better than without norm.")
 def norm_is_better(cells: Cells, results: Results) -> Evidence:
     """Section 5.1."""
-    norm, without = (_by_temperature(cells, results, answer) for answer in ("yes", "no"))
+    norm, without = (along(results, where(cells, l2_norm=answer), "temperature") for answer in ("yes", "no"))
     numbers = f"with: {listed(norm)}; without: {listed(without)}"
     return decided(numbers, max(norm["0.1"], norm["0.5"]) - max(without.values()))
 
@@ -249,12 +237,6 @@ def accuracy_without_norm_misleads(cells: Cells, results: Results) -> Evidence:
         f"{name}: contrastive accuracy {solved[name]:.1f}, top-1 {found[name]:.1f}" for name in (with_norm, without)
     )
     return decided(numbers, solved[without] - solved[with_norm], found[with_norm] - found[without])
-
-
-def _by_temperature(cells: Cells, results: Results, norm: str) -> dict[str, Estimate]:
-    chosen = where(cells, l2_norm=norm)
-    found = top_1(results, chosen)
-    return {cell.place["temperature"]: found[cell.name] for cell in chosen}
 
 
 # ---- Figure 9 ----
@@ -293,5 +275,5 @@ def the_batch_gap_closes(cells: Cells, results: Results) -> Evidence:
 def sqrt_scaling_helps(cells: Cells, results: Results) -> Evidence:
     """Appendix B.1: the smallest batch, the fewest epochs."""
     chosen = where(cells, epochs=labels(cells, "epochs")[0], batch=labels(cells, "batch")[0])
-    found = {cell.place["scaling"]: value for cell, value in zip(chosen, top_1(results, chosen).values(), strict=True)}
+    found = along(results, chosen, "scaling")
     return decided(listed(found), found["sqrt scaling"] - found["linear scaling"])

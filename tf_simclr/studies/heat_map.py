@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_simclr.evaluate.report.confusion_plot import require_matplotlib
+from tf_simclr.optional import require_matplotlib
 from tf_simclr.studies.comparison import summarise
 from tf_simclr.studies.drawing import Place, cells_by_place, labels_on, new_canvas, save
 from tf_simclr.studies.results import Results

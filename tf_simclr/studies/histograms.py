@@ -19,6 +19,7 @@ from tf_simclr.errors import require_range
 from tf_simclr.ops.draws import MAX_VIEWS, MIN_CROP_AREA
 
 _CHANNELS = 3
+_SHOWN_IMAGES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,28 +120,15 @@ def nearest_is_own(histograms: CropHistograms) -> float:
     return float(np.mean(shares))
 
 
-def histogram_curves(
-    histograms: CropHistograms, *, images: int = 2, crops: int | None = None
-) -> dict[str, dict[str, list[float]]]:
-    """The pooled histograms as curves for `CellResult.curves`: the paper's figure shows crops of two images.
-
-    Args:
-        histograms: of crops.
-        images: the first ones that are shown, at least 1; where there are fewer, all are.
-        crops: the first ones of each, at least 1; None for all.
+def histogram_curves(histograms: CropHistograms) -> dict[str, dict[str, list[float]]]:
+    """The pooled histograms of the first images as curves of a `CellResult`: the paper shows crops of two.
 
     Returns:
         "image 1, crop 1" -> {"x": middles of the bins, "y": densities}.
-
-    Raises:
-        InputError: a number out of range.
     """
-    require_range("images", images, at_least=1)
-    if crops is not None:
-        require_range("crops", crops, at_least=1)
     x = histograms.centres.tolist()
     return {
         f"image {i}, crop {j}": {"x": x, "y": y.tolist()}
-        for i, of_image in enumerate(histograms.pooled[:images], start=1)
-        for j, y in enumerate(of_image[:crops], start=1)
+        for i, of_image in enumerate(histograms.pooled[:_SHOWN_IMAGES], start=1)
+        for j, y in enumerate(of_image, start=1)
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from tf_simclr.studies.results import MissingCellsError, NotFiniteError, Results
+from tf_simclr.studies.results import NotMeasuredError, Results
 from tf_simclr.studies.study import StudyCell
 from tf_simclr.studies.uncertainty import Estimate, standard_error
 
@@ -16,19 +16,26 @@ def top_1(results: Results, cells: Iterable[StudyCell], measure: str = "top_1") 
     """Means in percent with their standard errors, by cell.
 
     Raises:
-        MissingCellsError: one of the cells is missing, or there is none.
-        NotFiniteError: a mean is NaN or infinite: every comparison with it would be False, or depend on the order.
+        NotMeasuredError: one of the cells is missing, there is none, or a mean is not finite, so that every comparison
+            with it would be False, or depend on the order.
     """
     found = {}
     for cell in cells:
         mean = results.mean(cell.name, measure)
         if not math.isfinite(mean):
-            raise NotFiniteError(f"{measure} of {cell.name} is {mean}")
+            raise NotMeasuredError(f"finite numbers: {measure} of {cell.name} is {mean}")
         error = standard_error(results.values(cell.name, measure), _counted(results, cell, measure))
         found[cell.name] = Estimate(100.0 * mean, 100.0 * error)
     if not found:
-        raise MissingCellsError("no such cell")
+        raise NotMeasuredError("a cell that the study does not have")
     return found
+
+
+def along(results: Results, cells: Iterable[StudyCell], *axes: str) -> dict[str, Estimate]:
+    """`top_1` by where cells stand on some axes, for cells that stand at different places there."""
+    placed = {" x".join(cell.place[axis] for axis in axes): cell for cell in cells}
+    found = top_1(results, placed.values())
+    return {place: found[cell.name] for place, cell in placed.items()}
 
 
 def _counted(results: Results, cell: StudyCell, measure: str) -> int | None:

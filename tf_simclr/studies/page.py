@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -29,23 +30,15 @@ from tf_simclr.studies.comparison import (
     rank_agreement,
     summarise,
 )
-from tf_simclr.studies.document import (
-    Block,
-    Bullets,
-    Code,
-    Heading,
-    Image,
-    Links,
-    Paragraph,
-    Table,
-    html_page,
-    markdown_page,
-)
+from tf_simclr.studies.document import render
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.study import MEASURES, Measure, Study, StudyCell
 
 PAGE, MARKDOWN, CSV, JSON = "index.html", "README.md", "numbers.csv", "numbers.json"
+# The class of an outcome in the style sheet.
 _MARKS = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", NOT_MEASURED: "open"}
+# Of each measure of a study: its name, and whether any cell has a number of ours, and one of the paper's.
+Columns: TypeAlias = list[tuple[str, bool, bool]]
 
 
 @dataclass(frozen=True)
@@ -98,80 +91,81 @@ def write_page(
     Returns:
         the path of index.html.
     """
-    tf.io.gfile.makedirs(directory)
     shown = [_image(title, path, directory) for title, path in images]
-    blocks = _content(study, cells, results, setting, shown)
-    path = os.path.join(directory, PAGE)
+    content = _content(study, cells, results, setting, shown)
     values = {"setting": dataclasses.asdict(setting), **json_values(study, cells, results)}
-    write_whole(os.path.join(directory, CSV), csv_text(study, cells, results).encode())
+    texts = {
+        CSV: csv_text(study, cells, results),
+        MARKDOWN: render("page.md", content),
+        PAGE: render("page.html", content),
+    }
+    tf.io.gfile.makedirs(directory)
     write_json(os.path.join(directory, JSON), finite(values))
-    write_whole(os.path.join(directory, MARKDOWN), markdown_page(study.title, blocks).encode())
-    write_whole(path, html_page(study.title, blocks).encode())
-    return path
-
-
-def _image(title: str, path: str, directory: str) -> Image:
-    with tf.io.gfile.GFile(path, "rb") as file:
-        png = file.read()
-    link = PurePath(os.path.relpath(path, directory)).as_posix()
-    return Image(title, f"Figure: {title}", png, link)
+    for name, text in texts.items():
+        write_whole(os.path.join(directory, name), text.encode())
+    return os.path.join(directory, PAGE)
 
 
 def _content(
-    study: Study, cells: Sequence[StudyCell], results: Results, setting: Setting, images: Sequence[Image]
-) -> list[Block]:
-    blocks: list[Block] = [
-        Paragraph(study.question, "Question"),
-        Paragraph(study.paper_says, "The paper says"),
-        Heading("Findings"),
-        _findings(study, cells, results),
-        *_agreement(study, rank_agreement(study, cells, results)),
-    ]
-    if images:
-        blocks += [Heading("Figures"), Paragraph("Where a cell has no number, it is hatched or left out."), *images]
-    blocks += [Heading("All cells"), _cell_table(study, cells, results), *_left_out(study, cells, results)]
-    blocks += [Heading("Missing"), *_missing(cells, results, setting.seeds)]
-    blocks += [Heading("Setting"), _setting_table(setting), Paragraph("The command:"), Code(setting.command)]
-    if setting.differences:
-        blocks += [Heading("What differs from the paper"), Bullets(setting.differences)]
-    files = [(name, name) for name in (CSV, JSON)]
-    return [*blocks, Links("All numbers, accuracies as shares in [0, 1]:", files)]
+    study: Study, cells: Sequence[StudyCell], results: Results, setting: Setting, images: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    """The variables of the templates: texts, lists of them, and tables as rows with the header first."""
+    columns = _columns(study, cells, results)
+    return {
+        "title": study.title,
+        "question": study.question,
+        "paper_says": study.paper_says,
+        "findings": _findings(study, cells, results),
+        "marks": _MARKS,
+        "agreement": _agreement(study, rank_agreement(study, cells, results)),
+        "images": images,
+        "cells": _cell_table(columns, cells, results),
+        "left_out": "; ".join(MEASURES[name].label for name, ours, _ in columns if not ours),
+        "missing": _missing(cells, results, setting.seeds),
+        "facts": _setting_table(setting),
+        "command": setting.command,
+        "differences": setting.differences,
+        "files": [CSV, JSON],
+    }
+
+
+def _image(title: str, path: str, directory: str) -> dict[str, str]:
+    """A PNG: whole in the HTML page, and a link relative to the page in the Markdown page."""
+    with tf.io.gfile.GFile(path, "rb") as file:
+        data = base64.b64encode(file.read()).decode()
+    return {"title": title, "base64": data, "link": PurePath(os.path.relpath(path, directory)).as_posix()}
 
 
 # ---- What the results say ----
 
 
-def _findings(study: Study, cells: Sequence[StudyCell], results: Results) -> Block:
+def _findings(study: Study, cells: Sequence[StudyCell], results: Results) -> dict[str, Any] | None:
     if not study.findings:
-        return Paragraph("This study checks no finding.")
+        return None
     checked = [check_finding(finding, cells, results) for finding in study.findings]
     held = sum(one.outcome == HOLDS for one in checked)
     rows = [["finding of the paper", "here", "numbers"], *([j.statement, j.outcome, j.numbers] for j in checked)]
-    return Table(f"{held} of {len(checked)} findings hold here", rows, _MARKS)
+    return {"caption": f"{held} of {len(checked)} findings hold here", "rows": rows}
 
 
-def _agreement(study: Study, agreement: RankAgreement | None) -> list[Block]:
+def _agreement(study: Study, agreement: RankAgreement | None) -> str:
     if agreement is None or study.compared is None:
-        return []
+        return ""
     label = MEASURES[study.compared].label
     if agreement.rho is None:
-        return [Paragraph(f"of {label} with the paper is undefined: {agreement.reason}.", "Rank agreement")]
-    return [
-        Paragraph(
-            f"Spearman's correlation of our {label} with {agreement.against} over {agreement.cells} cells is "
-            f"{agreement.rho:.2f}; 1 is the same order, 0 no relation, -1 the reverse.",
-            "Rank agreement",
-        )
-    ]
+        return f"of {label} with the paper is undefined: {agreement.reason}."
+    return (
+        f"Spearman's correlation of our {label} with {agreement.against} over {agreement.cells} cells is "
+        f"{agreement.rho:.2f}; 1 is the same order, 0 no relation, -1 the reverse."
+    )
 
 
 # ---- Numbers ----
 
 
-def _cell_table(study: Study, cells: Sequence[StudyCell], results: Results) -> Table:
+def _cell_table(columns: Columns, cells: Sequence[StudyCell], results: Results) -> list[list[str]]:
     """Where each cell stands and what was measured in it, beside the paper's numbers."""
     axes = axes_of(cells)
-    columns = _columns(study, cells, results)
     header = ["cell", *axes, "seeds"]
     for name, ours, papers in columns:
         label = MEASURES[name].label
@@ -187,12 +181,10 @@ def _cell_table(study: Study, cells: Sequence[StudyCell], results: Results) -> T
             row += [measure.show(cell.paper[name]) if name in cell.paper else NOTHING] * papers
         order = NOTHING if cell.paper_order is None else f"{cell.paper_order:g}"
         rows.append(row + [order] * with_order)
-    caption = "Mean ± standard deviation over seeds, and the paper's numbers where it gives them"
-    return Table(caption, rows, figures=True)
+    return rows
 
 
-def _columns(study: Study, cells: Sequence[StudyCell], results: Results) -> list[tuple[str, bool, bool]]:
-    """The measures, and whether ours and the paper's have a number anywhere."""
+def _columns(study: Study, cells: Sequence[StudyCell], results: Results) -> Columns:
     return [
         (name, any(results.values(c.name, name) for c in cells), any(name in c.paper for c in cells))
         for name in study.measures
@@ -208,13 +200,8 @@ def _number(measure: Measure, summary: Summary | None, seeds: int) -> str:
     return measure.show(summary.mean) + spread + fewer
 
 
-def _left_out(study: Study, cells: Sequence[StudyCell], results: Results) -> list[Block]:
-    names = [MEASURES[name].label for name, ours, _ in _columns(study, cells, results) if not ours]
-    return [Paragraph("; ".join(names), "In no cell measured")] if names else []
-
-
-def _missing(cells: Sequence[StudyCell], results: Results, seeds: Sequence[int]) -> list[Block]:
-    """The cells that lack results, by name."""
+def _missing(cells: Sequence[StudyCell], results: Results, seeds: Sequence[int]) -> list[str]:
+    """A line for each cell that lacks results."""
     lacking = {cell.name: missing_seeds(cell.name, results, seeds) for cell in cells}
     lines = []
     for name, missing in lacking.items():
@@ -222,12 +209,10 @@ def _missing(cells: Sequence[StudyCell], results: Results, seeds: Sequence[int])
             lines.append(f"{name}: not run")
         elif missing:
             lines.append(f"{name}: not run with seed {', '.join(map(str, missing))}")
-    if not lines:
-        return [Paragraph(f"Nothing: all {len(cells)} cells were run with every seed.")]
-    return [Paragraph(f"{len(lines)} of {len(cells)} cells lack results:"), Bullets(lines)]
+    return lines
 
 
-def _setting_table(setting: Setting) -> Table:
+def _setting_table(setting: Setting) -> list[list[str]]:
     facts = {
         "scale": setting.scale,
         "data set": setting.dataset,
@@ -238,4 +223,4 @@ def _setting_table(setting: Setting) -> Table:
         "machine": setting.machine,
         "software": ", ".join(f"{name} {version}" for name, version in setting.versions.items()),
     }
-    return Table("How it was run", [["setting", "value"], *([name, fact] for name, fact in facts.items() if fact)])
+    return [["setting", "value"], *([name, fact] for name, fact in facts.items() if fact)]

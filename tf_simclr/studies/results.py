@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,12 +17,8 @@ from tf_simclr.files import read_json, write_json
 CELLS_DIRECTORY = "cells"
 
 
-class MissingCellsError(Exception):
-    """A check needs cells that were not run; the message is the cell."""
-
-
-class NotFiniteError(Exception):
-    """A check needs a measure that is not a finite number; the message says which."""
+class NotMeasuredError(Exception):
+    """A check needs what is not there; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +102,11 @@ class Results:
         """The mean over seeds.
 
         Raises:
-            MissingCellsError: nothing is there.
+            NotMeasuredError: nothing is there.
         """
         values = self.values(cell, measure)
         if not values:
-            raise MissingCellsError(cell)
+            raise NotMeasuredError(f"the cell {cell}, which was not run")
         return float(np.mean(values))
 
     def std(self, cell: str, measure: str) -> float:
@@ -118,22 +114,10 @@ class Results:
         values = self.values(cell, measure)
         return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
-    def means(self, cells: Iterable[str], measure: str) -> dict[str, float]:
-        """The mean of each cell.
-
-        Raises:
-            MissingCellsError: one of them is missing.
-        """
-        return {cell: self.mean(cell, measure) for cell in cells}
-
     @property
     def seconds(self) -> float:
         """Time of all cells together."""
         return sum(result.seconds for found in self._by_cell.values() for result in found)
-
-    def to_json(self) -> list[Mapping[str, Any]]:
-        """All results as JSON values."""
-        return [asdict(result) for found in self._by_cell.values() for result in found]
 
 
 def read_results(directory: str, cells: Iterable[str], test_images: int | None = None) -> Results:

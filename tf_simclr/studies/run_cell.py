@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import tensorflow as tf
 
 from tf_simclr.config import (
     Durations,
@@ -16,15 +15,13 @@ from tf_simclr.config import (
     build_config,
     resolve_durations,
 )
-from tf_simclr.data.source import ImageSource
-from tf_simclr.evaluate.batches import distributed_eval_batches
-from tf_simclr.evaluate.features import build_extract, in_memory
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import build_extract, extracted, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
-from tf_simclr.evaluate.protocols.context import Reporter, Splits
+from tf_simclr.evaluate.protocols.context import WorkContext
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
@@ -32,12 +29,10 @@ from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
 from tf_simclr.studies.transformations import predict_transformation
 from tf_simclr.train.build import TrainState
-from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.directory import begin_run
-from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observers
-from tf_simclr.train.run import RunContext, build_run_state, train
-from tf_simclr.train.workers import Workers
+
+# As in CellResult.
+Curves: TypeAlias = dict[str, dict[str, list[float]]]
 
 H, Z = "final_avg_pool", "proj_head_output"
 # Enough for an MLP, of each split: all of ImageNet's would take hours.
@@ -49,25 +44,17 @@ _TAGS = {
 }
 
 
-@dataclass(frozen=True)
-class StudyContext:
-    """What every cell of a study needs.
+@dataclass(frozen=True, kw_only=True)
+class StudyContext(WorkContext):
+    """What every cell of a study needs. `splits.test` is `splits.train` in a study that evaluates nothing.
 
     Attributes:
         scale: name of the scale.
         flags: what all cells share, by flag name: the scale's, and what was given for all of them.
-        splits: the images; `test` is `train` in a study that evaluates nothing.
-        strategy: the devices.
-        stop: whether somebody asked to stop.
-        reporter: receives lines and progress.
     """
 
     scale: str
     flags: Mapping[str, Any]
-    splits: Splits
-    strategy: tf.distribute.Strategy
-    stop: StopRequest
-    reporter: Reporter
 
 
 def cell_config(flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
@@ -107,7 +94,15 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     config = cell_config(context.flags, cell, seed, directory)
     durations = durations_of(config, cell, context.splits.train.num_examples)
     recorder = Recorder(directory)
-    model = _trained(context, config, durations, recorder, directory)
+    model = context.train(
+        config,
+        durations,
+        context.splits.train,
+        directory,
+        recorder=recorder,
+        on_due=(lambda state: _online(context, state, recorder)) if durations.online_eval_steps else None,
+        begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
+    )
     curves = {}
     if cell.task == SUPERVISED:
         measures = {"top_1": _classified(context, config, model)}
@@ -123,12 +118,9 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
             model,
             context.splits.train,
             context.splits.test,
-            context.strategy,
-            batch_size=config.data.eval_batch_size,
-            image_size=config.data.image_size,
+            EvalLoader.of(config.data, context.strategy),
             seed=seed,
             most_images=MOST_TRANSFORMED,
-            eval_crop=config.data.crop_of_evaluation,
         )
     details = {
         "steps": durations.train_steps,
@@ -138,70 +130,17 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
 
 
-def _trained(
-    context: StudyContext, config: ExperimentConfig, durations: Durations, recorder: Recorder, directory: str
-) -> SimCLRModel:
-    source, strategy = context.splits.train, context.strategy
-    state = build_run_state(config, durations, source, strategy)
-    with context.reporter.training(directory) as progress:
-        outcome = train(
-            state,
-            source,
-            RunContext(strategy, Workers(Worker(), strategy), context.stop, say=lambda line: None),
-            directory=directory,
-            observer=Observers(progress, recorder),
-            on_due=_online(context, state, recorder) if durations.online_eval_steps else None,
-            begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
-        )
-    if not outcome.finished:
-        raise StoppedError
-    return outcome.state.model
-
-
 def _online(context: StudyContext, state: TrainState, recorder: Recorder) -> Callable[[int], None]:
     """Measures the model of a cell's training at a step, on the study's own splits."""
-    data = state.config.data
-    plan = OnlinePlan(
-        gallery=context.splits.train,
-        queries=context.splits.test,
-        batch_size=data.eval_batch_size,
-        image_size=data.image_size,
-        seed=state.config.runtime.seed,
-        eval_crop=data.crop_of_evaluation,
-    )
+    plan = OnlinePlan(context.splits.train, context.splits.test, state.config.data, state.config.runtime.seed)
     evaluation = OnlineEvaluation(plan, state.model, context.strategy)
     return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
 
 
-def _features(
-    context: StudyContext,
-    config: ExperimentConfig,
-    model: SimCLRModel,
-    endpoints: tuple[str, ...],
-    *sources: ImageSource,
-) -> list[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Features by endpoint, and labels, of each of the splits; the encoder's pass is traced once for all of them."""
-    extract = build_extract(model, context.strategy, endpoints)
-    size = config.data.image_size
-    return [
-        in_memory(
-            extract,
-            distributed_eval_batches(
-                source,
-                context.strategy,
-                batch_size=config.data.eval_batch_size,
-                image_size=size,
-                eval_crop=config.data.crop_of_evaluation,
-            ),
-            source,
-        )
-        for source in sources
-    ]
-
-
 def _classified(context: StudyContext, config: ExperimentConfig, model: SimCLRModel) -> float:
     """Top-1 of a network that was trained with labels."""
-    [(values, labels)] = _features(context, config, model, ("logits_sup",), context.splits.test)
+    loader = EvalLoader.of(config.data, context.strategy)
+    values, labels = extracted(model, context.splits.test, loader, ("logits_sup",))
     return _top_1(values["logits_sup"], labels)
 
 
@@ -211,68 +150,46 @@ def _top_1(logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _represented(
     context: StudyContext, config: ExperimentConfig, model: SimCLRModel, *, linear_curves: bool
-) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+) -> tuple[dict[str, float], Curves]:
     """Measures of h, and of g(h) where there is a head, on features of the evaluation view."""
     endpoints = (H,) if config.model.proj_head_mode == "none" else (H, Z)
-    splits = context.splits.train, context.splits.test
-    (train_features, train_labels), (test_features, test_labels) = _features(context, config, model, endpoints, *splits)
-    knn = knn_accuracies(
-        test_features[H],
-        test_labels,
-        train_features[H],
-        train_labels,
-        ks=[min(K, len(train_labels))],
-        temperatures=[TEMPERATURE],
+    extract, loader = build_extract(model, context.strategy, endpoints), EvalLoader.of(config.data, context.strategy)
+    (train, train_labels), (test, test_labels) = (
+        in_memory(extract, loader.batches(source), source) for source in (context.splits.train, context.splits.test)
     )
-    num_classes = context.splits.train.num_classes
-    curves: dict[str, dict[str, list[float]]] = {}
+    probes: dict[str, Any] = {
+        "num_classes": context.splits.train.num_classes,
+        "epochs": SCALES[context.scale].linear_epochs,
+        "seed": config.runtime.seed,
+    }
+    curves: Curves = {}
 
-    def fitted(endpoint: str, **observers: Any) -> LinearClassifier:
-        return linear_probe(
-            train_features[endpoint],
-            train_labels,
-            num_classes,
-            epochs=SCALES[context.scale].linear_epochs,
-            seed=config.runtime.seed,
-            **observers,
-        )
+    def add(name: str, x: float, y: float) -> None:
+        curve = curves.setdefault(name, {"x": [], "y": []})
+        curve["x"].append(float(x))
+        curve["y"].append(float(y))
 
     def test_top_1(endpoint: str, classifier: LinearClassifier) -> float:
-        return _top_1(classifier.logits(test_features[endpoint]), test_labels)
+        return _top_1(classifier.logits(test[endpoint]), test_labels)
 
-    observers = {}
-    if linear_curves:
-        losses, accuracies = _Points(), _Points()
-        observers = {
-            "on_step": lambda done, total, loss: losses.add(done, loss),
-            "on_epoch": lambda epoch, classifier: accuracies.add(epoch, test_top_1(H, classifier)),
-        }
-        curves = {"linear_loss": losses.curve, "linear_top_1": accuracies.curve}
-    classifier = fitted(H, **observers)
+    observers: dict[str, Any] = {
+        "on_step": lambda done, total, loss: add("linear_loss", done, loss),
+        "on_epoch": lambda epoch, classifier: add("linear_top_1", epoch, test_top_1(H, classifier)),
+    }
+    classifier = linear_probe(train[H], train_labels, **probes, **(observers if linear_curves else {}))
+    k = min(K, len(train_labels))
+    knn = knn_accuracies(test[H], test_labels, train[H], train_labels, ks=[k], temperatures=[TEMPERATURE])
     measures = {
         "top_1": test_top_1(H, classifier),
-        "train_top_1": _top_1(classifier.logits(train_features[H]), train_labels),
-        "knn_top_1": next(iter(knn.values())),
+        "train_top_1": _top_1(classifier.logits(train[H]), train_labels),
+        "knn_top_1": knn[k, TEMPERATURE],
     }
     if Z in endpoints:
-        measures["projection_top_1"] = test_top_1(Z, fitted(Z))
+        measures["projection_top_1"] = test_top_1(Z, linear_probe(train[Z], train_labels, **probes))
     return measures, curves
 
 
-class _Points:
-    """Collects the points of a curve."""
-
-    def __init__(self) -> None:
-        self.curve: dict[str, list[float]] = {"x": [], "y": []}
-
-    def add(self, x: float, y: float) -> None:
-        self.curve["x"].append(float(x))
-        self.curve["y"].append(float(y))
-
-
-def _histograms(
-    context: StudyContext, cell: StudyCell, seed: int
-) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+def _histograms(context: StudyContext, cell: StudyCell, seed: int) -> tuple[dict[str, float], Curves]:
     config = build_config({**context.flags})
     histograms = crop_histograms(
         context.splits.train,

@@ -163,7 +163,7 @@ class Finding:
 
     Attributes:
         statement: in one sentence.
-        check: of the cells and their results, says whether it holds. It may raise MissingCellsError.
+        check: of the cells and their results, says whether it holds. It may raise NotMeasuredError.
     """
 
     statement: str

@@ -24,13 +24,14 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.data.views import ViewPolicy, apply_batch, draw_view
 from tf_simclr.errors import InputError, require_choice, require_range
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.measures.arrays import require_finite
-from tf_simclr.evaluate.measures.logistic_regression import require_scikit_learn
 from tf_simclr.evaluate.measures.metrics import accuracy
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops.draws import MAX_VIEWS, example_key
+from tf_simclr.optional import require_scikit_learn
 
 Role = Literal["train", "test"]
 
@@ -79,13 +80,10 @@ def predict_transformation(
     model: SimCLRModel,
     train: ImageSource,
     test: ImageSource,
-    strategy: tf.distribute.Strategy,
+    loader: EvalLoader,
     *,
-    batch_size: int,
-    image_size: int,
     seed: int,
     most_images: int | None = None,
-    eval_crop: float | None = None,
 ) -> dict[str, float]:
     """How well the transformation of an image can be recognised from its representations.
 
@@ -94,12 +92,10 @@ def predict_transformation(
         model: pretrained, with a projection head; no variable changes.
         train: images that the MLPs are trained on; their labels are not used.
         test: images that they are measured on.
-        strategy: devices, those the model was made on. Every worker must call this, and gets the same numbers.
-        batch_size: global, of the encoder; a multiple of the replicas.
-        image_size: side of the images.
+        loader: its devices are those that the model was made on. Every worker must call this, and gets the same
+            numbers.
         seed: the transformations, the choice of images and the MLPs depend on it.
         most_images: of each split, chosen at random where it has more; None for all.
-        eval_crop: share of the shorter side that is seen, in (0, 1]; None for `config.eval_crop_for` this size.
 
     Returns:
         accuracies on the test images in [0, 1]: "from_h", "from_projection", and "chance", the share of the answer
@@ -118,25 +114,15 @@ def predict_transformation(
             task,
             source,
             role,
-            image_size=image_size,
+            image_size=loader.image_size,
             seed=seed,
             most_images=most_images,
-            eval_crop=eval_crop,
+            eval_crop=loader.eval_crop,
         )
         for role, source in splits.items()
     }
-    found = {
-        role: extracted(
-            model,
-            source,
-            strategy,
-            tuple(_ENDPOINTS.values()),
-            batch_size=batch_size,
-            image_size=image_size,
-            eval_crop=1.0,  # the transformed images have their final size
-        )
-        for role, source in sources.items()
-    }
+    loader = dataclasses.replace(loader, eval_crop=1.0)  # the transformed images have their final size
+    found = {role: extracted(model, source, loader, tuple(_ENDPOINTS.values())) for role, source in sources.items()}
     (train_features, train_answers), (test_features, test_answers) = found["train"], found["test"]
     _require_every_answer(train_answers, sources["train"])
     accuracies = {
@@ -169,7 +155,7 @@ def transformed_source(
         image_size: side of the transformed images.
         seed: see above.
         most_images: chosen at random where there are more; None for all.
-        eval_crop: as in `predict_transformation`.
+        eval_crop: as in `EvalLoader`.
 
     Returns:
         a source whose images have one size and whose classes are the answers.

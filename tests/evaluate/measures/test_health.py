@@ -45,10 +45,11 @@ def test_alignment_by_hand():
 
 @pytest.mark.parametrize("rows", [1, 5, 36, 37, 1000])
 @pytest.mark.parametrize("t", [0.5, 2.0])
-def test_uniformity_equals_scipy_in_blocks_of_any_size(rows, t):
+def test_uniformity_equals_scipy_in_blocks_of_any_size(monkeypatch, rows, t):
+    monkeypatch.setattr(module, "_BLOCK_ROWS", rows)
     f = features()
     expected = np.log(np.mean(np.exp(-t * pdist(normalize(f.astype(np.float64)), "sqeuclidean"))))
-    assert uniformity(f, t=t, block_rows=rows) == pytest.approx(expected)
+    assert uniformity(f, t=t) == pytest.approx(expected)
 
 
 def test_uniformity_by_hand():
@@ -215,7 +216,6 @@ def test_thresholds(change, warns):
         (lambda: uniformity(features(1)), "at least 2 row"),
         (lambda: uniformity(features(), t=0), "`t` must be > 0"),
         (lambda: uniformity(features(), t=1000), "<= 100"),
-        (lambda: uniformity(features(), block_rows=0), "`block_rows` must be >= 1"),
         (lambda: feature_std(features(1)), "at least 2 row"),
         (lambda: effective_rank([[np.inf]]), "must be finite"),
         (lambda: representation_health([[0.0, np.nan], [1.0, 1.0]]), "row 0"),

@@ -8,11 +8,16 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_predictions, knn_votes, nearest
+from tf_simclr.evaluate.measures.knn import knn_accuracies, knn_votes, nearest
 
 
 def features(rows, dimensions=5, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, dimensions)).astype(np.float32)
+
+
+def knn_predictions(*arrays, **settings):
+    """The class of each query, for every (k, T)."""
+    return {setting: vote.classes for setting, vote in knn_votes(*arrays, **settings).items()}
 
 
 def cosine(a, b):
@@ -104,10 +109,12 @@ def test_a_tiny_temperature_stays_finite():
 def test_one_pass_equals_one_setting_at_a_time_in_any_blocks():
     queries, gallery, labels = features(30), features(50, seed=1), np.arange(50) % 7
     truth = np.arange(30) % 7
-    together = knn_accuracies(queries, truth, gallery, labels, ks=(9, 2), temperatures=(1.0, 0.1), memory_bytes=4000)
+    together = knn_accuracies(queries, truth, gallery, labels, ks=(9, 2), temperatures=(1.0, 0.1))
     for (k, t), accuracy in together.items():
         alone = knn_predictions(queries, gallery, labels, ks=(k,), temperatures=(t,))[k, t]
         assert accuracy == np.mean(alone == truth)
+        small = knn_predictions(queries, gallery, labels, ks=(9, 2), temperatures=(1.0, 0.1), memory_bytes=4000)
+        np.testing.assert_array_equal(small[k, t], alone)
     assert len(together) == 4
 
 

@@ -16,13 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures import logistic_regression as module
-from tf_simclr.evaluate.measures.logistic_regression import (
-    fit_logistic_regression,
-    objective,
-    sklearn_c,
-    stratified_split,
-)
+from tf_simclr.evaluate.measures import scikit_learn as module
+from tf_simclr.evaluate.measures import strengths as strengths_module
+from tf_simclr.evaluate.measures.logistic_regression import fit_logistic_regression, stratified_split
+from tf_simclr.evaluate.measures.scikit_learn import sklearn_c
 from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS, StrengthFit, best_of, follow_path
 
 
@@ -42,6 +39,13 @@ def on_standardised(result, x):
     """The same classifier, for features standardised as x is."""
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     return dataclasses.replace(result, weights=result.weights * std, biases=result.biases + result.weights @ mean)
+
+
+def objective(weights, biases, features, labels, l2):
+    """What a fit minimises, in nats, for standardised features: the head of logistic_regression.py."""
+    logits = np.asarray(features) @ np.transpose(weights) + biases
+    cross_entropies = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+    return float(cross_entropies.sum() + l2 / 2 * np.square(weights).sum())
 
 
 def gradient_size(weights, biases, x, y, l2):
@@ -103,7 +107,7 @@ def test_the_fit_is_the_minimum_of_the_objective(classes, l2):
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_agrees_with_scikit_learn_fitted_strength_by_strength(classes):
+def test_agrees_with_scikit_learn_fitted_strength_by_strength(monkeypatch, classes):
     x, y = clusters(90, classes, 5)
     x_val, y_val = clusters(60, classes, 5, seed=1)
     x_test, y_test = clusters(200, classes, 5, seed=2)
@@ -115,7 +119,8 @@ def test_agrees_with_scikit_learn_fitted_strength_by_strength(classes):
         return model.fit(features.astype(np.float64), labels)
 
     options = {"validation": (x_val, y_val), "l2_strengths": strengths, "tolerance": 1e-8}
-    result = fit_logistic_regression(x, y, **options, whole_path=True)
+    monkeypatch.setattr(strengths_module, "WORSE_IN_A_ROW", len(strengths))  # none is left out
+    result = fit_logistic_regression(x, y, **options)
     assert [fit.l2 for fit in result.path] == sorted(strengths, reverse=True) and result.not_tried == ()
     for fit in result.path:
         theirs = alone(fit.l2, x, y)
@@ -174,17 +179,20 @@ def fits(*figures):
         ([(0.7, 2.0), *[(0.6, 1.9 - k / 10) for k in range(8)], (0.8, 0.9)], 10, 9),
     ],
 )
-def test_the_path_ends_where_weaker_strengths_only_get_worse(figures, tried, best):
+def test_the_path_ends_where_weaker_strengths_only_get_worse(monkeypatch, figures, tried, best):
     given = fits(*figures)
-    whole = follow_path(list(given), given.__getitem__, whole_path=True, progress=None)
-    path = follow_path(list(given), given.__getitem__, whole_path=False, progress=None)
+    path = follow_path(list(given), given.__getitem__, progress=None)
+    monkeypatch.setattr(strengths_module, "WORSE_IN_A_ROW", len(given))
+    whole = follow_path(list(given), given.__getitem__, progress=None)
     assert list(whole) == list(given.values()) and path == whole[:tried]
     assert best_of(path) == best_of(whole) == whole[best]
 
 
-def test_strengths_that_were_not_tried_are_named():
+def test_strengths_that_were_not_tried_are_named(monkeypatch):
     x, y = clusters(200, dimensions=30, spread=3.0)
-    result, whole = (fit_logistic_regression(x, y, whole_path=whole_path) for whole_path in (False, True))
+    result = fit_logistic_regression(x, y)
+    monkeypatch.setattr(strengths_module, "WORSE_IN_A_ROW", 45)
+    whole = fit_logistic_regression(x, y)
     assert len(result.path) + len(result.not_tried) == 45 and len(result.not_tried) > 10
     assert max(result.not_tried) < result.path[-1].l2
     assert result.path == whole.path[: len(result.path)] and result.l2 == whole.l2

@@ -8,7 +8,6 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.metrics import (
     SeedSummary,
     accuracy,
-    average_precision_11_point,
     average_precisions,
     confusion_matrix,
     mean_average_precision,
@@ -85,6 +84,12 @@ def naive_11_point(scores, positives):
         points.append((sum(taken), sum(taken) / len(taken)))
     total = sum(positives)
     return sum(max(p for hits, p in points if 10 * hits >= r * total) for r in range(11)) / 11
+
+
+def average_precision_11_point(scores, positives, ignored=None):
+    """Of one class."""
+    column = {} if ignored is None else {"ignored": np.asarray(ignored)[:, np.newaxis]}
+    return average_precisions(np.asarray(scores)[:, np.newaxis], np.asarray(positives)[:, np.newaxis], **column)[0]
 
 
 def test_average_precision_by_hand():

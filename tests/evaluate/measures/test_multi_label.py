@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.measures import strengths as strengths_module
 from tf_simclr.evaluate.measures.metrics import mean_average_precision
 from tf_simclr.evaluate.measures.multi_label import fit_one_vs_rest, multi_label_split
 from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS
@@ -63,7 +64,7 @@ def test_each_class_is_the_minimum_of_its_own_objective_over_the_images_that_cou
         assert gradient_size(*fitted, x[counts], shown[counts], 2 * l2) > 1e-2  # nor of another strength
 
 
-def test_agrees_with_scikit_learns_one_vs_rest_strength_by_strength():
+def test_agrees_with_scikit_learns_one_vs_rest_strength_by_strength(monkeypatch):
     x, targets = images(120, 4, 5)
     x_val, val = images(80, 4, 5, seed=1)
     x_test, _ = images(200, 4, 5, seed=2)
@@ -73,9 +74,8 @@ def test_agrees_with_scikit_learns_one_vs_rest_strength_by_strength():
         one = OneVsRestClassifier(LogisticRegression(C=1 / l2, max_iter=1000, tol=1e-8))
         return make_pipeline(StandardScaler(), one).fit(features, positives)
 
-    result = fit_one_vs_rest(
-        x, targets, validation=(x_val, val), l2_strengths=strengths, tolerance=1e-10, whole_path=True
-    )
+    monkeypatch.setattr(strengths_module, "WORSE_IN_A_ROW", len(strengths))  # none is left out
+    result = fit_one_vs_rest(x, targets, validation=(x_val, val), l2_strengths=strengths, tolerance=1e-10)
     expected = {
         l2: mean_average_precision(alone(l2, x, targets.positives).decision_function(x_val), val.positives)
         for l2 in sorted(strengths, reverse=True)
@@ -157,12 +157,13 @@ def test_of_equally_good_strengths_that_of_the_lowest_cross_entropy_is_taken():
     assert {fit.validation for fit in result.path} == {1.0} and result.l2 == 1e-3
 
 
-def test_the_default_strengths_are_the_papers_and_those_not_tried_are_named():
+def test_the_default_strengths_are_the_papers_and_those_not_tried_are_named(monkeypatch):
     x, targets = images(200, dimensions=20)
     result = fit_one_vs_rest(x, targets)
     assert [*(fit.l2 for fit in result.path), *result.not_tried] == sorted(L2_STRENGTHS, reverse=True)
     assert len(result.not_tried) > 5
-    whole = fit_one_vs_rest(x, targets, whole_path=True)
+    monkeypatch.setattr(strengths_module, "WORSE_IN_A_ROW", 45)
+    whole = fit_one_vs_rest(x, targets)
     assert len(whole.path) == 45 and whole.path[: len(result.path)] == result.path and whole.l2 == result.l2
 
 

@@ -18,15 +18,17 @@ from tests.networks import small_networks, write_run
 from tf_simclr import compat
 from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate import features as features_module
 from tf_simclr.evaluate import load as trained_module
 from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.load import load_trained, read_config
 from tf_simclr.evaluate.measures.linear import PROBE
-from tf_simclr.evaluate.measures.logistic_regression import sklearn_c
+from tf_simclr.evaluate.measures.scikit_learn import sklearn_c
 from tf_simclr.evaluate.measures.twins import find_twins
 from tf_simclr.evaluate.protocols import runner as runner_module
 from tf_simclr.evaluate.protocols.context import EvaluationContext, open_splits
-from tf_simclr.evaluate.protocols.runner import Runner, plan
+from tf_simclr.evaluate.protocols.plan import plan
+from tf_simclr.evaluate.protocols.runner import Runner
 from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED
 from tf_simclr.resumable import StoppedError
@@ -148,17 +150,17 @@ def test_no_protocol_changes_the_encoder(everything, checkpoint):
     _, _, before, run = everything
     assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
     # The networks in memory served the frozen protocols; every weight and moving statistic is what was read.
-    model = run._model(PRETRAINED, None)
+    model = run.networks(PRETRAINED, None).model
     assert model_digest(model) == run.digest
 
 
 @pytest.mark.parametrize("protocol", ["knn", "linear_cached", "logreg", "health"])
 def test_no_frozen_protocol_changes_a_bit_in_memory(checkpoint, tmp_path, protocol):
     run = Runner(context_of(checkpoint, tmp_path, protocols=protocol))
-    model = run._model(PRETRAINED, None)
+    model = run.networks(PRETRAINED, None).model
     before = {path: compat.raw_variable(v).numpy() for path, v in model.named_variables().items()}
     run.run()
-    assert run._model(PRETRAINED, None) is model
+    assert run.networks(PRETRAINED, None).model is model
     for path, variable in model.named_variables().items():
         np.testing.assert_array_equal(compat.raw_variable(variable), before[path], err_msg=path)
 
@@ -187,11 +189,9 @@ def test_fine_tuning_does_change_the_network(everything, checkpoint):
 def test_knn_and_logreg_are_scikit_learns(everything):
     context, records, _, run = everything
     directory = f"{context.runtime.directory}/features"
-    model = run._model(PRETRAINED, None)
+    model = run.networks(PRETRAINED, None).model
     train, test = (
-        cached_features(
-            model, source, directory, strategy=context.strategy, batch_size=32, image_size=16, say=lambda line: None
-        )["final_avg_pool"]
+        cached_features(model, source, directory, context.loader, say=lambda line: None)["final_avg_pool"]
         for source in (context.splits.train, context.splits.test)
     )
     unit = [f.features / np.linalg.norm(f.features, axis=1, keepdims=True) for f in (train, test)]
@@ -243,7 +243,7 @@ def test_another_linear_probe_is_another_result(everything, monkeypatch):
     """What it is says nothing of it in flags: a result of features as they are must not be taken for one of now."""
     run = everything[3]
     before = names_of(run)
-    monkeypatch.setattr("tf_simclr.evaluate.protocols.runner.PROBE", PROBE | {"standardise": False})
+    monkeypatch.setattr("tf_simclr.evaluate.protocols.identity.PROBE", PROBE | {"standardise": False})
     changed = before - names_of(run)
     assert changed and all(name.startswith("linear_cached") for name in changed)
 
@@ -252,7 +252,7 @@ def test_another_weight_decay_in_the_loss_is_another_result(everything, monkeypa
     """Of those that have one: it once counted kernels with a bias twice."""
     run = everything[3]
     before = names_of(run)
-    monkeypatch.setattr("tf_simclr.evaluate.protocols.runner.DECAY", "another")
+    monkeypatch.setattr("tf_simclr.evaluate.protocols.identity.DECAY", "another")
     changed = before - names_of(run)
     assert {name.partition("-")[0] for name in changed} == {"supervised", "finetune_grid"}
 
@@ -323,6 +323,19 @@ def test_thumbnails_come_with_the_features_in_one_pass(everything):
     assert [line.split(" of ")[0] for line in passes[:2]] == ["computing final_avg_pool, thumbnail_v1"] * 2
     assert sum("thumbnail" in line for line in passes) == 2
     assert run.images.twins is not None and not run.images.twins.found.any()
+
+
+def test_features_are_opened_once_for_all_protocols(checkpoint, tmp_path, monkeypatch):
+    """To open them is to hash them."""
+    opened, real = [], features_module.open_features
+    monkeypatch.setattr(
+        features_module, "open_features", lambda directory, key: opened.append(key) or real(directory, key)
+    )
+    protocols = "health,knn,linear_cached,logreg,untrained"
+    settings = {"protocols": protocols, "eval_seeds": "0,1", "endpoints": "final_avg_pool,proj_head_output"}
+    _, failed = Runner(context_of(checkpoint, tmp_path, find_twins=False, **settings)).run()
+    # Before they are there, and once more when they were computed: 3 encoders, 2 splits, 2 endpoints.
+    assert not failed and len(opened) == 2 * 12 and len(set(opened)) == 12
 
 
 def test_twins_are_not_looked_for_where_nothing_is_predicted(checkpoint, tmp_path):
@@ -466,10 +479,10 @@ def test_replicas_find_the_same(tmp_path, mirrored, monkeypatch):
 
 def test_the_untrained_encoder_is_its_seeds(checkpoint, tmp_path):
     run = Runner(context_of(checkpoint, tmp_path, protocols="knn,untrained"))
-    first = model_digest(run._model(UNTRAINED, 1))
-    assert model_digest(run._model(UNTRAINED, 2)) != first
-    assert model_digest(run._model(UNTRAINED, 1)) == first
-    assert model_digest(run._model(PRETRAINED, None)) == run.digest
+    first = run.networks(UNTRAINED, 1).digest
+    assert run.networks(UNTRAINED, 2).digest != first
+    assert run.networks(UNTRAINED, 1).digest == first
+    assert model_digest(run.networks(PRETRAINED, None).model) == run.digest
 
 
 def test_a_validation_split_makes_logreg_seedless_and_is_used(checkpoint, tmp_path):

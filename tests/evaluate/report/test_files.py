@@ -14,11 +14,12 @@ from rich.console import Console
 
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.predictions import EvaluatedImages
-from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED, Predictions, Record, measured
+from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED, Record, measured
 from tf_simclr.evaluate.report import files as report_module
 from tf_simclr.evaluate.report.confusion_plot import draw_confusion, shown_name
 from tf_simclr.evaluate.report.files import print_report, report_markdown, report_values, write_report
-from tf_simclr.evaluate.report.summary import SplitFacts, Subject, summarise
+from tf_simclr.evaluate.report.subject import SplitFacts, Subject
+from tf_simclr.evaluate.report.summary import summarise
 from tf_simclr.evaluate.report.tables import (
     duration,
     escape_markdown,
@@ -64,7 +65,7 @@ def record(
     labels[labels == missing] = 0
     predictions = np.where(rng.random(140) < 0.75, labels, rng.integers(0, CLASSES, 140))
     scores = np.eye(CLASSES)[predictions] + rng.random((140, CLASSES)) / 2
-    found = measured(Predictions(predictions, scores, {"strength": 0.5}), labels, CLASSES)
+    found = measured(predictions, labels, CLASSES, scores=scores, details={"strength": 0.5})
     return Record(protocol, encoder, endpoint, setting, seed, **{**found, "seconds": 1.5, **more})
 
 

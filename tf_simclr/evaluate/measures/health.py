@@ -84,7 +84,7 @@ def alignment(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
     return total / len(a)
 
 
-def uniformity(features: npt.ArrayLike, *, t: float = 2.0, block_rows: int = _BLOCK_ROWS) -> float:
+def uniformity(features: npt.ArrayLike, *, t: float = 2.0) -> float:
     """Log of the mean Gaussian potential of pairs on the unit sphere: log E exp(-t ||f(x) - f(y)||^2), in [-4 t, 0].
 
     The mean is over all pairs of two different examples, as in the authors' code; 0 where all features are alike.
@@ -92,20 +92,18 @@ def uniformity(features: npt.ArrayLike, *, t: float = 2.0, block_rows: int = _BL
     Args:
         features: real numbers [n, d], n >= 2; normalised here, and a row of zeros stays zeros.
         t: above 0, at most 100; the paper's is 2.
-        block_rows: a matrix of [block_rows, block_rows] is held at once.
 
     Raises:
-        InputError: fewer than 2 examples, features that are not finite, t or block_rows out of range.
+        InputError: fewer than 2 examples, features that are not finite, t out of range.
 
     Reference: Wang and Isola, ICML 2020, see `alignment`.
     """
     f = as_features("features", features, at_least=2)
     require_range("t", t, above=0, at_most=100)  # beyond, exp(-4 t) comes near the smallest float
-    require_range("block_rows", block_rows, at_least=1)
     total = 0.0
-    for rows in row_blocks(len(f), block_rows):
+    for rows in row_blocks(len(f), _BLOCK_ROWS):
         u = unit_rows("features", f, rows)  # [b, d]
-        for columns in row_blocks(rows.start, block_rows):  # every pair of blocks once
+        for columns in row_blocks(rows.start, _BLOCK_ROWS):  # every pair of blocks once
             total += float(_potentials(u, unit_rows("features", f, columns), t).sum())
         total += float(np.triu(_potentials(u, u, t), k=1).sum())
     return math.log(total / (len(f) * (len(f) - 1) / 2))

@@ -123,7 +123,7 @@ def map_interval(
 def _weighted_precision(scores: np.ndarray, positives: np.ndarray, times: np.ndarray) -> np.ndarray:
     """11-point average precision of one class for each row of `times`, how often each image is there: [b, n] -> [b].
 
-    `metrics.average_precision_11_point` of the repeated images; NaN where none of them shows the class.
+    One class of `metrics.average_precisions` of the repeated images; NaN where none of them shows the class.
     """
     if not len(scores):
         return np.full(len(times), np.nan)

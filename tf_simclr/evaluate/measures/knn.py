@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_range
 from tf_simclr.evaluate.measures.arrays import as_features, as_labels, row_blocks, unit_rows
@@ -65,33 +66,6 @@ class Vote(NamedTuple):
 
     classes: np.ndarray
     shares: np.ndarray
-
-
-def knn_predictions(
-    queries: npt.ArrayLike,
-    gallery: npt.ArrayLike,
-    gallery_labels: npt.ArrayLike,
-    *,
-    ks: Sequence[int] = (200,),
-    temperatures: Sequence[float] = (0.1,),
-    num_classes: int | None = None,
-    memory_bytes: int = MEMORY_BYTES,
-) -> dict[tuple[int, float], np.ndarray]:
-    """The class of each query: `knn_votes` without the shares; arguments and errors are the same.
-
-    Returns:
-        (k, T) -> int64 [q], for every pair of a k and a temperature.
-    """
-    votes = knn_votes(
-        queries,
-        gallery,
-        gallery_labels,
-        ks=ks,
-        temperatures=temperatures,
-        num_classes=num_classes,
-        memory_bytes=memory_bytes,
-    )
-    return {setting: vote.classes for setting, vote in votes.items()}
 
 
 def knn_votes(
@@ -154,29 +128,15 @@ def knn_accuracies(
     *,
     ks: Sequence[int] = (200,),
     temperatures: Sequence[float] = (0.1,),
-    memory_bytes: int = MEMORY_BYTES,
 ) -> dict[tuple[int, float], float]:
-    """Top-1 accuracy in [0, 1] of `knn_predictions` for every (k, T).
-
-    A query of a class that the gallery does not have counts as a miss.
+    """Top-1 accuracy in [0, 1] of `knn_votes` for every (k, T); arguments and errors as there.
 
     Args:
-        queries: real numbers [q, d].
-        query_labels: integers [q] >= 0.
-        gallery: real numbers [g, d].
-        gallery_labels: integers [g] >= 0.
-        ks: as in `knn_predictions`.
-        temperatures: as in `knn_predictions`.
-        memory_bytes: as in `knn_predictions`.
-
-    Raises:
-        InputError: as in `knn_predictions`, and query labels that do not match.
+        query_labels: integers [q] >= 0. A query of a class that the gallery does not have counts as a miss.
     """
     truth = as_labels("query_labels", query_labels, rows=len(as_features("queries", queries)))
-    predictions = knn_predictions(
-        queries, gallery, gallery_labels, ks=ks, temperatures=temperatures, memory_bytes=memory_bytes
-    )
-    return {setting: float(np.mean(predicted == truth)) for setting, predicted in predictions.items()}
+    votes = knn_votes(queries, gallery, gallery_labels, ks=ks, temperatures=temperatures)
+    return {setting: float(np.mean(vote.classes == truth)) for setting, vote in votes.items()}
 
 
 def _checked(
@@ -204,7 +164,7 @@ def _search(queries: np.ndarray, gallery: np.ndarray, k: int, memory_bytes: int)
         for columns in row_blocks(len(gallery), tile):
             similarities = q @ unit_rows("gallery", gallery, columns).T  # [b, w]
             np.round(similarities, _DECIMALS, out=similarities)
-            best = _merge(best, _candidates(similarities, columns.start, k), k)
+            best = _merged(best, similarities, columns.start, k)
         yield rows, best
 
 
@@ -212,29 +172,20 @@ def _sizes(dimensions: int, k: int, memory_bytes: int) -> tuple[int, int]:
     """Queries of a block and gallery rows of a tile: a quarter of the bytes for the first, half for the second."""
     block = memory_bytes // 4 // (16 * dimensions + 80 * k)  # unit rows, and old and new neighbours
     block = min(max(block, 1), _MOST_QUERIES)
-    tile = memory_bytes // 2 // (24 * dimensions + 32 * block)  # unit rows, and similarities with their masks
+    tile = (
+        memory_bytes // 2 // (24 * dimensions + 32 * block)
+    )  # unit rows, and similarities with their indices, each twice
     return block, max(tile, 1)
 
 
-def _candidates(similarities: np.ndarray, offset: int, k: int) -> Neighbours:
-    """The k best columns (all where there are fewer) of [b, w] in the order of the gallery; of ties the first ones."""
-    b, w = similarities.shape
-    k = min(k, w)
-    worst = np.partition(similarities, w - k, axis=1)[:, w - k : w - k + 1]  # the k-th best value
-    chosen = similarities >= worst
-    if chosen.sum() > b * k:  # more ties with the k-th best than places left
-        better, tied = similarities > worst, similarities == worst
-        chosen = better | (tied & (np.cumsum(tied, axis=1, dtype=np.int32) <= k - better.sum(axis=1, keepdims=True)))
-    columns = np.nonzero(chosen)[1].reshape(b, k)
-    return Neighbours(columns + offset, np.take_along_axis(similarities, columns, axis=1))
-
-
-def _merge(best: Neighbours, more: Neighbours, k: int) -> Neighbours:
-    """The k best of both, sorted; `more` comes later in the gallery, so that a stable sort keeps its order."""
-    indices = np.concatenate([best.indices, more.indices], axis=1)
-    similarities = np.concatenate([best.similarities, more.similarities], axis=1)
-    order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
-    return Neighbours(np.take_along_axis(indices, order, axis=1), np.take_along_axis(similarities, order, axis=1))
+def _merged(best: Neighbours, similarities: np.ndarray, first: int, k: int) -> Neighbours:
+    """The k best, sorted, of `best` and of the next rows of the gallery, from `first` on, with similarities [b, w]."""
+    numbers = np.broadcast_to(np.arange(first, first + similarities.shape[1]), similarities.shape)
+    indices = np.concatenate([best.indices, numbers], axis=1)
+    both = np.concatenate([best.similarities, similarities], axis=1)
+    with tf.device("CPU"):  # of equal values it takes those that stand first, which come first in the gallery
+        values, places = tf.math.top_k(both, min(k, both.shape[1]))
+    return Neighbours(np.take_along_axis(indices, places.numpy().astype(np.int64), axis=1), values.numpy())
 
 
 def _votes(labels: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:

@@ -68,6 +68,14 @@ def _batches(num_examples: int, batch_size: int, num_batches: int, seed: int) ->
         waiting = waiting[batch_size:]
 
 
+def _checked(features: np.ndarray, labels: np.ndarray, num_classes: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    if num_classes is None:
+        num_classes = int(as_labels("labels", labels).max()) + 1
+    require_range("num_classes", num_classes, at_least=2)
+    features = as_features("features", features)
+    return features, as_labels("labels", labels, rows=len(features), num_classes=num_classes), num_classes
+
+
 def probe_batch_size(num_examples: int, most: int = 4096) -> int:
     """The images of a probe's step: `most`, but at most a quarter of all.
 
@@ -145,11 +153,7 @@ def linear_probe(
     require_range("epochs", epochs, above=0)
     require_range("learning_rate", learning_rate, above=0)
     require_range("weight_decay", weight_decay, at_least=0)
-    if num_classes is None:
-        num_classes = int(as_labels("labels", labels).max()) + 1
-    require_range("num_classes", num_classes, at_least=2)
-    features = as_features("features", features)
-    labels = as_labels("labels", labels, rows=len(features), num_classes=num_classes)
+    features, labels, num_classes = _checked(features, labels, num_classes)
     batch_size = probe_batch_size(len(labels)) if batch_size is None else batch_size
     require_range("batch_size", batch_size, at_least=1, at_most=len(labels))
     kernel = np.zeros((features.shape[1], num_classes), np.float32)
@@ -175,7 +179,3 @@ def linear_probe(
             f"learning_rate={learning_rate}, features up to {np.abs(features).max():g}. Pass a smaller learning rate"
         )
     return LinearClassifier(kernel, bias, standardiser)
-
-
-# Its name before it was the only one.
-train_linear = linear_probe

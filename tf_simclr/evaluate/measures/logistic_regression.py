@@ -17,8 +17,6 @@ the objective badly conditioned.
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +27,7 @@ import numpy.typing as npt
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.arrays import as_features, as_labels, require_finite
 from tf_simclr.evaluate.measures.metrics import accuracy
+from tf_simclr.evaluate.measures.scikit_learn import fit_model, new_model, sklearn_c, softmax_form
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.evaluate.measures.strengths import (
     L2_STRENGTHS,
@@ -38,11 +37,6 @@ from tf_simclr.evaluate.measures.strengths import (
     check_settings,
     follow_path,
 )
-
-# Multiplications of one product of features and weights up to which one thread is faster: two threads took 20 times as
-# long for 5e6 of them, 8 times for 5e7 and 3 times for 5e8 (2 cores shared with other programs, one run each), because
-# L-BFGS makes thousands of short products and the threads wait for each other.
-_ONE_THREAD_UP_TO = 10**9
 
 # (predictions int64 [n], labels int64 [n]) -> the figure by which a strength is chosen, the higher the better
 Metric = Callable[[np.ndarray, np.ndarray], float]
@@ -106,7 +100,6 @@ def fit_logistic_regression(
     metric: Metric = accuracy,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
-    whole_path: bool = False,
     progress: Callable[[StrengthFit], None] | None = None,
 ) -> LogisticRegressionResult:
     """Chooses the l2 strength on a validation part, then fits once more on all examples with it.
@@ -130,7 +123,6 @@ def fit_logistic_regression(
         max_iterations: of each fit, >= 1.
         tolerance: > 0; L-BFGS stops where no entry of the gradient (of the mean over the examples) is larger; 100
             times that for the fits that the strength is chosen by.
-        whole_path: try every strength.
         progress: called with each fit when it is done.
 
     Returns:
@@ -150,13 +142,13 @@ def fit_logistic_regression(
     else:
         held_out = _checked("validation features", "validation labels", *validation, classes, train[0].shape[1])
     fit = _one_strength(new_model(max_iterations, PATH_TOLERANCE * tolerance), train, held_out, classes, metric)
-    path = follow_path(strengths, fit, whole_path=whole_path, progress=progress)
+    path = follow_path(strengths, fit, progress=progress)
     del fit  # and with it the features that it holds
     l2 = best_of(path).l2
     features, labels = (np.concatenate(arrays) for arrays in zip(train, held_out, strict=True))
     scaled, final = Standardiser.of(features), new_model(max_iterations, tolerance)
     iterations, converged = fit_model(final, scaled(features), labels, sklearn_c(l2, classes))
-    weights, biases = scaled.folded(*_softmax_form(final.coef_, final.intercept_))
+    weights, biases = scaled.folded(*softmax_form(final.coef_, final.intercept_))
     not_tried = tuple(strengths[len(path) :])
     return LogisticRegressionResult(weights, biases, l2, path, not_tried, iterations, converged)
 
@@ -174,7 +166,7 @@ def _one_strength(
 
     def fit(l2: float) -> StrengthFit:
         fitted = fit_model(model, x, train[1], sklearn_c(l2, classes))
-        weights, biases = _softmax_form(model.coef_, model.intercept_)
+        weights, biases = softmax_form(model.coef_, model.intercept_)
         logits = x_held_out @ weights.T + biases
         value = float(metric(np.argmax(logits, axis=1), held_out[1]))
         return StrengthFit(l2, *fitted, value, float(np.mean(_cross_entropies(logits, held_out[1]))))
@@ -214,34 +206,11 @@ def stratified_split(labels: npt.ArrayLike, fraction: float, seed: int) -> tuple
     return np.setdiff1d(np.arange(len(y)), held_out), held_out
 
 
-def objective(
-    weights: npt.ArrayLike, biases: npt.ArrayLike, features: npt.ArrayLike, labels: npt.ArrayLike, l2: float
-) -> float:
-    """What a fit minimises, in nats: see the head of this file.
-
-    Args:
-        weights: real numbers [classes, d], of standardised features.
-        biases: real numbers [classes].
-        features: real numbers [n, d], standardised.
-        labels: integers [n] in [0, classes).
-        l2: lambda >= 0.
-    """
-    w = np.asarray(weights, np.float64)
-    x, y = _checked("features", "labels", features, labels)
-    logits = x @ w.T + np.asarray(biases, np.float64)
-    return float(np.sum(_cross_entropies(logits, y)) + l2 / 2 * np.sum(w**2))
-
-
 def _cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """-log softmax(logits)[label], [n], of logits [n, classes]."""
     peak = logits.max(axis=1)
     log_total = peak + np.log(np.exp(logits - peak[:, np.newaxis]).sum(axis=1))
     return log_total - logits[np.arange(len(labels)), labels]
-
-
-def sklearn_c(l2: float, num_classes: int) -> float:
-    """scikit-learn's C of a strength lambda > 0: 1 / lambda, and 2 / lambda for two classes (head of this file)."""
-    return (2 if num_classes == 2 else 1) / l2
 
 
 def _checked(
@@ -279,65 +248,3 @@ def _class_count(labels: np.ndarray, num_classes: int | None) -> int:
             f"{int(np.argmin(counts))}. Take a split that has them, or number the classes anew"
         )
     return len(counts)
-
-
-def require_scikit_learn(module: str = "linear_model", task: str = "Logistic regression") -> Any:
-    """A module of the package: a program that will fit asks for it before it works.
-
-    Args:
-        module: of scikit-learn; by default its linear models.
-        task: what needs it, for the message.
-
-    Raises:
-        InputError: scikit-learn is missing.
-    """
-    try:
-        return importlib.import_module(f"sklearn.{module}")
-    except ImportError as error:
-        raise InputError(
-            f"{task} needs the package scikit-learn. Received: {error}. Install it: pip install "
-            "scikit-learn, or the extra `evaluate` of this package"
-        ) from error
-
-
-def new_model(max_iterations: int, tolerance: float) -> Any:
-    """scikit-learn's estimator, which starts each further fit from the one before."""
-    return require_scikit_learn().LogisticRegression(
-        solver="lbfgs", warm_start=True, max_iter=max_iterations, tol=tolerance
-    )
-
-
-def fit_model(
-    model: Any, features: np.ndarray, labels: np.ndarray, c: float, counts: np.ndarray | None = None
-) -> tuple[int, bool]:
-    """Fits an estimator in place.
-
-    Args:
-        model: of `new_model`.
-        features: float64 [n, d], standardised.
-        labels: class numbers [n].
-        c: scikit-learn's C.
-        counts: bool [n], the examples that count; None: all.
-
-    Returns:
-        the iterations, and whether it converged, which is no warning but a result.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
-    threads = 1 if features.size * (labels.max() + 1) <= _ONE_THREAD_UP_TO else None
-    with threadpool_limits(threads, user_api="blas"), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        # Weights of zero spare a copy of the features without the examples that do not count.
-        model.set_params(C=c).fit(features, labels, None if counts is None else counts.astype(np.float64))
-    unfinished = [w for w in caught if issubclass(w.category, ConvergenceWarning)]
-    for other in (w for w in caught if w not in unfinished):
-        warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-    return int(model.n_iter_[0]), not unfinished
-
-
-def _softmax_form(weights: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [classes, d] and biases [classes]; for two classes scikit-learn has one row, of their difference."""
-    if len(weights) > 1:
-        return weights, biases
-    return np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2

@@ -118,28 +118,6 @@ def mean_per_class_accuracy(
     return float(np.mean(list(per_class_accuracy(predictions, labels, num_classes, missing=missing).values())))
 
 
-def average_precision_11_point(
-    scores: npt.ArrayLike, positives: npt.ArrayLike, *, ignored: npt.ArrayLike | None = None
-) -> float:
-    """Interpolated average precision of one class as in PASCAL VOC2007, in [0, 1].
-
-    The mean, over the recalls r = 0, 0.1, .. 1, of the highest precision reached at any recall >= r. Examples with
-    equal scores enter the ranking together, so that the order of the examples does not matter.
-
-    Args:
-        scores: real numbers [n], the higher the likelier.
-        positives: booleans [n], whether the example shows the class.
-        ignored: booleans [n], examples that count neither as right nor as wrong ("difficult" in VOC). None: none.
-
-    Raises:
-        InputError: shapes that do not match, scores that are not finite, no positive example that counts.
-
-    Reference: Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010, Section 4.2.
-    """
-    masked = None if ignored is None else _as_column(ignored)
-    return average_precisions(_as_column(scores), _as_column(positives), ignored=masked)[0]
-
-
 def average_precisions(
     scores: npt.ArrayLike,
     positives: npt.ArrayLike,
@@ -147,16 +125,23 @@ def average_precisions(
     ignored: npt.ArrayLike | None = None,
     missing: MissingClasses = "error",
 ) -> dict[int, float]:
-    """`average_precision_11_point` of every class: class -> value in [0, 1].
+    """Interpolated average precision of every class as in PASCAL VOC2007: class -> value in [0, 1].
+
+    The mean, over the recalls r = 0, 0.1, .. 1, of the highest precision reached at any recall >= r. Examples with
+    equal scores enter the ranking together, so that the order of the examples does not matter.
 
     Args:
-        scores: real numbers [n, classes].
+        scores: real numbers [n, classes], the higher the likelier.
         positives: booleans [n, classes]; an example may show several classes.
-        ignored: booleans [n, classes]; None: none.
+        ignored: booleans [n, classes], examples that count neither as right nor as wrong ("difficult" in VOC). None:
+            none.
         missing: of a class without a positive example that counts: "error", or "exclude", which gives it no entry.
 
     Raises:
-        InputError: as `average_precision_11_point`; every class is missing, or one is and `missing` is "error".
+        InputError: shapes that do not match, scores that are not finite, every class is missing, or one is and
+            `missing` is "error".
+
+    Reference: Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 2010, Section 4.2.
     """
     s: np.ndarray = as_features("scores", scores).astype(np.float64)
     require_finite("scores", s)
@@ -200,11 +185,6 @@ def over_seeds(values: Iterable[float]) -> SeedSummary:
 def _pair(predictions: npt.ArrayLike, labels: npt.ArrayLike, num_classes: int | None) -> tuple[np.ndarray, np.ndarray]:
     truth = as_labels("labels", labels, num_classes=num_classes)
     return as_labels("predictions", predictions, rows=len(truth), num_classes=num_classes), truth
-
-
-def _as_column(values: npt.ArrayLike) -> np.ndarray:
-    """Values [n] as a matrix of one class, so that one set of checks serves one class and many."""
-    return np.asarray(values)[..., np.newaxis]
 
 
 def _as_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> np.ndarray:

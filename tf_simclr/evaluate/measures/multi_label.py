@@ -21,8 +21,9 @@ import numpy.typing as npt
 
 from tf_simclr.data.source import MultiLabel
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.measures.logistic_regression import LinearFit, checked_features, fit_model, new_model
+from tf_simclr.evaluate.measures.logistic_regression import LinearFit, checked_features
 from tf_simclr.evaluate.measures.metrics import mean_average_precision
+from tf_simclr.evaluate.measures.scikit_learn import fit_model, new_model
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.evaluate.measures.strengths import (
     L2_STRENGTHS,
@@ -46,7 +47,6 @@ def fit_one_vs_rest(
     l2_strengths: Iterable[float] = L2_STRENGTHS,
     max_iterations: int = 1000,
     tolerance: float = 1e-6,
-    whole_path: bool = False,
     progress: Callable[[StrengthFit], None] | None = None,
 ) -> LinearFit:
     """Chooses the l2 strength on a validation part, then fits once more on all images with it.
@@ -64,7 +64,6 @@ def fit_one_vs_rest(
         l2_strengths: lambdas > 0, in any order; the paper's 45.
         max_iterations: of each fit, >= 1.
         tolerance: as there.
-        whole_path: try every strength.
         progress: called with each strength when all its classes are fitted.
 
     Returns:
@@ -90,7 +89,7 @@ def fit_one_vs_rest(
         return [new_model(max_iterations, gradient) for _ in range(targets.positives.shape[1])]
 
     fit = _one_strength(new_models(PATH_TOLERANCE * tolerance), train, held_out)
-    path = follow_path(strengths, fit, whole_path=whole_path, progress=progress)
+    path = follow_path(strengths, fit, progress=progress)
     del fit  # and with it the features that it holds
     l2, final = best_of(path).l2, new_models(tolerance)
     both = MultiLabel(

@@ -51,7 +51,6 @@ def follow_path(
     strengths: Sequence[float],
     fit: Callable[[float], StrengthFit],
     *,
-    whole_path: bool,
     progress: Callable[[StrengthFit], None] | None,
 ) -> tuple[StrengthFit, ...]:
     """Fits one strength after the other, from strong to weak, until weaker ones have nothing more to give.
@@ -59,7 +58,6 @@ def follow_path(
     Args:
         strengths: from strong to weak.
         fit: fits one strength, starting from the one before.
-        whole_path: try all of them, whatever the validation part says.
         progress: called with each fit when it is done.
 
     Returns:
@@ -78,7 +76,7 @@ def follow_path(
                 )
         if progress is not None:
             progress(path[-1])
-        if not whole_path and _only_gets_worse(path):
+        if _only_gets_worse(path):
             break
     return tuple(path)
 

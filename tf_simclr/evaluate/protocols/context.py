@@ -10,16 +10,23 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.config import DataConfig, Durations, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.data.datasets import BUILT_IN, build_splits
 from tf_simclr.data.joined import joined
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.measures import metrics
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.resumable import StoppedError
+from tf_simclr.train.build import TrainState
+from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.run import RunContext, build_run_state, train
+from tf_simclr.train.workers import Workers
 
 Say = Callable[[str], None]
 
@@ -52,9 +59,70 @@ class Splits:
     validation: ImageSource | None = None
 
 
-@dataclass(frozen=True)
-class EvaluationContext:
-    """What every protocol needs.
+@dataclass(frozen=True, kw_only=True)
+class WorkContext:
+    """What every task of an evaluation or a study needs.
+
+    Attributes:
+        splits: the images.
+        strategy: the devices.
+        stop: whether somebody asked to stop.
+        reporter: receives lines and progress.
+    """
+
+    splits: Splits
+    strategy: tf.distribute.Strategy
+    stop: StopRequest
+    reporter: Reporter
+
+    def train(
+        self,
+        config: ExperimentConfig,
+        durations: Durations,
+        source: ImageSource,
+        directory: str,
+        *,
+        recorder: Observer | None = None,
+        on_due: Callable[[TrainState], Callable[[int], None]] | None = None,
+        begin: Callable[[], object] | None = None,
+        say: Say = lambda line: None,
+    ) -> SimCLRModel:
+        """Trains to the end, or goes on where an earlier try in the directory was stopped.
+
+        Args:
+            config: what is trained.
+            durations: how long.
+            source: on what.
+            directory: of its checkpoints.
+            recorder: observes beside the reporter.
+            on_due: makes what is called with every step at which an online evaluation is due.
+            begin: called once before anything is written there.
+            say: receives what a person should know of the training.
+
+        Raises:
+            InputError: it cannot be trained so, or it diverged.
+            StoppedError: somebody asked to stop.
+        """
+        state = build_run_state(config, durations, source, self.strategy)
+        run = RunContext(self.strategy, Workers(Worker(), self.strategy), self.stop, say)
+        with self.reporter.training(directory) as progress:
+            outcome = train(
+                state,
+                source,
+                run,
+                directory=directory,
+                observer=progress if recorder is None else Observers(progress, recorder),
+                on_due=None if on_due is None else on_due(state),
+                begin=begin,
+            )
+        if not outcome.finished:
+            raise StoppedError
+        return outcome.state.model
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext(WorkContext):
+    """What every protocol needs, beside images and devices.
 
     Attributes:
         protocols: what is done.
@@ -63,10 +131,6 @@ class EvaluationContext:
         origin: config of the run behind the checkpoint.
         prefix: the checkpoint.
         pictures_seen: by the checkpoint's pretraining: steps times batch.
-        splits: the images.
-        strategy: the devices.
-        stop: whether somebody asked to stop.
-        reporter: receives lines and progress.
     """
 
     protocols: ProtocolConfig
@@ -75,10 +139,11 @@ class EvaluationContext:
     origin: ExperimentConfig
     prefix: str
     pictures_seen: int
-    splits: Splits
-    strategy: tf.distribute.Strategy
-    stop: StopRequest
-    reporter: Reporter
+
+    @property
+    def loader(self) -> EvalLoader:
+        """How protocols read the images that they evaluate on."""
+        return EvalLoader.of(self.data, self.strategy)
 
     @property
     def num_classes(self) -> int:

@@ -13,7 +13,7 @@ from tf_simclr.evaluate.measures.logistic_regression import LinearFit, fit_logis
 from tf_simclr.evaluate.measures.multi_label import fit_one_vs_rest
 from tf_simclr.evaluate.measures.strengths import StrengthFit, best_of
 from tf_simclr.evaluate.protocols.context import EvaluationContext
-from tf_simclr.evaluate.records import Predictions, measured, measured_multi_label
+from tf_simclr.evaluate.records import measured, measured_multi_label
 
 # What a protocol returns: for each of its settings, as a person reads it, the fields of a record.
 Found = list[tuple[str, dict[str, Any]]]
@@ -39,16 +39,9 @@ def knn(context: EvaluationContext, features: FrozenFeatures, seed: int) -> Foun
         temperatures=context.protocols.knn_temperatures,
         num_classes=context.num_classes,
     )
+    truth = features.test.labels, context.num_classes
     return [
-        (
-            f"k={k}, T={t:g}",
-            measured(
-                Predictions(vote.classes, probabilities=vote.shares),
-                features.test.labels,
-                context.num_classes,
-            ),
-        )
-        for (k, t), vote in votes.items()
+        (f"k={k}, T={t:g}", measured(vote.classes, *truth, probabilities=vote.shares)) for (k, t), vote in votes.items()
     ]
 
 
@@ -69,8 +62,8 @@ def linear_cached(context: EvaluationContext, features: FrozenFeatures, seed: in
         )
     logits = classifier.logits(features.test.features)
     details = {"batch_size": batch, "epochs": settings.linear_epochs, "learning_rate": settings.linear_learning_rate}
-    predictions = Predictions(logits.argmax(axis=1), logits, details)
-    return [("", measured(predictions, features.test.labels, context.num_classes))]
+    truth = features.test.labels, context.num_classes
+    return [("", measured(logits.argmax(axis=1), *truth, scores=logits, details=details))]
 
 
 def logreg(context: EvaluationContext, features: FrozenFeatures, seed: int) -> Found:
@@ -94,8 +87,8 @@ def logreg(context: EvaluationContext, features: FrozenFeatures, seed: int) -> F
     scores = fitted.scores(features.test.features)
     if context.splits.test.targets is not None:
         return [("", measured_multi_label(scores, context.splits.test.targets(), details))]
-    predictions = Predictions(scores.argmax(axis=1), scores, details)
-    return [("", measured(predictions, features.test.labels, context.num_classes))]
+    truth = features.test.labels, context.num_classes
+    return [("", measured(scores.argmax(axis=1), *truth, scores=scores, details=details))]
 
 
 def _fit_single_label(context: EvaluationContext, features: FrozenFeatures, settings: dict[str, Any]) -> LinearFit:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_simclr.evaluate.features import averaged_over_space
+from tf_simclr.evaluate.extraction import averaged_over_space
 from tf_simclr.evaluate.measures.health import alignment, collapse_warning, contrastive_task, representation_health
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures

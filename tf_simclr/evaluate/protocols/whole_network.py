@@ -22,15 +22,11 @@ from tf_simclr.data.label_table import Subset
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import class_balanced
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate.features import extracted
+from tf_simclr.evaluate.extraction import extracted
 from tf_simclr.evaluate.protocols.context import EvaluationContext
-from tf_simclr.evaluate.records import Predictions, measured
+from tf_simclr.evaluate.records import measured
 from tf_simclr.nn.heads import endpoint_of_layer, projection_layers
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.resumable import StoppedError
-from tf_simclr.train.device_choice import Worker
-from tf_simclr.train.run import RunContext, build_run_state, train
-from tf_simclr.train.workers import Workers
 
 # Epochs of fine-tuning by the share of labels (SimCLR, Appendix B.5).
 FEW_LABELS, EPOCHS_FEW, EPOCHS_MORE = 0.01, 60.0, 30.0
@@ -157,17 +153,7 @@ def trained_model(
     """
     config = training_config(context, training, directory)
     durations = resolve_durations(config, training.source.num_examples)
-    with context.reporter.training(directory) as observer:
-        outcome = train(
-            build_run_state(config, durations, training.source, context.strategy),
-            training.source,
-            RunContext(context.strategy, Workers(Worker(), context.strategy), context.stop, context.reporter.say),
-            directory=directory,
-            observer=observer,
-            begin=begin,
-        )
-    if not outcome.finished:
-        raise StoppedError
+    model = context.train(config, durations, training.source, directory, begin=begin, say=context.reporter.say)
     done = {
         "pictures": training.source.num_examples,
         "batch_size": config.data.train_batch_size,
@@ -176,24 +162,16 @@ def trained_model(
         "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
         "weight_decay": training.weight_decay,
     }
-    return outcome.state.model, done
+    return model, done
 
 
 def evaluated_on(
     context: EvaluationContext, model: SimCLRModel, source: ImageSource, done: dict[str, Any]
 ) -> dict[str, Any]:
     """The fields of a record: what the model's classifier says of every image of a split."""
-    values, labels = extracted(
-        model,
-        source,
-        context.strategy,
-        ("logits_sup",),
-        batch_size=context.data.eval_batch_size,
-        image_size=context.data.image_size,
-        eval_crop=context.data.crop_of_evaluation,
-    )
+    values, labels = extracted(model, source, context.loader, ("logits_sup",))
     logits = values["logits_sup"]
-    return measured(Predictions(logits.argmax(axis=1), logits, done), labels, context.num_classes)
+    return measured(logits.argmax(axis=1), labels, context.num_classes, scores=logits, details=done)
 
 
 def linear(context: EvaluationContext, endpoint: str, *, pretrained: bool, seed: int, directory: str) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""The image of a confusion matrix."""
+"""The image of a confusion matrix.
+
+scikit-learn's ConfusionMatrixDisplay colours a cell by the number that it writes into it. Here the colour is a share
+and the text a count, and names may be long, or in letters that the font does not have.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,11 @@ from typing import Any
 import numpy as np
 
 from tf_simclr.errors import InputError
+from tf_simclr.optional import require_matplotlib
 
 MOST_NAMES, MOST_COUNTS = 40, 20
 LONGEST_NAME = 18
 _MOST_TICKS = 21
-
-
-def require_matplotlib() -> Any:
-    """The package matplotlib, which only plots need: a program that will draw asks for it before it works.
-
-    Raises:
-        InputError: matplotlib is missing.
-    """
-    try:
-        import matplotlib.backends.backend_agg
-        import matplotlib.figure
-        import matplotlib.font_manager
-    except ImportError as error:
-        raise InputError(
-            f"Plots need the package matplotlib. Received: {error}. Install it: pip install matplotlib, or the extra "
-            "`evaluate` of this package"
-        ) from error
-    return matplotlib
 
 
 def draw_confusion(counts: np.ndarray, class_names: Sequence[str], title: str) -> bytes:

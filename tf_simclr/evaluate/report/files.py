@@ -18,7 +18,8 @@ from tf_simclr.evaluate.predictions import EvaluatedImages, predictions_table
 from tf_simclr.evaluate.records import Record
 from tf_simclr.evaluate.report.confusion_plot import draw_confusion
 from tf_simclr.evaluate.report.head import head_facts, twin_lines
-from tf_simclr.evaluate.report.summary import Row, Subject, summarise
+from tf_simclr.evaluate.report.subject import Subject
+from tf_simclr.evaluate.report.summary import Row, summarise
 from tf_simclr.evaluate.report.tables import (
     NOTHING,
     escape_markdown,

@@ -14,7 +14,8 @@ from tf_simclr.evaluate.measures.baselines import LARGEST_CLASS
 from tf_simclr.evaluate.measures.metrics import SeedSummary
 from tf_simclr.evaluate.records import PRETRAINED
 from tf_simclr.evaluate.report.paper_results import Reference
-from tf_simclr.evaluate.report.summary import TITLES, Row, Subject, main_metric
+from tf_simclr.evaluate.report.subject import Subject
+from tf_simclr.evaluate.report.summary import TITLES, Row, main_metric
 
 NOTHING = "-"
 # The metrics that have a column of their own beside that of --metric.

@@ -1,0 +1,58 @@
+"""What a kept result depends on: its file has a name that changes with any of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tf_simclr.evaluate.measures.linear import PROBE
+from tf_simclr.evaluate.protocols.context import EvaluationContext
+from tf_simclr.evaluate.protocols.plan import Planned
+from tf_simclr.evaluate.protocols.whole_network import DECAY
+from tf_simclr.evaluate.records import PRETRAINED, SCRATCH
+from tf_simclr.resumable import short_digest
+
+# 2: a result says what the images are made of, and what was predicted for each.
+FORMAT = 2
+
+
+def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> dict[str, Any]:
+    """Everything that the result of a protocol depends on, as JSON values.
+
+    Args:
+        context: what is evaluated. Of its options those count that say so, see `config.option`.
+        planned: the protocol.
+        digest: of the pretrained networks, see `model_digest`.
+    """
+    decays = planned.protocol.startswith(("supervised", "finetune_grid"))
+    return {
+        "format": FORMAT,
+        "protocol": planned.protocol,
+        "encoder": planned.encoder,
+        "endpoint": planned.endpoint,
+        "seed": planned.seed,
+        "settings": context.protocols.settings_of(planned.protocol),
+        **({"probe": PROBE} if planned.protocol == "linear_cached" else {}),
+        **({"decay": DECAY} if decays else {}),
+        "networks": {part: vars(getattr(context.origin, part)) for part in ("model", "loss", "augmentation")},
+        "checkpoint": digest if planned.encoder == PRETRAINED else None,
+        "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,
+        **images_identity(context),
+        "precision": "float32" if planned.reads_features else context.runtime.precision,
+    }
+
+
+def images_identity(context: EvaluationContext) -> dict[str, Any]:
+    """Which images, what they are made of, and how they are read."""
+    return {
+        "splits": {
+            role: [s.name, s.split, s.num_examples, list(s.class_names), s.location, s.fingerprint]
+            for role, s in context.named_splits.items()
+        },
+        "reading": context.data.reading,
+    }
+
+
+def name_of(context: EvaluationContext, planned: Planned, digest: str) -> str:
+    """The name of a result's files: the protocol and the seed, for people, and a digest of its identity."""
+    seed = "" if planned.seed is None else f"-seed{planned.seed}"
+    return f"{planned.protocol}{seed}-{short_digest(identity_of(context, planned, digest))}"

@@ -1,0 +1,35 @@
+"""Packages that only some tasks need: asked for before any work, they are named where they are missing."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tf_simclr.errors import InputError
+
+
+def _imported(module: str, package: str, needs: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(
+            f"{needs} the package {package}. Received: {error}. Install it: pip install {package}, or the extra "
+            "`evaluate` of this package"
+        ) from error
+
+
+def require_matplotlib() -> Any:
+    """The package matplotlib, with what plots need of it. Raises InputError where it is missing."""
+    parts = ("matplotlib", "matplotlib.backends.backend_agg", "matplotlib.figure", "matplotlib.font_manager")
+    matplotlib, *_ = (_imported(part, "matplotlib", "Plots need") for part in parts)
+    return matplotlib
+
+
+def require_scikit_learn(module: str = "linear_model", task: str = "Logistic regression") -> Any:
+    """A module of scikit-learn, for a task that the message names. Raises InputError where it is missing."""
+    return _imported(f"sklearn.{module}", "scikit-learn", f"{task} needs")
+
+
+def require_jinja2() -> Any:
+    """The package jinja2. Raises InputError where it is missing."""
+    return _imported("jinja2", "jinja2", "Pages need")
