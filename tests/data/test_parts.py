@@ -210,3 +210,12 @@ def test_an_operator_of_no_image_of_the_batch_costs_nothing():
         policy = ViewPolicy(SIDE, composition=(operator,))
         drawn = draw_view(policy, example_key(0, 0, 1, 0), (SIDE, SIDE))
         np.testing.assert_array_equal(apply_batch(policy, photo, drawn), photo)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89", b"\xff", b"\xff\xd8", b"\xff\xd8\xff\xd9"])
+def test_the_shortest_files_are_refused_by_name(content):
+    def boxes(height, width):
+        return tf.stack([[0, 0, height, width]])
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"a/short\.jpg"):
+        cut_file(tf.constant(content), tf.constant("a/short.jpg"), "auto", boxes, lambda pixels, boxes: pixels)

@@ -108,8 +108,9 @@ def _in_part(content: tf.Tensor, facts: Facts) -> tf.Tensor:
     Where the end is missing all of it is decoded, so that a truncated file is found whatever the boxes are.
     """
     pixels = facts.height * facts.width
+    end = tf.strings.substr(content, -tf.minimum(tf.strings.length(content), 2), 2)
     is_jpeg = facts.format == FORMATS.index("jpeg")
-    return is_jpeg & (pixels > 0) & (pixels <= MOST_DECODED) & (tf.strings.substr(content, -2, 2) == _END_OF_JPEG)
+    return is_jpeg & (pixels > 0) & (pixels <= MOST_DECODED) & (end == _END_OF_JPEG)
 
 
 def _cut_jpeg(content: tf.Tensor, path: tf.Tensor, facts: Facts, boxes_of: BoxesOf, cut: Cut) -> Any:
