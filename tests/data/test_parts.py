@@ -181,6 +181,12 @@ def test_pillow_and_large_images_are_decoded_whole(photographs, monkeypatch):
     assert cut(content)[-1] == photographs[0].size // 3
 
 
+def test_a_large_photograph_that_is_turned_is_reduced_once():
+    """Its header is read by Python, and its decoder reduces it."""
+    *_, decoded = cut(encoded(np.zeros([4000, 4400, 3], np.uint8), 6))
+    assert decoded == 2000 * 2200
+
+
 def test_damage_beyond_the_boxes_is_found_and_named(photographs):
     content = encoded(photographs[0])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"damaged.*a file"):

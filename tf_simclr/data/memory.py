@@ -76,8 +76,9 @@ class HeldLevels:
 
 def _with_levels(source: ImageSource) -> ImageSource:
     """The split with its images decoded where all are jpegs of 8 bits and fit into memory; else as it is."""
-    room = _room_for_levels(source) if isinstance(source.decode, FileDecoder) else None
-    if room is None:
+    files = source.decode
+    room = _room_for_levels(source) if isinstance(files, FileDecoder) else None
+    if room is None or not isinstance(files, FileDecoder):
         return source
 
     def whole(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -86,7 +87,7 @@ def _with_levels(source: ImageSource) -> ImageSource:
             exact = pixels.dtype == tf.uint8
             return pixels if exact else tf.zeros([0, 0, 3], tf.uint8), tf.constant(exact)
 
-        return record["index"], *source.decode.cut(
+        return record["index"], *files.cut(
             record["data"], lambda height, width: tf.stack([[0, 0, height, width]]), of_levels
         )
 

@@ -156,7 +156,9 @@ class Stages:
     def _finished(self, batch: Batch) -> Batch:
         """The views of a batch of crops, or of views."""
         if self._host_only:
-            made = {"crops": tuple(_levels(crop) for crop in batch["crops"]), "draws": batch["draws"]}
+            crops = batch["crops"]
+            crops = tf.unstack(crops, axis=1) if tf.is_tensor(crops) else crops
+            made = {"crops": tuple(_levels(crop) for crop in crops), "draws": batch["draws"]}
         elif "views" in batch:
             made = {"views": batch["views"]}
         else:

@@ -10,7 +10,7 @@ Source: SimCLR, section 3 and Appendix A.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -110,7 +110,7 @@ def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 
 @_plain_tensor_code
-def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tuple[tf.Tensor, ...]:
+def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
     """`cut_crops` of a whole batch of images of one size.
 
     Args:
@@ -119,10 +119,9 @@ def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tuple[tf.
         draw: of `draw_view`, for keys [b, v, 2].
 
     Returns:
-        v times float32 [b, s, s, 3]; one with `one_branch`.
+        float32 [b, v, s, s, 3], or [b, 1, s, s, 3] with `one_branch`.
     """
-    crops = image.crops(images, distinct_boxes(policy, draw["box"]), (policy.image_size, policy.image_size))
-    return tuple(tf.unstack(crops, axis=1))
+    return image.crops(images, distinct_boxes(policy, draw["box"]), (policy.image_size, policy.image_size))
 
 
 def distinct_boxes(policy: ViewPolicy, boxes: tf.Tensor) -> tf.Tensor:
@@ -147,13 +146,14 @@ def cut_crops(policy: ViewPolicy, pixels: tf.Tensor, boxes: tf.Tensor) -> tuple[
 
 @_plain_tensor_code
 def apply_views(
-    policy: ViewPolicy, crops: Sequence[tf.Tensor], draw: Draw, num_views: int, one_by_one: bool = False
+    policy: ViewPolicy, crops: Any, draw: Draw, num_views: int, one_by_one: bool = False
 ) -> tuple[tf.Tensor, ...]:
     """Makes views of crops; with `one_branch` all but the first are the crop as it is, and cost nothing.
 
     Args:
         policy: the one `draw` was drawn from.
-        crops: float32 in [0, 1] or uint8: of each view, or of all with `one_branch`; [..., s, s, 3], a batch or not.
+        crops: float32 in [0, 1] or uint8: of each view, or of all with `one_branch`; [..., s, s, 3], a batch or not; or
+            all of a batch in one tensor, of `shared_crops`.
         draw: of `draw_view`, for keys [..., v, 2].
         num_views: v.
         one_by_one: each view by itself, and not all of them at once: what large views want on a CPU.
@@ -161,6 +161,10 @@ def apply_views(
     Returns:
         v times float32 [..., s, s, 3] in [0, 1].
     """
+    if tf.is_tensor(crops):
+        if not policy.one_branch:
+            return tuple(tf.unstack(apply_batch(policy, crops, draw), axis=-4))
+        crops = [crops[..., 0, :, :, :]]
     crops = [_from_levels(crop) if crop.dtype == tf.uint8 else crop for crop in crops]
     leading = len(crops[0].shape) - 3
 
