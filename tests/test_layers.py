@@ -24,7 +24,7 @@ def images(n=6, side=20):
 def test_views_are_those_of_run_py(one_by_one, monkeypatch):
     """The same seed, epoch, example and view give the numbers of the input pipeline of a run, in both its forms."""
     if one_by_one:
-        monkeypatch.setattr("tf_simclr.data.pipeline.is_small", lambda shape: False)
+        monkeypatch.setattr("tf_simclr.data.stages.is_small", lambda shape: False)
         monkeypatch.setattr("tf_simclr.data.views.is_small", lambda shape: False)
     source = shapes_source("train[:8]")
     policy = ViewPolicy(SIZE, color_jitter_strength=0.7, blur=True, min_crop_area=0.3)

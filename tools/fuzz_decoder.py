@@ -21,6 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -168,6 +169,7 @@ def work(path: str) -> None:
     import tensorflow as tf
 
     from tf_simclr.data.decoding import decode_image, decode_named
+    from tf_simclr.data.parts import cut_file
 
     def compiled(decode: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
         return tf.function(decode, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
@@ -178,20 +180,52 @@ def work(path: str) -> None:
             name: compiled(lambda content, name=name: decode_named(content, tf.constant("file"), name))  # type: ignore[misc]
             for name in ("auto", "pillow")
         },
+        "part": compiled(lambda content: cut_file(content, tf.constant("file"), "auto", _boxes, _first_box)),
     }
     print("ready", flush=True)
     for content in pickle.loads(pathlib.Path(path).read_bytes()):
         began = time.monotonic()
         outcomes = {name: _outcome(decode, content) for name, decode in ways.items()}
-        sizes = {size for _, size in outcomes.values() if size is not None}
-        # All ways must turn a file alike.
-        disagreement = [f"sizes=WRONG:{'|'.join(sorted(map(str, sizes)))}".replace(" ", "")] if len(sizes) > 1 else []
         words = [f"{name}={said}" for name, (said, _) in outcomes.items()]
-        print(f"{time.monotonic() - began:.2f}", *words, *disagreement, flush=True)
+        wrong = _disagreement({name: image for name, (_, image) in outcomes.items()})
+        print(f"{time.monotonic() - began:.2f}", *words, *wrong, flush=True)
 
 
-def _outcome(decode: Callable[..., object], content: bytes) -> tuple[str, tuple[int, ...] | None]:
-    """What came of a file in one way, and the size of the image where there is one."""
+def _boxes(height: Any, width: Any) -> Any:
+    """Two boxes inside an image, as two views have: int32 [2, 4]."""
+    import tensorflow as tf
+
+    middle = [height // 4, width // 4, tf.maximum(height // 2, 1), tf.maximum(width // 2, 1)]
+    third = [height // 3, width // 3, tf.maximum(height // 3, 1), tf.maximum(width // 3, 1)]
+    return tf.cast(tf.stack([tf.stack(middle), tf.stack(third)]), tf.int32)
+
+
+def _first_box(pixels: Any, boxes: Any) -> Any:
+    """The pixels of the first box, float32 in [0, 1]."""
+    import tensorflow as tf
+
+    y, x, height, width = tf.unstack(boxes[0])
+    return tf.image.convert_image_dtype(pixels[y : y + height, x : x + width], tf.float32)
+
+
+def _disagreement(images: dict[str, np.ndarray | None]) -> list[str]:
+    """What the ways make differently of a file: all must turn it alike, and a part must be one of the whole."""
+    sizes = {image.shape[:2] for name, image in images.items() if image is not None and name != "part"}
+    said = [f"sizes=WRONG:{'|'.join(sorted(map(str, sizes)))}".replace(" ", "")] if len(sizes) > 1 else []
+    whole, part = images["auto"], images["part"]
+    if whole is None:
+        return said  # a part may lie before the damage
+    if part is None:
+        return [*said, "part=WRONG:none"]
+    want = np.asarray(_first_box(whole, np.asarray(_boxes(*whole.shape[:2]))))
+    if want.shape != part.shape:
+        return [*said, f"part=WRONG:{list(part.shape)}for{list(want.shape)}".replace(" ", "")]
+    off = float(np.abs(want - part).max())
+    return [*said, f"part=WRONG:off_by_{off:.3f}"] if off > 2e-3 else said
+
+
+def _outcome(decode: Callable[..., object], content: bytes) -> tuple[str, np.ndarray | None]:
+    """What came of a file in one way, and the image where there is one."""
     import tensorflow as tf
 
     try:
@@ -204,7 +238,7 @@ def _outcome(decode: Callable[..., object], content: bytes) -> tuple[str, tuple[
         return f"WRONG:{image.dtype}{list(image.shape)}".replace(" ", ""), None
     if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1.0 + 1e-6:
         return "WRONG:range", None
-    return "decoded", image.shape[:2]
+    return "decoded", image
 
 
 # ---- In the process that watches ----

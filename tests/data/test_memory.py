@@ -79,6 +79,35 @@ def test_pictures_that_take_too_much_stay_encoded(alike, monkeypatch):
     assert held(alike).image_shape == (12, 10, 3)
 
 
+def jpegs(root, sizes):
+    """A folder of photographs of these (height, width)."""
+    for number, size in enumerate(sizes):
+        pixels = np.random.default_rng(number).integers(0, 256, (*size, 3), np.uint8)
+        path = root / "train" / f"class{number % 2}" / f"{number:02d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exif = Image.Exif()
+        exif[274] = 1 + number % 8
+        Image.fromarray(pixels).save(path, exif=exif)
+    return load_sources("folder", data_dir=str(root), eval_split=None)[0]
+
+
+def test_jpegs_of_many_sizes_are_held_as_levels(tmp_path, monkeypatch):
+    source = jpegs(tmp_path, [(70 + number, 90 - 3 * number) for number in range(9)])
+    inside = held(source)
+    assert isinstance(inside.decode, memory.HeldLevels) and inside.load is None and inside.image_shape is None
+    assert inside.decode.levels.dtype == tf.uint8
+    assert_same_examples(source, inside)
+    options = dict(policy=ViewPolicy(80, blur=False), batch_size=4, seed=5)
+    for from_files, from_memory in zip(
+        itertools.islice(train_batches(source, **options).as_numpy_iterator(), 3),
+        train_batches(source, cache=True, **options).as_numpy_iterator(),
+        strict=False,
+    ):
+        tf.nest.map_structure(np.testing.assert_array_equal, from_files, from_memory)
+    monkeypatch.setattr(memory, "MOST_DECODED_BYTES", 70 * 90 * 3)
+    assert not isinstance(held(source).decode, memory.HeldLevels)
+
+
 def test_orders_of_subsets_and_of_two_splits_stay(alike):
     part = chosen_at_random(alike, 5, memory_budget=0).source
     assert part.load is not None

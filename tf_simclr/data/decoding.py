@@ -17,7 +17,7 @@ from tf_simclr.data import header_ops
 from tf_simclr.data.header_ops import FORMATS, Facts
 from tf_simclr.data.image_formats import header_of
 from tf_simclr.data.image_header import DAMAGED
-from tf_simclr.data.orientation_ops import is_plain_jpeg
+from tf_simclr.data.orientation_ops import plain_jpeg
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
 
@@ -72,15 +72,20 @@ def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> 
         tf.errors.InvalidArgumentError: with the path, the file is damaged or cannot be decoded.
     """
     if decoder == "pillow":
-        return _named(_by_pillow(content), path)
-    outcome = _by_tensorflow(content, _facts(content), _attempted)
-    return _named(_or_pillow(outcome, content) if decoder == "auto" else outcome, path)
+        return named(_by_pillow(content), path)
+    return decode_known(content, path, facts_of(content), decoder)
+
+
+def decode_known(content: tf.Tensor, path: tf.Tensor, facts: Facts, decoder: str) -> tf.Tensor:
+    """`decode_named` by "auto" or "tensorflow", of a file whose header was read already by `facts_of`."""
+    outcome = _by_tensorflow(content, facts, attempted)
+    return named(_or_pillow(outcome, content) if decoder == "auto" else outcome, path)
 
 
 # ---- Outcomes ----
 
 
-def _attempted(function: Callable[..., Any], values: list[tf.Tensor], otherwise: Any) -> Any:
+def attempted(function: Callable[..., Any], values: list[tf.Tensor], otherwise: Any) -> Any:
     """What a function returns, or something else where an operation in it fails.
 
     TensorFlow's own errors do not say which of a million files is damaged. A data set of one element that ignores
@@ -98,7 +103,8 @@ def _or_pillow(outcome: Outcome, content: tf.Tensor) -> Outcome:
     return tf.cond(refused, lambda: _by_pillow(content), lambda: (image, reason))
 
 
-def _named(outcome: Outcome, path: tf.Tensor) -> tf.Tensor:
+def named(outcome: Outcome, path: tf.Tensor) -> tf.Tensor:
+    """The image; where there is none an error that names the file."""
     image, reason = outcome
     other = tf.strings.join([_UNUSABLE, " (", reason, "):"])
     return _unless(image, reason, [tf.where(reason == DAMAGED, DAMAGED_IMAGE, other), path])
@@ -130,14 +136,15 @@ def _by_pillow(content: tf.Tensor) -> Outcome:
     return tf.cond(tf.shape(pixels)[-1] == 6, sixteen, eight), reason
 
 
-def _facts(content: tf.Tensor) -> Facts:
+def facts_of(content: tf.Tensor) -> Facts:
     """The facts of a header. A jpeg without EXIF never meets Python; with other files it is faster than operations."""
 
     def by_python() -> Facts:
         numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
         return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
 
-    return tf.cond(is_plain_jpeg(content), header_ops.jpeg_facts, by_python)
+    plain = plain_jpeg(content)
+    return tf.cond(plain.sure, lambda: header_ops.jpeg_facts(plain.height, plain.width), by_python)
 
 
 def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:
@@ -171,7 +178,9 @@ def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any]) -
     # Whatever an optimiser makes of a condition, a decoder never sees what it must not.
     harmless = tf.where(good, content, "")
     is_png = facts.format == FORMATS.index("png")
-    factor = reduction(facts.height, facts.width)
+    # A jpeg is reduced by its decoder.
+    is_jpeg = facts.format == FORMATS.index("jpeg")
+    factor = tf.where(is_jpeg, 1, reduction(facts.height, facts.width))
 
     def eight() -> Outcome:
         nothing = tf.zeros([0, 0, 3], tf.uint8), DAMAGED

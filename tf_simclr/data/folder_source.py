@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Sequence
 
@@ -11,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
-from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.image_files import read_all
 from tf_simclr.data.layout import Listing
+from tf_simclr.data.parts import FileDecoder
 from tf_simclr.data.scan import as_text
 from tf_simclr.data.source import ImageSource, Span, parse_split, records_from_table
 
@@ -65,7 +64,7 @@ def folder_source(root: str, split: str, listing: Listing) -> ImageSource:
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=functools.partial(_decode, decoder=listing.reading.decoder),
+        decode=FileDecoder(listing.reading.decoder, _content_and_path),
         notes=listing.notes,
         read=_read,
         location=as_text(root),
@@ -101,7 +100,6 @@ def _read(path: tf.Tensor) -> tf.Tensor:
     return tf.stack([tf.io.read_file(path), path])
 
 
-def _decode(data: tf.Tensor, decoder: str) -> tf.Tensor:
-    """A path, or what `_read` makes of it -> the image."""
-    content, path = tf.unstack(_read(data) if data.shape.rank == 0 else data)
-    return decode_named(content, path, decoder)
+def _content_and_path(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of a path, or of what `_read` makes of it."""
+    return tuple(tf.unstack(_read(data) if data.shape.rank == 0 else data))

@@ -24,7 +24,8 @@ class Facts(NamedTuple):
 
     Attributes:
         format: int32, position in FORMATS, or their number for any other.
-        height: int64, before the orientation is applied; 0 of a jpeg, whose decoder says it as cheaply.
+        height: int64, before the orientation is applied; 0 where it is not known, as of a jpeg whose blocks were not
+            followed up to its size.
         width: int64, likewise.
         orientation: int32 in 1..8.
         transparent: bool, whether a png has alpha or a transparent colour.
@@ -48,9 +49,12 @@ class Facts(NamedTuple):
         return cls(*small, transparent > 0, sixteen > 0, obstacle)
 
 
-def jpeg_facts(orientation: tf.Tensor | int = 1) -> Facts:
+def jpeg_facts(
+    height: tf.Tensor | None = None, width: tf.Tensor | None = None, orientation: tf.Tensor | int = 1
+) -> Facts:
     """The facts of any jpeg."""
-    return _facts("jpeg", long(0), long(0), orientation=orientation)
+    height, width = (long(0) if side is None else side for side in (height, width))
+    return _facts("jpeg", height, width, orientation=orientation)
 
 
 def facts(content: tf.Tensor) -> Facts:
@@ -83,7 +87,7 @@ def format_number(content: tf.Tensor) -> tf.Tensor:
 
 @uninlined
 def _jpeg(content: tf.Tensor) -> Facts:
-    return jpeg_facts(jpeg_orientation(content))
+    return jpeg_facts(orientation=jpeg_orientation(content))
 
 
 @uninlined

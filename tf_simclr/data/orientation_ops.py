@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from tf_simclr.data.byte_ops import bytes_at, equals, inside, long, number, ordered, padded, walk
@@ -14,28 +16,54 @@ _EXIF = list(EXIF)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # What is looked at of a jpeg before its header is read block by block: most that lack EXIF need less.
 _PLAIN_BYTES, _PLAIN_BLOCKS = 4096, 7
-# Of its blocks, by marker: those of no interest here, those that begin the frame, and EXIF or filling.
+# Bytes of a frame header up to the size of the image.
+_FRAME_BYTES = 9
+# Of its blocks, by marker: those of no interest here, those that begin the frame, and what is not followed: EXIF,
+# filling, and markers that have no length.
 _OTHER, _FRAME, _HIDES = 0, 1, 2
-_KINDS = [_FRAME if marker in _FRAMES else _HIDES if marker in (0xE1, 0xFF) else _OTHER for marker in range(256)]
+_NOT_FOLLOWED = frozenset([0x00, 0x01, *range(0xD0, 0xDB), 0xE1, 0xFF])
+_KINDS = [_FRAME if marker in _FRAMES else _HIDES if marker in _NOT_FOLLOWED else _OTHER for marker in range(256)]
 
 
-def is_plain_jpeg(content: tf.Tensor) -> tf.Tensor:
-    """Whether a file is a jpeg whose blocks, up to its frame header, surely hold no EXIF; a bool scalar.
+class PlainJpeg(NamedTuple):
+    """What the first blocks of a file say; all scalars.
+
+    Attributes:
+        sure: bool, whether the file is a jpeg whose blocks, up to its frame header, surely hold no EXIF. False says
+            nothing: the frame header may lie further on.
+        height: int64; of use where `sure` is.
+        width: int64, likewise.
+    """
+
+    sure: tf.Tensor
+    height: tf.Tensor
+    width: tf.Tensor
+
+
+def plain_jpeg(content: tf.Tensor) -> PlainJpeg:
+    """Looks for a jpeg without EXIF, and for its size.
 
     EXIF may stand behind any other block, as a colour profile or XMP. So the first blocks are followed by their
-    lengths. False says nothing: the frame header may lie further on.
+    lengths, as the decoder does.
     """
     is_jpeg = tf.strings.substr(content, 0, 3) == b"\xff\xd8\xff"
     # Zeros, which no marker is, stand behind what is read: a block that ends further on leads there.
-    head = padded(tf.strings.substr(content, 0, _PLAIN_BYTES - 4), _PLAIN_BYTES)
+    head = padded(tf.strings.substr(content, 0, _PLAIN_BYTES - _FRAME_BYTES), _PLAIN_BYTES)
     # Where the next block begins, if one begins here; all at once, because a loop costs more than the rest.
     following = tf.range(2, _PLAIN_BYTES - 1) + head[2:-1] * 256 + head[3:]
-    following = tf.minimum(following, _PLAIN_BYTES - 4)
-    places = [tf.constant(2)]
+    following = tf.minimum(following, _PLAIN_BYTES - _FRAME_BYTES)
+    place = tf.constant(2)
+    places = [place]
     for _ in range(_PLAIN_BLOCKS - 1):
-        places.append(tf.gather(following, places[-1]))
-    kinds = tf.gather(_KINDS, tf.gather(head[1:], tf.stack(places)))
-    return is_jpeg & (tf.gather(kinds, tf.argmax(kinds > _OTHER)) == _FRAME)
+        place = tf.gather(following, place)
+        places.append(place)
+    starts = tf.stack(places)
+    marked = tf.gather(head, starts) == 0xFF
+    kinds = tf.where(marked, tf.gather(_KINDS, tf.gather(head[1:], starts)), _HIDES)
+    first = tf.argmax(kinds > _OTHER)
+    sides = tf.reshape(tf.cast(head[starts[first] + 5 : starts[first] + _FRAME_BYTES], tf.int64), [2, 2])
+    height, width = tf.unstack(tf.reduce_sum(sides * [256, 1], axis=1))
+    return PlainJpeg(is_jpeg & (kinds[first] == _FRAME) & (height * width > 0), height, width)
 
 
 def jpeg_orientation(content: tf.Tensor) -> tf.Tensor:

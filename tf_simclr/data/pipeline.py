@@ -7,24 +7,16 @@ parallelism, on however many processes they are spread, and wherever training is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.data.memory import held
-from tf_simclr.data.source import ImageSource, is_small
-from tf_simclr.data.views import (
-    ViewPolicy,
-    apply_crop,
-    apply_views,
-    distinct_boxes,
-    draw_view,
-    shared_crops,
-)
+from tf_simclr.data.source import ImageSource
+from tf_simclr.data.stages import Batch, Stages
+from tf_simclr.data.stages import evaluation_view as evaluation_view
+from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError, require_range
-from tf_simclr.ops.draws import MAX_VIEWS, example_key
-from tf_simclr.ops.image import center_crop, resize
+from tf_simclr.ops.draws import MAX_VIEWS
 
 # Nothing here is Python control flow over tensors, and AutoGraph would look through it all at every start.
 _plain = tf.autograph.experimental.do_not_convert
@@ -33,9 +25,6 @@ _NO_END = 2**62
 # What batches that are worked on at a time may take, whatever the number of cores.
 _BYTES_IN_FLIGHT = 2 * 2**30
 _READY_BATCHES = 2
-
-Batch = dict[str, Any]
-Stage = Callable[[Batch], Batch]
 
 
 def train_batches(
@@ -51,6 +40,7 @@ def train_batches(
     parallelism: int | None = None,
     plain: int = 0,
     eval_crop: float = 1.0,
+    host_only: bool = False,
 ) -> tf.data.Dataset:
     """Endless batches of views. Batches run across the ends of epochs: every step has exactly `batch_size` examples.
 
@@ -67,11 +57,13 @@ def train_batches(
             no more than fit into 2 GiB. It never changes the batches.
         plain: of the first so many examples of a batch, also what evaluation sees.
         eval_crop: of it, as in `evaluation_view`.
+        host_only: stop where a device can go on: before the operators, which `views.apply_views` applies.
 
     Returns:
         a dataset of {"views": num_views tensors float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch],
         "index": int64 [batch], "epoch": int64 [batch]}, with static shapes; with `plain` also "plain": float32
-        [plain, s, s, 3].
+        [plain, s, s, 3]. With `host_only` in place of "views": "crops", uint8 [batch, s, s, 3] for each view or one for
+        all where they share it, and "draws", what the operators take.
 
     Raises:
         InputError: the global batch is larger than the data, or a number is out of range.
@@ -84,38 +76,20 @@ def train_batches(
     _require_batch(source, global_batch)
     if cache:
         source = held(source)
-    calls = parallelism or _cores()
-    in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
-    stages = _crop_batches if is_small(source.image_shape) else _crop_one_by_one
-    prepare, finish = stages(source, policy, seed, num_views)
-    if plain:
-        prepare, finish = _with_plain(source, prepare, finish, plain, policy.image_size, eval_crop)
-    records = _endless_records(source, seed, start_step * global_batch)
-    batches = (
-        records.shard(*shard)
-        .map(_plain(prepare), num_parallel_calls=calls)
-        .batch(batch_size, drop_remainder=True)
-        .map(_plain(finish), num_parallel_calls=in_flight)
-        .prefetch(_READY_BATCHES)
+    stages = Stages(
+        source,
+        policy,
+        seed=seed,
+        num_views=num_views,
+        batch_size=batch_size,
+        plain=plain,
+        eval_crop=eval_crop,
+        host_only=host_only,
     )
-    return batches.with_options(_options())
-
-
-def evaluation_view(image: tf.Tensor, image_size: int, eval_crop: float) -> tf.Tensor:
-    """What evaluation sees of an image (SimCLR, Appendix B.6).
-
-    Args:
-        image: float32 [h, w, 3] in [0, 1].
-        image_size: side s of the result.
-        eval_crop: share of the shorter side that is kept, a central square, in (0, 1]; 1 resizes the whole image,
-            whatever its shape.
-
-    Returns:
-        float32 [s, s, 3] in [0, 1].
-    """
-    shape = (image_size, image_size)
-    view = center_crop(image, shape, eval_crop) if eval_crop < 1 else resize(image, shape)
-    return tf.ensure_shape(view, [*shape, 3])
+    records = _endless_records(source, seed, start_step * global_batch).shard(*shard)
+    in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
+    batches = stages.batches(records, parallelism or _cores(), in_flight)
+    return batches.prefetch(_READY_BATCHES).with_options(_options())
 
 
 def eval_batches(
@@ -230,59 +204,3 @@ def _endless_records(source: ImageSource, seed: int, position: int) -> tf.data.D
         return source.records(bits).map(_plain(lambda record: record | {"epoch": epoch}))
 
     return tf.data.Dataset.range(first_epoch, _NO_END).flat_map(_plain(one_epoch)).skip(skipped)
-
-
-def _crop_batches(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
-    """For small images of one size: everything but decoding is done for a whole batch at once."""
-
-    def prepare(record: Batch) -> Batch:
-        image = tf.ensure_shape(source.decode(record["data"]), source.image_shape)
-        return _identity_of(record) | {"image": image}
-
-    def finish(batch: Batch) -> Batch:
-        drawn = draw_view(policy, _keys(seed, batch, num_views), source.image_shape)
-        crops = shared_crops(policy, batch["image"], drawn)
-        return _identity_of(batch) | {"views": apply_views(policy, crops, drawn)}
-
-    return prepare, finish
-
-
-def _crop_one_by_one(source: ImageSource, policy: ViewPolicy, seed: int, num_views: int) -> tuple[Stage, Stage]:
-    """For images of many sizes, or large ones: cropped to one size first, then treated as a batch."""
-
-    def prepare(record: Batch) -> Batch:
-        image = source.decode(record["data"])
-        drawn = draw_view(policy, _keys(seed, record, num_views), tf.shape(image))
-        boxes = tf.unstack(distinct_boxes(policy, drawn["box"]))
-        crops = tf.stack([apply_crop(policy, image, {"box": box}) for box in boxes])
-        return _identity_of(record) | {"crops": crops, "draws": drawn}
-
-    def finish(batch: Batch) -> Batch:
-        return _identity_of(batch) | {"views": apply_views(policy, batch["crops"], batch["draws"])}
-
-    return prepare, finish
-
-
-def _with_plain(
-    source: ImageSource, prepare: Stage, finish: Stage, plain: int, image_size: int, eval_crop: float
-) -> tuple[Stage, Stage]:
-    """The stages, with what evaluation sees of the first `plain` examples of a batch; nothing else changes."""
-
-    def also_prepare(record: Batch) -> Batch:
-        image = source.decode(record["data"])
-        return prepare(record) | {"plain": evaluation_view(image, image_size, eval_crop)}
-
-    def also_finish(batch: Batch) -> Batch:
-        return finish(batch) | {"plain": batch["plain"][:plain]}
-
-    return also_prepare, also_finish
-
-
-def _keys(seed: int, record: Batch, num_views: int) -> tf.Tensor:
-    """int64 [..., num_views, 2]: the keys of all views of one record or of a batch of them."""
-    epoch, index = (record[field][..., tf.newaxis] for field in ("epoch", "index"))
-    return example_key(seed, epoch, index, tf.range(num_views))
-
-
-def _identity_of(record: Batch) -> Batch:
-    return {field: record[field] for field in ("index", "label", "epoch")}

@@ -61,7 +61,7 @@ def finished(
         float32 [h', w', 3] in [0, 1].
     """
     pixels = tf.ensure_shape(pixels, [None, None, None])
-    pixels = tf.cond(orientation > 1, lambda: _upright(pixels, orientation), lambda: pixels)
+    pixels = tf.cond(orientation > 1, lambda: upright(pixels, orientation), lambda: pixels)
     plain = tf.logical_and(tf.shape(pixels)[-1] == 3, factor == 1)
     image = tf.cond(
         plain,
@@ -72,12 +72,37 @@ def finished(
 
 
 @uninlined
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Orientations 5 to 8 are transposed, then each is flipped or not along either axis."""
+def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Brings pixels [h, w, c] as they are stored into the position that EXIF asks for.
+
+    Orientations 5 to 8 are transposed, then each is flipped or not along either axis.
+    """
     lying = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-    upside_down = tf.reduce_any(orientation == [3, 4, 7, 8])
-    mirrored = tf.reduce_any(orientation == [2, 3, 6, 7])
-    return tf.reverse(lying, tf.boolean_mask([0, 1], [upside_down, mirrored]))
+    return tf.reverse(lying, tf.boolean_mask([0, 1], _flipped(orientation)))
+
+
+@uninlined
+def stored_box(box: tf.Tensor, height: tf.Tensor, width: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Where a box of an image lies before the image is brought `upright`.
+
+    Args:
+        box: int32 [4]: offset_y, offset_x, height, width, in the upright image.
+        height: int32, of the upright image.
+        width: likewise.
+        orientation: int32, 1 to 8, what EXIF asks for.
+
+    Returns:
+        int32 [4], the box in the pixels as they are stored.
+    """
+    offset, extent = box[:2], box[2:]
+    offset = tf.where(_flipped(orientation), tf.stack([height, width]) - offset - extent, offset)
+    lying = tf.where(orientation >= 5, [1, 0, 3, 2], [0, 1, 2, 3])
+    return tf.gather(tf.concat([offset, extent], 0), lying)
+
+
+def _flipped(orientation: tf.Tensor) -> tf.Tensor:
+    """Bool [2]: whether the rows and the columns run the other way."""
+    return tf.stack([tf.reduce_any(orientation == [3, 4, 7, 8]), tf.reduce_any(orientation == [2, 3, 6, 7])])
 
 
 @uninlined

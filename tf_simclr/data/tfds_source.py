@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
-from tf_simclr.data.decoding import decode_named
 from tf_simclr.data.image_files import in_threads
+from tf_simclr.data.parts import FileDecoder
 from tf_simclr.data.source import (
     UNLABELLED,
     ImageSource,
@@ -108,7 +108,7 @@ class _Reader:
             class_names=classes,
             image_shape=(height, width, 3) if height and width else None,
             records=self._streamed(split, image_key, label_key, num_examples),
-            decode=lambda pair: decode_named(pair[0], pair[1], self.decoder),
+            decode=FileDecoder(self.decoder, lambda pair: (pair[0], pair[1])),
             notes=notes,
             location=str(self.builder.data_path),
             fingerprint=self._fingerprint(spans, classes),

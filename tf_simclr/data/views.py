@@ -10,26 +10,14 @@ Source: SimCLR, section 3 and Appendix A.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-from tf_simclr.config import OperatorOption
-from tf_simclr.data.operators import (
-    CROP_NUMBERS,
-    Blur,
-    ColorDrop,
-    ColorJitter,
-    CropAgain,
-    Draw,
-    Flip,
-    Operator,
-    build_operator,
-)
+from tf_simclr.data.operators import CROP_NUMBERS, CropAgain, Draw
+from tf_simclr.data.policy import ViewPolicy as ViewPolicy
 from tf_simclr.data.source import is_small
-from tf_simclr.errors import require_choice, require_range
-from tf_simclr.ops import color, draws, image
+from tf_simclr.ops import draws, image
 
 # Stands for a side that is not known before the images are there.
 _UNKNOWN_SIDE = 1 << 30
@@ -38,101 +26,6 @@ Shape: TypeAlias = "tf.Tensor | Sequence[int] | tf.TensorShape"
 
 # Nothing here or in ops branches on a tensor in Python, and translating it all would take seconds at start-up.
 _plain_tensor_code = tf.autograph.experimental.do_not_convert
-
-
-@dataclass(frozen=True)
-class ViewPolicy:
-    """The family of augmentations that a view is drawn from: a crop, then operators.
-
-    Attributes:
-        image_size: side of a view in pixels.
-        color_jitter_strength: s >= 0 of the colour distortion (jitter and grey); 0 turns it off altogether.
-        color_jitter_impl: "simclrv1" adds to the brightness (the paper), "simclrv2" multiplies it.
-        blur: whether half of the views are blurred; off for CIFAR-size images in the paper.
-        composition: the operators after the crop, in order; None means flip, colour distortion and blur as the three
-            attributes above say.
-        crop_probability: of a random crop; otherwise the whole image is resized.
-        min_crop_area: of what is cropped, in (0, 1]: the smallest area of a random crop.
-        one_branch: view 0 alone gets the operators, and all views of an image have the crop of view 0.
-    """
-
-    image_size: int
-    color_jitter_strength: float = 1.0
-    color_jitter_impl: str = "simclrv1"
-    blur: bool = True
-    composition: tuple[Operator, ...] | None = None
-    crop_probability: float = 1.0
-    min_crop_area: float = draws.MIN_CROP_AREA
-    one_branch: bool = False
-
-    def __post_init__(self) -> None:
-        """Raises InputError for values that no view can have."""
-        require_range("image_size", self.image_size, at_least=1)
-        require_range("color_jitter_strength", self.color_jitter_strength, at_least=0.0)
-        require_choice("color_jitter_impl", self.color_jitter_impl, color.BRIGHTNESS_IMPLS)
-        require_range("crop_probability", self.crop_probability, at_least=0.0, at_most=1.0)
-        require_range("min_crop_area", self.min_crop_area, above=0.0, at_most=1.0)
-
-    @classmethod
-    def crop_and_flip(cls, image_size: int, min_crop_area: float = draws.MIN_CROP_AREA) -> ViewPolicy:
-        """The augmentation of fine-tuning, linear evaluation and the supervised baseline (Appendix B.5, B.6)."""
-        return cls(image_size=image_size, color_jitter_strength=0.0, blur=False, min_crop_area=min_crop_area)
-
-    @classmethod
-    def composed(
-        cls,
-        image_size: int,
-        options: Sequence[OperatorOption],
-        *,
-        one_branch: bool = False,
-        color_jitter_strength: float = 1.0,
-        color_jitter_impl: str = "simclrv1",
-        min_crop_area: float = draws.MIN_CROP_AREA,
-    ) -> ViewPolicy:
-        """A composition by the names of its operators.
-
-        "crop" is the crop out of the image, without which the whole image is resized. With `one_branch` both views
-        have that crop in common, and "crop" is another one inside it: the operator whose effect Figure 5 measures.
-
-        Args:
-            image_size: side of a view in pixels.
-            options: the operators in order; crop is the first where it is there.
-            one_branch: whether only view 0 gets them.
-            color_jitter_strength: of color_jitter where its option has none.
-            color_jitter_impl: how its brightness acts.
-            min_crop_area: of what is cropped: the smallest area of every random crop.
-        """
-        crop_probability, operators = 1.0 if one_branch else 0.0, []
-        for option in options:
-            if option.name == "crop" and not one_branch:
-                crop_probability = 1.0 if option.probability is None else option.probability
-                continue
-            jitter = option.name == "color_jitter" and option.strength is None
-            strength = color_jitter_strength if jitter else option.strength
-            operators.append(
-                build_operator(
-                    option.name,
-                    strength=strength,
-                    probability=option.probability,
-                    impl=color_jitter_impl,
-                    min_area=min_crop_area,
-                )
-            )
-        return cls(
-            image_size,
-            composition=tuple(operators),
-            crop_probability=crop_probability,
-            min_crop_area=min_crop_area,
-            one_branch=one_branch,
-        )
-
-    @property
-    def operators(self) -> tuple[Operator, ...]:
-        """What happens to a view after its crop, in order."""
-        if self.composition is not None:
-            return self.composition
-        distortion = (ColorJitter(self.color_jitter_strength, self.color_jitter_impl), ColorDrop())
-        return (Flip(), *distortion * (self.color_jitter_strength > 0.0), *(Blur(),) * self.blur)
 
 
 @_plain_tensor_code
@@ -150,31 +43,36 @@ def draw_view(policy: ViewPolicy, key: tf.Tensor, image_shape: Shape) -> Draw:
     Returns:
         "box" int32 [..., 4], and what the policy's operators draw: see `operators`.
     """
+    shares, drawn = draw_before_decoding(policy, key)
+    return {"box": draws.box_of_shares(shares, image_shape[0], image_shape[1]), **drawn}
+
+
+def draw_before_decoding(policy: ViewPolicy, key: tf.Tensor) -> tuple[tf.Tensor, Draw]:
+    """What a view takes whatever the size of its image is.
+
+    Args:
+        policy: the family to draw from.
+        key: int [..., 2], as in `draw_view`.
+
+    Returns:
+        the crop, float32 [..., 4], which `draws.box_of_shares` makes a box of; and what the policy's operators draw.
+    """
     operators = policy.operators
-    places = [CROP_NUMBERS, *(operator.numbers for operator in operators)]
-    if policy.crop_probability < 1.0:
-        places.append(CropAgain.numbers)
-    u = draws.uniforms(key, max(numbers.stop for numbers in places))
-    draw = {"box": _draw_box(policy, key, u, image_shape)}
+    last = CROP_NUMBERS.stop if policy.crop_probability == 1.0 else CropAgain.numbers.start + 1
+    u = draws.uniforms(key, max([last, *(operator.numbers.stop for operator in operators)]))
+    drawn: Draw = {}
     for operator in operators:
-        mine = u[..., operator.numbers.start : operator.numbers.stop]
-        drawn = operator.draw(mine, key, policy.image_size)
+        mine = operator.draw(u[..., operator.numbers.start : operator.numbers.stop], key, policy.image_size)
         if policy.one_branch:
-            drawn[operator.event] &= draws.view_number(key) == 0
-        draw |= drawn
-    return draw
-
-
-def _draw_box(policy: ViewPolicy, key: tf.Tensor, u: tf.Tensor, image_shape: Shape) -> tf.Tensor:
-    """The box in the image that a view shows."""
-    height, width = image_shape[0], image_shape[1]
+            mine[operator.event] &= draws.view_number(key) == 0
+        drawn |= mine
     if policy.one_branch:
-        u = draws.uniforms(draws.first_view_key(key), CROP_NUMBERS.stop)
-    box = draws.crop_box(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], height, width, policy.min_crop_area)
+        u = draws.uniforms(draws.first_view_key(key), last)
+    shares = draws.crop_shares(u[..., CROP_NUMBERS.start : CROP_NUMBERS.stop], policy.min_crop_area)
     if policy.crop_probability < 1.0:
         happens = draws.happens(u[..., CropAgain.numbers.start], policy.crop_probability)
-        box = tf.where(happens[..., tf.newaxis], box, tf.stack([0, 0, height, width]))
-    return box
+        shares = tf.where(happens[..., tf.newaxis], shares, [0.0, 0.0, 1.0, 1.0])
+    return shares, drawn
 
 
 @_plain_tensor_code
@@ -185,7 +83,7 @@ def apply_crop(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
     Args:
         policy: gives the size of the result, s.
-        images: float32 [..., h, w, 3] in [0, 1].
+        images: float32 [..., h, w, 3] in [0, 1]; a single one also uint8.
         draw: of `draw_view`, with the same leading dimensions.
 
     Returns:
@@ -213,7 +111,7 @@ def apply_batch(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
 
 @_plain_tensor_code
 def shared_crops(policy: ViewPolicy, images: tf.Tensor, draw: Draw) -> tf.Tensor:
-    """The crops that all views of every image of a batch need: one for each, or one for all where they share it.
+    """`cut_crops` of a whole batch of images of one size.
 
     Args:
         policy: the one `draw` was drawn from.
@@ -232,22 +130,60 @@ def distinct_boxes(policy: ViewPolicy, boxes: tf.Tensor) -> tf.Tensor:
 
 
 @_plain_tensor_code
-def apply_views(policy: ViewPolicy, crops: tf.Tensor, draw: Draw) -> tuple[tf.Tensor, ...]:
+def cut_crops(policy: ViewPolicy, pixels: tf.Tensor, boxes: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The crops that all views of one image need: one for each, or one for all where they share it.
+
+    Args:
+        policy: gives the size of a crop, s.
+        pixels: uint8, or float32 in [0, 1]; [h, w, 3].
+        boxes: int32 [v, 4], of all views.
+
+    Returns:
+        v times float32 [s, s, 3] in [0, 1]; one with `one_branch`.
+    """
+    return tuple(apply_crop(policy, pixels, {"box": box}) for box in tf.unstack(distinct_boxes(policy, boxes)))
+
+
+@_plain_tensor_code
+def apply_views(
+    policy: ViewPolicy, crops: Any, draw: Draw, num_views: int, one_by_one: bool = False
+) -> tuple[tf.Tensor, ...]:
     """Makes views of crops; with `one_branch` all but the first are the crop as it is, and cost nothing.
 
     Args:
         policy: the one `draw` was drawn from.
-        crops: of `shared_crops`.
-        draw: of `draw_view`, for keys [b, v, 2].
+        crops: float32 in [0, 1] or uint8: of each view, or of all with `one_branch`; [..., s, s, 3], a batch or not; or
+            all of a batch in one tensor, of `shared_crops`.
+        draw: of `draw_view`, for keys [..., v, 2].
+        num_views: v.
+        one_by_one: each view by itself, and not all of them at once: what large views want on a CPU.
 
     Returns:
-        v times float32 [b, s, s, 3] in [0, 1].
+        v times float32 [..., s, s, 3] in [0, 1].
     """
-    if not policy.one_branch:
-        return tuple(tf.unstack(apply_batch(policy, crops, draw), axis=1))
-    crop, others = crops[:, 0], draw["box"].shape[1] - 1
-    first = apply_batch(policy, crop, {name: value[:, 0] for name, value in draw.items()})
-    return (first, *[crop] * others)
+    if tf.is_tensor(crops):
+        if not policy.one_branch:
+            return tuple(tf.unstack(apply_batch(policy, crops, draw), axis=-4))
+        crops = [crops[..., 0, :, :, :]]
+    crops = [_from_levels(crop) if crop.dtype == tf.uint8 else crop for crop in crops]
+    leading = len(crops[0].shape) - 3
+
+    parts = {name: tf.unstack(value, num_views, axis=leading) for name, value in draw.items()}
+    of_view = [{name: part[view] for name, part in parts.items()} for view in range(num_views)]
+    if policy.one_branch:
+        return (apply_batch(policy, crops[0], of_view[0]), *crops * (num_views - 1))
+    if one_by_one:
+        return tuple(apply_batch(policy, crop, of_one) for crop, of_one in zip(crops, of_view, strict=True))
+    return tuple(tf.unstack(apply_batch(policy, tf.stack(crops, axis=-4), draw), axis=-4))
+
+
+def to_levels(crop: tf.Tensor) -> tf.Tensor:
+    """Float32 in [0, 1] -> the nearest of the 256 levels, uint8: a quarter of the bytes on the way to a device."""
+    return tf.cast(crop * 255.0 + 0.5, tf.uint8)
+
+
+def _from_levels(crop: tf.Tensor) -> tf.Tensor:
+    return tf.cast(crop, tf.float32) * (1.0 / 255.0)
 
 
 @_plain_tensor_code
@@ -279,14 +215,11 @@ def make_views(policy: ViewPolicy, images: tf.Tensor, keys: tf.Tensor) -> tuple[
         v times float32 [n, s, s, 3] in [0, 1].
     """
     draw = draw_view(policy, keys, tf.shape(images)[1:])
+    num_views = keys.shape[1]
     if is_small(tuple(side or _UNKNOWN_SIDE for side in images.shape[1:])):
-        return apply_views(policy, shared_crops(policy, images, draw), draw)
-
-    def crops_of(image_and_boxes: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        one, boxes = image_and_boxes
-        return tf.stack([apply_crop(policy, one, {"box": box}) for box in tf.unstack(boxes)])
-
+        return apply_views(policy, shared_crops(policy, images, draw), draw, num_views)
     boxes = distinct_boxes(policy, draw["box"])
     side = policy.image_size
-    spec = tf.TensorSpec([boxes.shape[1], side, side, 3], tf.float32)
-    return apply_views(policy, tf.map_fn(crops_of, (images, boxes), fn_output_signature=spec), draw)
+    spec = (tf.TensorSpec([side, side, 3], tf.float32),) * boxes.shape[1]
+    crops = tf.map_fn(lambda one: cut_crops(policy, *one), (images, boxes), fn_output_signature=spec)
+    return apply_views(policy, crops, draw, num_views)

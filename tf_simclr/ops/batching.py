@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -20,6 +21,8 @@ def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
         images [b, h, w, c], and a function that gives a result [b, h', w', c'] the leading dimensions back.
     """
     images = tf.convert_to_tensor(images)
+    if images.shape.is_fully_defined():
+        return _flatten_known(images)
     leading = tf.shape(images)[:-3]
     static_leading = images.shape[:-3]
 
@@ -35,9 +38,26 @@ def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], t
     return flat, restore
 
 
+def _flatten_known(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """`flatten_batch` where all sizes are known: operations on sizes would take as long as those on one image."""
+    leading = images.shape[:-3].as_list()
+    if len(leading) == 1:
+        return images, lambda flat: flat
+    flat = tf.reshape(images, [math.prod(leading), *images.shape[-3:]])
+    return flat, lambda flat: tf.reshape(flat, [*leading, *_sizes(flat)[1:]])
+
+
+def _sizes(tensor: tf.Tensor) -> list[int | tf.Tensor]:
+    if tensor.shape.is_fully_defined():
+        return tensor.shape.as_list()
+    return tf.unstack(tf.shape(tensor))
+
+
 def flatten_parameter(parameter: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
     """Brings a scalar or per-image parameter [...] to one value an image, [b], of images [..., h, w, c]."""
     parameter = tf.convert_to_tensor(parameter)
+    if is_one(images):
+        return tf.reshape(parameter, [1])
     return tf.reshape(tf.broadcast_to(parameter, tf.shape(images)[:-3]), [-1])
 
 
@@ -47,8 +67,21 @@ def per_image(parameter: tf.Tensor | float, images: tf.Tensor) -> tf.Tensor:
     return parameter[..., tf.newaxis, tf.newaxis, tf.newaxis]
 
 
+def is_one(images: tf.Tensor) -> bool:
+    """Whether images [..., h, w, c] are surely a single one."""
+    shape = tf.TensorShape(images.shape)  # also of an array
+    return shape.rank is not None and shape[:-3].num_elements() == 1
+
+
+def scalar(parameter: tf.Tensor | float) -> tf.Tensor:
+    """The parameter of a single image as a scalar float32."""
+    return tf.reshape(tf.cast(parameter, tf.float32), [])
+
+
 def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
     """Applies branch `case[i]` to image i, so that no image pays for an operator it does not get.
+
+    A batch is split by case and put together again. One image alone just takes its branch.
 
     Args:
         images: [b, h, w, c].
@@ -58,10 +91,19 @@ def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> t
     Returns:
         images [b, h, w, c].
     """
+    if images.shape[0] == 1:
+        return _of_one(images, case[0], branches)
     all_rows = tf.range(tf.shape(images)[0])
     rows = tf.dynamic_partition(all_rows, case, len(branches))
     parts = [_unless_empty(branch, tf.gather(images, mine), mine) for branch, mine in zip(branches, rows, strict=True)]
     result = tf.reshape(tf.dynamic_stitch(rows, parts), tf.shape(images))
+    result.set_shape(images.shape)
+    return result
+
+
+def _of_one(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
+    row = tf.zeros([1], tf.int32)
+    result = tf.switch_case(case, [lambda branch=branch: branch(images, row) for branch in branches])  # type: ignore[misc]
     result.set_shape(images.shape)
     return result
 

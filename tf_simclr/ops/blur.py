@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclr.errors import require_choice
-from tf_simclr.ops.batching import flatten_batch, flatten_parameter, where_chosen
+from tf_simclr.ops.batching import flatten_batch, flatten_parameter, is_one, where_chosen
 from tf_simclr.ops.image import clip
 
 PADDINGS = ("SAME", "VALID")
@@ -44,7 +44,8 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor | float, kernel_size: int,
     kernel_size = 2 * (kernel_size // 2) + 1
     weights = gaussian_weights(flatten_parameter(sigma, images), kernel_size)  # [b, k]
     # Rounding can leave white a little above one.
-    return restore(clip(_convolve(flat, weights, padding)))
+    convolve = _convolve_one if is_one(flat) else _convolve
+    return restore(clip(convolve(flat, weights, padding)))
 
 
 def blur_chosen(images: tf.Tensor, chosen: tf.Tensor | bool, sigma: tf.Tensor | float, kernel_size: int) -> tf.Tensor:
@@ -73,6 +74,30 @@ def _convolve(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
         planes = tf.nn.depthwise_conv2d(planes, kernel, [1, 1, 1, 1], padding)
     _, h, w, _ = tf.unstack(tf.shape(planes))
     blurred = tf.transpose(tf.reshape(planes, [h, w, b, c]), [2, 0, 1, 3])
+    if padding == "SAME":
+        blurred.set_shape(images.shape)
+    return blurred
+
+
+def _convolve_one(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
+    """`_convolve` of a single image [1, h, w, c] with its kernel [1, k].
+
+    All that stands beside each other across an axis are the channels of one depthwise convolution along it: three
+    channels alone would leave most of a vector register empty.
+    """
+
+    def along(planes: tf.Tensor) -> tf.Tensor:
+        """Convolves the first axis of [n, ...]."""
+        length, *rest = tf.unstack(tf.shape(planes))
+        channels = rest[0] * rest[1]
+        kernel = tf.broadcast_to(weights[0, :, tf.newaxis, tf.newaxis, tf.newaxis], [weights.shape[1], 1, channels, 1])
+        lines = tf.reshape(planes, [1, length, 1, channels])
+        lines = tf.nn.depthwise_conv2d(lines, kernel, [1, 1, 1, 1], padding)
+        return tf.reshape(lines, tf.stack([-1, *rest]))
+
+    # "VALID" leaves a width of one as it is: only the first axis gets shorter.
+    across = tf.transpose(along(images[0]), [1, 0, 2])
+    blurred = tf.transpose(along(across), [1, 0, 2])[tf.newaxis]
     if padding == "SAME":
         blurred.set_shape(images.shape)
     return blurred

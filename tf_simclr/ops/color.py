@@ -1,6 +1,8 @@
 """Colour distortion: each operator exact given its parameters and followed by a clip to [0, 1].
 
-Images are float32 RGB [..., h, w, 3] in [0, 1]; parameters are scalars or one value an image [...].
+Images are float32 RGB [..., h, w, 3] in [0, 1]; parameters are scalars or one value an image [...]. One image alone
+goes through TensorFlow's own kernels, which take one parameter for all they are given; a batch goes through formulas
+that take one for each image.
 Source: SimCLR, Appendix A.
 """
 
@@ -15,7 +17,9 @@ from tf_simclr.ops.batching import (
     by_case,
     flatten_batch,
     flatten_parameter,
+    is_one,
     per_image,
+    scalar,
     unchanged,
     where_chosen,
 )
@@ -38,6 +42,8 @@ def brightness(images: tf.Tensor, amount: Parameter, impl: str = "simclrv1") -> 
 
 def contrast(images: tf.Tensor, factor: Parameter) -> tf.Tensor:
     """Multiplies the distance of every channel from its mean over the image by `factor` >= 0."""
+    if is_one(images):
+        return clip(tf.raw_ops.AdjustContrastv2(images=images, contrast_factor=scalar(factor)))
     factor = per_image(factor, images)
     mean = tf.reduce_mean(images, axis=[-3, -2], keepdims=True)
     return clip(images * factor + mean * (1.0 - factor))
@@ -49,6 +55,8 @@ def saturation(images: tf.Tensor, factor: Parameter) -> tf.Tensor:
     With hue and value fixed every channel c is v - (v - c) * s'/s, so there is no need to go to HSV and back; s' <= 1
     bounds the ratio by 1/s = v / chroma.
     """
+    if is_one(images):
+        return clip(tf.raw_ops.AdjustSaturation(images=images, scale=scalar(factor)))
     channels = tf.unstack(images, axis=-1)
     value, chroma = _value_and_chroma(channels)
     bound = value / tf.maximum(chroma, _TINY)
@@ -62,6 +70,9 @@ def hue(images: tf.Tensor, delta: Parameter) -> tf.Tensor:
     In sixths of the circle, a channel whose own hue lies at p is v - chroma * clip(min(k, 4 - k), 0, 1) with
     k = (hue + 5 - p) mod 6: one formula for the six sectors, so nothing has to branch.
     """
+    if is_one(images):
+        turn = scalar(delta)
+        return clip(tf.raw_ops.AdjustHue(images=images, delta=turn - tf.round(turn)))
     red, green, blue = channels = tf.unstack(images, axis=-1)
     value, chroma = _value_and_chroma(channels)
     red_leads, green_leads = red >= value, green >= value

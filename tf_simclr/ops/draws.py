@@ -181,13 +181,34 @@ def crop_box(u: tf.Tensor, height: TensorLike, width: TensorLike, min_area: floa
     Returns:
         int32 [..., 4]: offset_y, offset_x, height, width, inside the image.
     """
+    return box_of_shares(crop_shares(u, min_area), height, width)
+
+
+def crop_shares(u: tf.Tensor, min_area: float = MIN_CROP_AREA) -> tf.Tensor:
+    """The part of `crop_box` that does not depend on the image's size; `box_of_shares` is the rest.
+
+    Args:
+        u: float32 [..., 4], as in `crop_box`.
+        min_area: likewise.
+
+    Returns:
+        float32 [..., 4]: the vertical and the horizontal position, in [0, 1), among all places where the box fits, and
+        the shares of the height and of the width that it has, in (0, 1].
+    """
     area = between(u[..., 0], min_area, 1.0)
     low = tf.maximum(area, CROP_ASPECT_RATIOS[0])
     high = tf.minimum(1.0 / area, CROP_ASPECT_RATIOS[1])
     ratio = low * (high / low) ** u[..., 1]
-    box_height, offset_y = _side(tf.sqrt(area / ratio), u[..., 2], height)
-    box_width, offset_x = _side(tf.sqrt(area * ratio), u[..., 3], width)
-    return tf.stack([offset_y, offset_x, box_height, box_width], axis=-1)
+    return tf.stack([u[..., 2], u[..., 3], tf.sqrt(area / ratio), tf.sqrt(area * ratio)], axis=-1)
+
+
+def box_of_shares(shares: tf.Tensor, height: TensorLike, width: TensorLike) -> tf.Tensor:
+    """The box int32 [..., 4] in an image of this size, by what `crop_shares` drew."""
+    size = tf.cast(tf.stack([height, width], axis=-1), tf.float32)
+    side = tf.clip_by_value(tf.round(shares[..., 2:] * size), 1.0, size)
+    # The product can round up to the bound itself when the image is thousands of pixels wide.
+    offset = tf.minimum(tf.floor(shares[..., :2] * (size - side + 1.0)), size - side)
+    return tf.cast(tf.concat([offset, side], axis=-1), tf.int32)
 
 
 def cutout_box(u: tf.Tensor, height: TensorLike, width: TensorLike, fraction: float = 0.5) -> tf.Tensor:
@@ -212,12 +233,3 @@ def cutout_box(u: tf.Tensor, height: TensorLike, width: TensorLike, fraction: fl
         offsets.append(tf.cast(tf.floor(position * size) - half, tf.int32))
         sides.append(tf.cast(2.0 * half, tf.int32) + tf.zeros_like(offsets[-1]))
     return tf.stack([*offsets, *sides], axis=-1)
-
-
-def _side(fraction: tf.Tensor, position: tf.Tensor, size: TensorLike) -> tuple[tf.Tensor, ...]:
-    """One side of a box in pixels and its offset."""
-    size = tf.cast(size, tf.float32)
-    side = tf.clip_by_value(tf.round(fraction * size), 1.0, size)
-    # The product can round up to the bound itself when the image is thousands of pixels wide.
-    offset = tf.minimum(tf.floor(position * (size - side + 1.0)), size - side)
-    return tf.cast(side, tf.int32), tf.cast(offset, tf.int32)
