@@ -98,8 +98,8 @@ def trust(features: tf.Tensor) -> tf.Tensor:
 def precondition(gradient: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
     """The gradient over the damped covariance of features: (X^T X / n + DAMPING / trust I)^-1 G.
 
-    Where there are more features than images, or it is not known, the inverse is that of an [n, n] matrix, by Woodbury's
-    identity, and else of a [d, d] one.
+    Where there are more features than images, or it is not known, the inverse is that of an [n, n] matrix, by
+    Woodbury's identity, and else of a [d, d] one.
 
     Args:
         gradient: float32 G [d, c].

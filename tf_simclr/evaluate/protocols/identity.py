@@ -25,6 +25,8 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
     """
     decays = planned.protocol.startswith(("supervised", "finetune_grid"))
     origin, untrained = context.origin, planned.encoder != PRETRAINED
+    # "auto" is decided by the image size of the run; the values of a checkpoint know it.
+    stem = origin.model.stem_for(origin.data.image_size) if untrained and origin.model.stem == "auto" else None
     return {
         "format": FORMAT,
         "protocol": planned.protocol,
@@ -37,8 +39,7 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
         # Health compares views in batches of the run's size.
         **({"view_batch": origin.data.train_batch_size} if planned.protocol == "health" else {}),
         "networks": {part: vars(getattr(origin, part)) for part in ("model", "loss", "augmentation")},
-        # "auto" is decided by the image size of the run; the values of a checkpoint know it.
-        **({"stem": origin.model.stem_for(origin.data.image_size)} if untrained and origin.model.stem == "auto" else {}),
+        **({} if stem is None else {"stem": stem}),
         "checkpoint": None if untrained else digest,
         "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,
         **images_identity(context),
