@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tf_simclr.config import FROZEN_PROTOCOLS, LabelledTraining, ProtocolConfig, read_labelled_training
-from tf_simclr.config.option import affecting, option
+from tf_simclr.config import FROZEN_PROTOCOLS, DataConfig, LabelledTraining, ProtocolConfig, read_labelled_training
+from tf_simclr.config.option import KEPT_RESULTS, affecting, option
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.strengths import L2_STRENGTHS
 
@@ -72,8 +72,16 @@ def test_an_option_that_says_nothing_affects_every_result():
 
 
 def test_every_result_an_option_names_is_one():
-    named = {name for field in dataclasses.fields(ProtocolConfig) for name in field.metadata["affects"] or ()}
-    assert named == {*FROZEN_PROTOCOLS, "linear", "finetune", "supervised", "finetune_grid"}
+    parts = (ProtocolConfig, DataConfig)
+    named = {name for part in parts for field in dataclasses.fields(part) for name in field.metadata["affects"] or ()}
+    assert named | {"reading"} == KEPT_RESULTS
+    assert {*FROZEN_PROTOCOLS, "linear", "finetune_grid"} < named
+
+
+@pytest.mark.parametrize("wrong", [("kmn",), ("knn", "studies"), "linear_cached"])
+def test_a_result_that_is_misspelt_is_refused(wrong):
+    with pytest.raises(ValueError, match="must be of"):
+        option(0, "", affects=wrong)
 
 
 def test_lists_are_read_in_order_and_once():

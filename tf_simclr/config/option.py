@@ -9,6 +9,10 @@ from typing import Any, TypeVar
 from tf_simclr.errors import InputError, require_choice, require_range
 
 _Item = TypeVar("_Item")
+# What may depend on an option: protocols of `evaluate` that have options, how an image is read, and studies.
+KEPT_RESULTS = frozenset(
+    {"knn", "linear_cached", "logreg", "linear", "finetune", "supervised", "finetune_grid", "reading", "study"}
+)
 
 
 def option(
@@ -34,10 +38,17 @@ def option(
         above: bound of a number that it must exceed; None for no such bound.
         at_least: smallest number; None for no such bound.
         at_most: largest number; None for no such bound.
-        affects: names of the kept results that depend on the value: a protocol of `evaluate`, "reading" (how an image
-            is read), "study". None, the default: all, so that a new option never lets an old result pass for a new
-            one. Empty: none, or what the value decides is recorded in another way.
+        affects: names of the kept results that depend on the value, of KEPT_RESULTS. None, the default: all, so that a
+            new option never lets an old result pass for a new one. Empty: none, or what the value decides is recorded
+            in another way. It counts for the options of images and of protocols; of the others each identity says
+            itself what it takes.
+
+    Raises:
+        ValueError: `affects` names what is no kept result.
     """
+    unknown = set(affects or ()) - KEPT_RESULTS
+    if unknown:
+        raise ValueError(f"`affects` must be of {sorted(KEPT_RESULTS)}. Received: {affects!r}")
     bounds = {"above": above, "at_least": at_least, "at_most": at_most}
     metadata = {
         "help": help_text,

@@ -257,6 +257,26 @@ def test_another_weight_decay_in_the_loss_is_another_result(everything, monkeypa
     assert {name.partition("-")[0] for name in changed} == {"supervised", "finetune_grid"}
 
 
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ({"train_batch_size": 32}, lambda planned: planned.protocol == "health"),
+        # "auto" is the stem for small images then, and was not before; a checkpoint's own values know theirs.
+        ({"image_size": 64}, lambda planned: planned.encoder != PRETRAINED),
+        ({"eval_batch_size": 64}, lambda planned: False),
+    ],
+    ids=["batch", "stem", "nothing"],
+)
+def test_a_run_with_other_views_or_another_stem_has_other_results(everything, change, changed):
+    """Two runs may be evaluated into one directory: neither gets what was measured of the other."""
+    context, _, _, run = everything
+    assert context.origin.model.stem == "auto" and context.origin.data.image_size <= 32
+    data = dataclasses.replace(context.origin.data, **change)
+    other = with_context(run, dataclasses.replace(context, origin=dataclasses.replace(context.origin, data=data)))
+    for planned in plan(context):
+        assert (run._name(planned) != other._name(planned)) == changed(planned), planned.title
+
+
 CHANGES = [
     ("test", {"fingerprint": "b"}),
     ("train", {"fingerprint": "b"}),
