@@ -76,7 +76,7 @@ def folder(root, labelled):
 def folders(tmp_path_factory):
     """Placeholder -> a folder; TFDS is not read, since the data sets there are replaced."""
     root = tmp_path_factory.mktemp("folders")
-    labelled = {name: folder(root / name.lower(), labelled=True) for name in ("IMAGES", "IMAGES", "OTHER")}
+    labelled = {name: folder(root / name.lower(), labelled=True) for name in ("IMAGES", "OTHER")}
     return labelled | {"UNLABELLED": folder(root / "unlabelled", labelled=False), "TFDS": root / "tfds"}
 
 

@@ -70,7 +70,10 @@ class DataConfig:
         "several seeds share their data.",
     )
     cache_dataset: bool = option(
-        False, "Keep the images in memory, before augmentation; small ones of one size decoded.", affects=()
+        False,
+        "Keep the images in memory, before augmentation; small ones of one size, and folders of JPEGs, decoded where "
+        "they fit into 1 GiB.",
+        affects=(),
     )
     labels: str | None = option(
         None,
