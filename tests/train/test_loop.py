@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -31,8 +32,21 @@ def counting_step(batch):
     return {"train/total_loss": tf.cast(batch, tf.float32)}
 
 
-def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8, on_save=None, online=0, on_due=None):
+def loop(
+    total=10,
+    every=4,
+    start=0,
+    step=counting_step,
+    stop=None,
+    per_epoch=8,
+    on_save=None,
+    online=0,
+    on_due=None,
+    list_not_finite=str,
+    on_progress=None,
+):
     strategy, saved, recorder = one_device(), [], Recorder()
+    recorder.on_progress = on_progress or recorder.on_progress
     data = tf.data.Dataset.range(start, 10_000)
 
     def save(at):
@@ -50,6 +64,7 @@ def loop(total=10, every=4, start=0, step=counting_step, stop=None, per_epoch=8,
         save=save,
         observer=recorder,
         stop=stop if stop is not None else StopRequest(),
+        list_not_finite=list_not_finite,
         on_due=on_due,
     )
     return done, saved, recorder
@@ -142,6 +157,36 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint():
     with pytest.raises(DivergedError, match=r"last checkpoint is of step 4.*smaller --learning_rate"):
         loop(total=10, every=4, step=step, on_save=saved.append)
     assert saved == [4]
+
+
+@pytest.mark.parametrize(("bad_from", "kept"), [(8, [4]), (3, []), (10, [4, 8]), (11, [4, 8, 10])])
+def test_variables_that_are_not_finite_are_never_saved(bad_from, kept):
+    """Metrics are of before the update: the last one may spoil the variables while every metric is finite."""
+    done = []
+
+    def list_not_finite():
+        return "encoder/kernel (1 of 2)" if done and done[-1] >= bad_from else ""
+
+    def count(progress):
+        done.append(progress.step)
+
+    saved = []
+    said = f"The last checkpoint is of step {kept[-1]}" if kept else "There is no checkpoint"
+    expected = pytest.raises(DivergedError, match=rf"not finite: encoder/kernel \(1 of 2\)\. {said}")
+    with expected if bad_from <= 10 else contextlib.nullcontext():
+        loop(total=10, every=4, on_save=saved.append, list_not_finite=list_not_finite, on_progress=count)
+    assert saved == kept
+
+
+def test_a_request_to_stop_saves_nothing_that_is_not_finite():
+    stop, saved = StopRequest(), []
+
+    def ask_to_stop(progress):
+        stop.signal_name = "SIGTERM"
+
+    with pytest.raises(DivergedError, match="There is no checkpoint"):
+        loop(total=99, stop=stop, on_save=saved.append, list_not_finite=lambda: "a (1 of 1)", on_progress=ask_to_stop)
+    assert saved == []
 
 
 def test_a_first_signal_waits_for_the_step_and_a_second_ctrl_c_does_not():

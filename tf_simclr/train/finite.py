@@ -30,12 +30,21 @@ def require_finite_values(variables: Mapping[str, Any], what: str) -> None:
     Raises:
         DivergedError: some are NaN or infinite; the message names the first variables and says how many there are.
     """
-    bad = {path: count for path, variable in variables.items() if (count := _not_finite(variable))}
+    bad = list_not_finite(variables)
     if bad:
-        sizes = {path: int(np.prod(variables[path].shape)) for path in list(bad)[:_SHOWN]}
-        listed = ", ".join(f"{path} ({bad[path]:,} of {size:,})" for path, size in sizes.items())
-        more = f", and {len(bad) - _SHOWN} more variables" if len(bad) > _SHOWN else ""
-        raise DivergedError(f"{what} holds values that are not finite: {listed}{more}. {REMEDY}")
+        raise DivergedError(f"{what} holds values that are not finite: {bad}. {REMEDY}")
+
+
+def list_not_finite(variables: Mapping[str, Any]) -> str:
+    """The first variables with values that are NaN or infinite, and how many there are; empty where all are finite.
+
+    Args:
+        variables: as for `require_finite_values`.
+    """
+    bad = {path: count for path, variable in variables.items() if (count := _not_finite(variable))}
+    sizes = {path: int(np.prod(variables[path].shape)) for path in list(bad)[:_SHOWN]}
+    listed = ", ".join(f"{path} ({bad[path]:,} of {size:,})" for path, size in sizes.items())
+    return listed + (f", and {len(bad) - _SHOWN} more variables" if len(bad) > _SHOWN else "")
 
 
 def _not_finite(variable: Any) -> int:

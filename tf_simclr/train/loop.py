@@ -157,6 +157,7 @@ def run_loop(
     save: Callable[[int], object],
     observer: Observer,
     stop: StopRequest,
+    list_not_finite: Callable[[], str] = str,
     plan_call: Callable[[bool, int], int] = _alone,
     on_due: Callable[[int], None] | None = None,
 ) -> int:
@@ -172,6 +173,8 @@ def run_loop(
         save: writes a checkpoint of a step; called every checkpoint_steps, at the end and when asked to stop.
         observer: receives progress and summaries.
         stop: asked between calls.
+        list_not_finite: names what must not be saved, since its values are not finite; empty where all are. The
+            metrics of a step are those before its update, so that they say nothing of the last one.
         plan_call: (whether to stop, steps that suit this process) -> steps of the next call, 0 to stop; several workers
             agree here, since their calls must be of the same steps.
         on_due: called with the step where `durations.online_eval_is_due`, after its checkpoint where there is one; on
@@ -181,9 +184,16 @@ def run_loop(
         the number of steps done.
 
     Raises:
-        DivergedError: the loss is not finite any more; the checkpoint before stays as it is.
+        DivergedError: the loss or a variable is not finite any more; the checkpoint before stays as it is.
     """
     step, saved, total = start_step, start_step, durations.train_steps
+
+    def save_finite() -> None:
+        bad = list_not_finite()
+        if bad:
+            raise _diverged(step, saved, bad)
+        save(step)
+
     window, clock = _Window(), _Clock(batch_size)
     summary_every = max(1, durations.steps_per_epoch // SUMMARIES_PER_EPOCH)
     while step < total:
@@ -202,19 +212,24 @@ def run_loop(
         if step % summary_every == 0 or step == total:
             observer.on_window(step, window.take() | {"learning_rate": rate})
         if step % durations.checkpoint_steps == 0 or step == total:
-            save(step)
+            save_finite()
             saved = step
         if on_due is not None and durations.online_eval_is_due(step):
             on_due(step)
     if step > saved:
-        save(step)
+        save_finite()
     return step
 
 
 def _check_finite(metrics: dict[str, float], step: int, saved: int) -> None:
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
-        raise DivergedError(
-            f"training diverged by step {step}: {', '.join(bad)} is not finite. The last checkpoint is of step {saved}."
-            " Pass a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"
-        )
+        raise _diverged(step, saved, ", ".join(bad))
+
+
+def _diverged(step: int, saved: int, bad: str) -> DivergedError:
+    kept = f"The last checkpoint is of step {saved}, and is finite" if saved else "There is no checkpoint"
+    return DivergedError(
+        f"training diverged by step {step}: not finite: {bad}. {kept}. Train again in a new --model_dir, or with "
+        "--overwrite, with a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"
+    )

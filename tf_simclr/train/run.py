@@ -12,6 +12,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
+from tf_simclr.train.finite import list_not_finite
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
@@ -118,6 +119,7 @@ def train(
             save=store.save,
             observer=observer,
             stop=context.stop,
+            list_not_finite=lambda: list_not_finite(state.named_state()),
             plan_call=context.workers.plan_call,
             on_due=on_due,
         )
