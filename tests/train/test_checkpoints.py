@@ -43,6 +43,52 @@ def test_the_newest_are_kept(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-2.index", "ckpt-3.index"]
 
 
+UNREADABLE = {
+    "empty": b"",
+    "no UTF-8": b"\xff\xfe\x00\x01",
+    "half a line": b'model_checkpoint_path: "ckpt-',
+    "JSON": b'{"newest": 3}',
+    "files that are gone": b'model_checkpoint_path: "ckpt-9"\nall_model_checkpoint_paths: "ckpt-9"\n',
+}
+
+
+@pytest.mark.parametrize("content", UNREADABLE.values(), ids=UNREADABLE)
+def test_the_list_of_checkpoints_is_for_others(tmp_path, content):
+    """Whatever it holds, a run goes on from its newest file, keeps as many as it shall, and writes the list anew."""
+    store = CheckpointStore(str(tmp_path), make(1), 2)
+    for step in (1, 2, 3):
+        store.save(step)
+    (tmp_path / "checkpoint").write_bytes(content)
+    store = CheckpointStore(str(tmp_path), make(0), 2)
+    assert newest_in(str(tmp_path)) == str(tmp_path / "ckpt-3")
+    assert store.restore_latest(no_warning) == 3
+    store.save(4)
+    assert sorted(p.name for p in tmp_path.glob("*.index")) == ["ckpt-3.index", "ckpt-4.index"]
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-4")
+
+
+def test_with_a_list_that_cannot_be_read_damaged_checkpoints_are_still_an_error(tmp_path):
+    """Starting over would delete them."""
+    CheckpointStore(str(tmp_path), make(1), 2).save(1)
+    (tmp_path / "checkpoint").write_bytes(b"")
+    next(tmp_path.glob("*.data*")).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="no checkpoint of the run can be read"):
+        CheckpointStore(str(tmp_path), make(0), 2).restore_latest(lambda line: None)
+
+
+def test_what_a_kill_left_unfinished_is_removed_by_the_next_save(tmp_path):
+    store = CheckpointStore(str(tmp_path), make(1), 2)
+    store.save(1)
+    for name in ("ckpt-2_temp", "ckpt-3_temp", "mine_temp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    again = CheckpointStore(str(tmp_path), make(0), 2)
+    again.restore_latest(no_warning)
+    assert len(list(tmp_path.glob("*_temp"))) == 3  # nothing is written before something is saved
+    again.save(4)
+    assert [p.name for p in tmp_path.glob("*_temp")] == ["mine_temp"]
+
+
 @pytest.mark.parametrize(
     "variables,message",
     [

@@ -41,9 +41,13 @@ def names_in(directory: str) -> list[str]:
 def listed_in_state(directory: str) -> list[str]:
     """The checkpoints that TensorFlow's state file lists, oldest first, as prefixes in this directory.
 
-    The file may hold absolute paths of the place that the directory was copied or renamed from.
+    The file may hold absolute paths of the place that the directory was copied or renamed from. It is written for other
+    readers: where it cannot be read, all checkpoints count as listed, and a run goes on without it.
     """
-    state = tf.train.get_checkpoint_state(directory)
+    try:
+        state = tf.train.get_checkpoint_state(directory)
+    except ValueError:  # it is empty, or no UTF-8
+        return prefixes_in(directory)
     paths = list(state.all_model_checkpoint_paths) if state is not None else []
     return [os.path.join(directory, os.path.basename(path)) for path in paths]
 
@@ -70,6 +74,14 @@ def remove(prefix: str) -> None:
     for file in names_in(directory):
         if own.fullmatch(file):
             tf.io.gfile.remove(os.path.join(directory, file))
+
+
+def remove_unfinished(directory: str) -> None:
+    """Removes what a kill in the middle of writing left: TensorFlow collects the parts of PREFIX-N in PREFIX-N_temp."""
+    for name in names_in(directory):
+        name = name.rstrip("/")  # as object stores list a directory
+        if re.fullmatch(rf"{PREFIX}-\d+_temp", name):
+            tf.io.gfile.rmtree(os.path.join(directory, name))
 
 
 @contextlib.contextmanager

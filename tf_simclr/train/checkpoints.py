@@ -17,7 +17,15 @@ import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.errors import InputError
-from tf_simclr.train.checkpoint_files import PREFIX, listed_in_state, prefixes_in, readable, remove, write_state
+from tf_simclr.train.checkpoint_files import (
+    PREFIX,
+    listed_in_state,
+    prefixes_in,
+    readable,
+    remove,
+    remove_unfinished,
+    write_state,
+)
 
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 # What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
@@ -227,14 +235,18 @@ class CheckpointStore:
         self._complete = [] if fresh else listed_in_state(directory)
         self._found = [] if fresh else prefixes_in(directory)
         self._kept = [] if scratch else list(self._found)
+        self._written = False
         parts = {"manifest": _Text(manifest)} if manifest else {}
         self._checkpoint = tf.train.Checkpoint(variables=dict(self._variables), **parts)
 
     def save(self, step: int) -> str:
         """Writes a checkpoint of a step; returns its prefix."""
         tf.io.gfile.makedirs(self._target)
+        if not self._written:
+            remove_unfinished(self._target)
         prefix = os.path.join(self._target, f"{PREFIX}-{step}")
         self._checkpoint.write(prefix)
+        self._written = True
         self._kept = [*(kept for kept in self._kept if kept != prefix), prefix]
         surplus, self._kept = self._kept[: -self._keep_max], self._kept[-self._keep_max :]
         write_state(self._target, self._kept)
