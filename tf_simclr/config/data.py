@@ -59,11 +59,13 @@ class DataConfig:
     )
     train_split: str = option("train", "Split to train on; TFDS slices such as 'train[:10%]' work.", affects=("study",))
     eval_split: str = option("validation", "Split to evaluate on.", affects=("study",))
-    image_size: int = option(224, "Side of the square images the encoder sees, in pixels.", at_least=8)
+    image_size: int = option(224, "Side of the square images the encoder sees, in pixels.", at_least=8, at_most=16_384)
     train_batch_size: int = option(
-        512, "Global batch: images per step over all replicas.", at_least=2, affects=("study",)
+        512, "Global batch: images per step over all replicas.", at_least=2, at_most=10**7, affects=("study",)
     )
-    eval_batch_size: int = option(256, "Global batch size for evaluation.", at_least=1, affects=("study",))
+    eval_batch_size: int = option(
+        256, "Global batch size for evaluation.", at_least=1, at_most=10**7, affects=("study",)
+    )
     data_seed: int = option(
         0,
         "Seed of the built-in images and of hold-out splits; apart from --seed, so that runs with "
@@ -150,7 +152,9 @@ class DataConfig:
 class AugmentationConfig:
     """The family of augmentations that the two views are drawn from (SimCLR, Section 3 and Appendix A)."""
 
-    color_jitter_strength: float = option(1.0, "Strength s of the colour distortion; 0 turns it off.", at_least=0)
+    color_jitter_strength: float = option(
+        1.0, "Strength s of the colour distortion; 0 turns it off.", at_least=0, at_most=100
+    )
     color_jitter_impl: str = option(
         "simclrv1",
         "Brightness jitter: simclrv1 adds (the paper), simclrv2 multiplies (the authors' later code).",

@@ -18,7 +18,7 @@ class ModelConfig:
 
     resnet_depth: int = option(50, "Depth of the ResNet: 18, 34, 50, 101, 152 or 200.", choices=RESNET_DEPTHS)
     width_multiplier: float = option(
-        1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth.", above=0
+        1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth.", above=0, at_most=64
     )
     sk_ratio: float = option(
         0.0, "Selective-kernel ratio; > 0 also turns on ResNet-D (SimCLR v2: 0.0625).", at_least=0, at_most=1
@@ -31,9 +31,9 @@ class ModelConfig:
         ("auto", "imagenet", "cifar"),
     )
     proj_head_mode: str = option("nonlinear", "Projection head g.", ("none", "linear", "nonlinear"))
-    proj_out_dim: int = option(128, "Dimension of the projections z.", at_least=1)
+    proj_out_dim: int = option(128, "Dimension of the projections z.", at_least=1, at_most=10**6)
     num_proj_layers: int = option(
-        3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1
+        3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1, at_most=100
     )
     global_bn: bool = option(True, "Batch-norm moments over all replicas instead of each replica's own.")
     batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.", at_least=0, at_most=1)

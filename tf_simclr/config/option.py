@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from tf_simclr.errors import InputError, require_choice, require_range
 
 _Item = TypeVar("_Item")
+_MOST_FLOAT, _MOST_INT = 3.4e38, 2**63 - 1
 # What may depend on an option: protocols of `evaluate` that have options, how an image is read, and studies.
 KEPT_RESULTS = frozenset(
     {"knn", "linear_cached", "logreg", "linear", "finetune", "supervised", "finetune_grid", "reading", "study"}
@@ -63,6 +64,8 @@ def option(
 def check_options(part: Any) -> None:
     """Checks every field of a config dataclass against its choices and its range; None means that it is not given.
 
+    A number without an upper bound of its own must fit into float32, or into 64 bits.
+
     Raises:
         InputError: naming the field, with the choices or the range.
     """
@@ -72,8 +75,9 @@ def check_options(part: Any) -> None:
             continue
         if field.metadata["choices"]:
             require_choice(field.name, value, field.metadata["choices"])
-        elif field.metadata["bounds"]:
+        elif isinstance(value, int | float) and not isinstance(value, bool):
             require_range(field.name, value, **field.metadata["bounds"])
+            require_range(field.name, value, at_most=_MOST_FLOAT if isinstance(value, float) else _MOST_INT)
 
 
 def affecting(part: type, result: str) -> frozenset[str]:

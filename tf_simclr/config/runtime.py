@@ -41,6 +41,7 @@ class RuntimeConfig:
         0,
         "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone.",
         at_least=0,
+        at_most=1024,
     )
     use_tpu: bool = option(False, "Run on a TPU (our default is False; the authors' is True).")
     tpu_name: str | None = option(None, "Name of the TPU to use, or 'local' on a TPU VM.")

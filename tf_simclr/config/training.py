@@ -12,6 +12,8 @@ OPTIMIZERS = ("lars", "lamb", "momentum", "adam")
 ONLINE_HEADS = ("standardised", "authors")
 # These decay and adapt kernels by themselves; with the others weight decay is part of the loss.
 ADAPTIVE_OPTIMIZERS = ("lars", "lamb")
+# Steps are counted in 64 bits, whatever the data.
+MOST_EPOCHS = 1e9
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class OptimizerConfig:
         10.0,
         "Epochs of linear warm-up. Where it is not given and training is shorter than that: a tenth of the steps.",
         at_least=0,
+        at_most=MOST_EPOCHS,
     )
     weight_decay: float = option(1e-6, "Weight decay.", at_least=0)
     momentum: float = option(0.9, "Momentum of lars and momentum.", at_least=0, at_most=1)
@@ -55,7 +58,7 @@ class TrainConfig:
         "pretrain (contrastive) or finetune (supervised; from scratch without --checkpoint).",
         ("pretrain", "finetune"),
     )
-    train_epochs: float = option(100.0, "Epochs to train.", above=0)
+    train_epochs: float = option(100.0, "Epochs to train.", above=0, at_most=MOST_EPOCHS)
     train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.", at_least=0)
     micro_batch_size: int = option(
         0,
@@ -114,7 +117,7 @@ class TrainConfig:
 class CheckpointConfig:
     """When to save, and how much to keep."""
 
-    checkpoint_epochs: float = option(1.0, "Epochs between checkpoints.", above=0)
+    checkpoint_epochs: float = option(1.0, "Epochs between checkpoints.", above=0, at_most=MOST_EPOCHS)
     checkpoint_steps: int = option(0, "Steps between checkpoints; overrides --checkpoint_epochs when > 0.", at_least=0)
     keep_checkpoint_max: int = option(5, "Newest checkpoints to keep.", at_least=1)
     keep_hub_module_max: int = option(1, "Newest SavedModels to keep.", at_least=1)
@@ -131,13 +134,14 @@ class EvalConfig:
     eval_steps: int = option(0, "Evaluation batches; 0 means every example exactly once.", at_least=0)
     eval_name: str | None = option(None, "Name appended to the evaluation's summary directory.")
     eval_timeout: float = option(
-        3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.", at_least=0
+        3600.0, "--mode=eval: seconds to wait for a new checkpoint before giving up.", at_least=0, at_most=1e9
     )
     eval_every_epochs: float = option(
         0.0,
         "pretrain: epochs between evaluations of h on --eval_split by kNN (k = 200, T = 0.1) and a linear classifier "
         "while training, and at the end; 0.5 is twice an epoch, 0 never. Needs labels.",
         at_least=0,
+        at_most=MOST_EPOCHS,
     )
     online_eval_examples: int = option(
         10_000,
