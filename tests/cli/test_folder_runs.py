@@ -13,6 +13,9 @@ from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 
+# What they try is how images are chosen, which is the same on both stacks.
+pytestmark = pytest.mark.whole_runs
+
 SMALL = (
     "--image_size=16",
     "--train_batch_size=8",

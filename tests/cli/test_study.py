@@ -21,6 +21,7 @@ from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.train import build
 from tf_simclr.train.checkpoints import CheckpointStore
 
+pytestmark = pytest.mark.whole_runs
 FEW_STEPS = "--train_steps=2"
 
 
@@ -35,7 +36,6 @@ def small(monkeypatch):
     monkeypatch.setattr(build, "build_networks", small_networks)
 
 
-@pytest.mark.whole_runs
 @pytest.mark.parametrize("name", STUDY_NAMES)
 def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     assert study(name, tmp_path, *(("--keep_runs",) if name == "figure8" else ())) == 0
@@ -64,6 +64,7 @@ def measures(directory):
     return {path.name: json.loads(path.read_text())["measures"] for path in (directory / "cells").glob("*.json")}
 
 
+@pytest.mark.training_runs
 def test_a_study_goes_on_where_it_was_stopped(small, tmp_path, capsys, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     # With three steps an epoch every step is a summary window of its own; a longer one would begin anew after a stop.
@@ -231,6 +232,7 @@ def test_the_smallest_crop_reaches_the_histograms(tmp_path):
     assert apart(tmp_path / "whole") < 0.5 < 5 < apart(tmp_path / "default")
 
 
+@pytest.mark.training_runs
 def test_the_real_network_and_its_run_that_is_kept(tmp_path):
     """Without a stand-in."""
     assert study("table5", tmp_path / "study", "--cells=l2 norm tau=0.5", "--image_size=8", "--keep_runs") == 0

@@ -144,13 +144,11 @@ def run_block(tmp_path_factory):
     interpreter.close()
 
 
-def pages_with_runnable_blocks():
-    """The README's are a smoke test; the others' whole runs take minutes."""
-    for page in (p for p, found in RUNNABLE_BLOCKS.items() if found):
-        yield pytest.param(page, marks=[] if page.name == "README.md" else pytest.mark.whole_runs, id=page.name)
+PAGES_WITH_RUNNABLE_BLOCKS = [page for page, found in RUNNABLE_BLOCKS.items() if found]
 
 
-@pytest.mark.parametrize("page", pages_with_runnable_blocks())
+@pytest.mark.whole_runs
+@pytest.mark.parametrize("page", PAGES_WITH_RUNNABLE_BLOCKS, ids=lambda page: page.name)
 def test_runnable_blocks_run(page, run_block, tmp_path):
     checkout = copy_checkout(tmp_path / "checkout")
     for block in RUNNABLE_BLOCKS[page]:
