@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import tensorflow as tf
 
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
-from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
+from tf_simclr.train.checkpoints import CheckpointStore, read_text, read_values, shapes_in
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
@@ -274,6 +275,22 @@ def test_a_network_that_diverged_gets_no_accuracy_and_no_export(tmp_path, tiny_f
     assert tmp_path / "flags.json" in written
     for file in written:
         assert "Infinity" not in file.read_text() and "NaN" not in file.read_text()
+
+
+def test_a_run_does_not_go_on_from_a_checkpoint_of_nans(pretrained, tmp_path, tiny_flags, capsys):
+    """An earlier version may have saved one; more training would only say that the loss is not finite."""
+    run_of_nans = tmp_path / "nans"
+    shutil.copytree(pretrained, run_of_nans, ignore=shutil.ignore_patterns("ckpt*", "checkpoint", "saved_model"))
+    prefix = str(pretrained / "ckpt-4")
+    values = read_values(prefix, shapes_in(prefix))
+    spoilt = "encoder/stem_conv/kernel"
+    variables = {path: tf.Variable(np.full_like(v, np.nan) if path == spoilt else v) for path, v in values.items()}
+    CheckpointStore(str(run_of_nans), variables, 1, manifest=read_text(prefix)).save(4)
+    flags = [flag for flag in tiny_flags if not flag.startswith("--train_steps")]
+    code = run_task("train", [*flags, "--mode=train", "--train_steps=6", f"--model_dir={run_of_nans}"])
+    said = capsys.readouterr().err
+    assert code == 2 and f"the checkpoint of step 4 in {run_of_nans} holds values that are not finite: {spoilt}" in said
+    assert [path.name for path in run_of_nans.glob("ckpt*.index")] == ["ckpt-4.index"]
 
 
 def test_neither_evaluation_nor_fine_tuning_takes_a_network_of_nans(pretrained, tmp_path, tiny_flags, capsys):

@@ -228,7 +228,7 @@ def _check_finite(metrics: dict[str, float], step: int, saved: int) -> None:
 
 
 def _diverged(step: int, saved: int, bad: str) -> DivergedError:
-    kept = f"The last checkpoint is of step {saved}, and is finite" if saved else "There is no checkpoint"
+    kept = f"The last checkpoint is of step {saved}" if saved else "There is no checkpoint"
     return DivergedError(
         f"training diverged by step {step}: not finite: {bad}. {kept}. Train again in a new --model_dir, or with "
         "--overwrite, with a smaller --learning_rate, a longer --warmup_epochs or a larger --temperature"

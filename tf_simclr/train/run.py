@@ -12,7 +12,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
-from tf_simclr.train.finite import list_not_finite
+from tf_simclr.train.finite import list_not_finite, require_finite_values
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
@@ -147,6 +147,8 @@ def _start(state: TrainState, source: ImageSource, context: RunContext, store: C
     start = store.restore_latest(context.say)
     if start is not None:
         require_order_of(directory, start, class_names)
+        # Earlier versions saved what a last update had spoilt.
+        require_finite_values(state.named_state(), f"the checkpoint of step {start} in {directory}")
         context.say(f"resuming from step {start} in {directory}")
         return start
     if config.train.train_mode == "finetune" and config.train.checkpoint:
