@@ -1,4 +1,4 @@
-"""Two ways of doing one thing, measured in turn, so that a busy machine slows both alike."""
+"""Several ways of doing one thing, measured in turn, so that a busy machine slows all alike."""
 
 from __future__ import annotations
 
@@ -61,14 +61,25 @@ def rate(work: Callable[[], int]) -> Rate:
     return Rate(images / (time.perf_counter() - began), (time.process_time() - cpu) / images)
 
 
-def compare(work: str, ours: Callable[[], Rate], plain: Callable[[], Rate], repeats: int) -> Comparison:
-    """Measures both `repeats` times in turn, after one of each that does not count; who begins changes every time."""
-    ours(), plain()
-    pairs = []
+def in_turn(sides: Sequence[Callable[[], Rate]], repeats: int) -> list[tuple[Rate, ...]]:
+    """Measures all sides `repeats` times in turn, after one of each that does not count; who begins changes."""
+    for side in sides:
+        side()
+    rounds = []
     for repeat in range(repeats):
-        order = (ours, plain) if repeat % 2 == 0 else (plain, ours)
-        first, second = (one() for one in order)
-        pairs.append((first, second) if repeat % 2 == 0 else (second, first))
+        order = [(repeat + place) % len(sides) for place in range(len(sides))]
+        found = {place: sides[place]() for place in order}
+        rounds.append(tuple(found[place] for place in range(len(sides))))
+    return rounds
+
+
+def compare(work: str, ours: Callable[[], Rate], plain: Callable[[], Rate], repeats: int) -> Comparison:
+    """Measures both in turn."""
+    return comparison(work, in_turn((ours, plain), repeats))
+
+
+def comparison(work: str, pairs: Sequence[tuple[Rate, ...]]) -> Comparison:
+    """What pairs of (ours, plain) say that followed each other."""
     return Comparison(
         work,
         Spread.of([one.images_a_second for one, _ in pairs]),

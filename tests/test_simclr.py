@@ -56,7 +56,7 @@ def fitted(config, optimizer, loss, weight_decay=None):
     tf.keras.utils.set_random_seed(config.runtime.seed)
     augmentation = tf_simclr.layers.SimCLRAugmentation(SIZE, blur=False, seed=config.runtime.seed)
     model = tf_simclr.SimCLR(
-        tf_simclr.resnet(18, 0.0625, "cifar"),
+        tf_simclr.resnet(10, 0.0625, "cifar"),
         tf_simclr.layers.ProjectionHead(16, num_layers=2),
         loss=loss,
         probe_classes=10,

@@ -20,7 +20,7 @@ TINY = {
     "image_size": 16,
     "train_batch_size": 16,
     "eval_batch_size": 11,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 1,
     "num_proj_layers": 2,
     "proj_out_dim": 16,

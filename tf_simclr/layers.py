@@ -37,7 +37,7 @@ def resnet(
     """The ResNet encoder of SimCLR, with batch norm over all replicas and without a classifier.
 
     Args:
-        depth: 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
+        depth: 10, 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
         width: > 0, multiplies every filter count; fractions are rounded. Default 1.
         stem: "imagenet" (7x7 stride 2, and max pool) or "cifar" (3x3 stride 1), which suits images up to 32 pixels.
         sk_ratio: in [0, 1]; > 0 turns on selective kernels and ResNet-D (SimCLRv2: 0.0625).

@@ -22,7 +22,7 @@ FLAGS = {
     "train_split": "train[:80]",
     "eval_split": "test[:40]",
     "image_size": 16,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "num_proj_layers": 2,
     "proj_out_dim": 8,

@@ -124,7 +124,7 @@ def refused(directory, *flags):
 @pytest.mark.parametrize(
     "flags,listed",
     [
-        (["--resnet_depth=34"], ["--resnet_depth was 18, is 34"]),
+        (["--resnet_depth=34"], ["--resnet_depth was 10, is 34"]),
         (["--temperature=0.2", "--seed=3"], ["--temperature was 0.1, is 0.2", "--seed was 0, is 3"]),
         (["--train_batch_size=8"], ["--train_batch_size was 6, is 8"]),
         (["--precision=bfloat16"], ["--precision was float32, is bfloat16"]),
@@ -283,7 +283,7 @@ def test_evaluation_takes_the_run_s_flags_and_refuses_another_network(copy, imag
     code, output, _ = run(*flags, "--temperature=3", f"--model_dir={copy}")
     assert code == 0 and "4 held-out" in output
     error = refused(copy, *flags, "--resnet_depth=50", "--image_size=64")
-    assert "--image_size was 16, is 64" in error and "--resnet_depth was 18, is 50" in error
+    assert "--image_size was 16, is 64" in error and "--resnet_depth was 10, is 50" in error
 
 
 # ---- Classes ----

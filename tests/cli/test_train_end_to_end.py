@@ -486,7 +486,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
         (["--train_batch_size=49"], "at most the 48 images"),
         (["--use_tpu"], "`use_tpu` asks for a TPU"),
         (["--temperature=0"], "`temperature` must be > 0"),
-        (["--resnet_depth=19"], "18, 34, 50, 101, 152, 200"),
+        (["--resnet_depth=19"], "10, 18, 34, 50, 101, 152, 200"),
         (["--train_mode=finetune", "--checkpoint=/nowhere"], "/nowhere"),
         (["--warmup_epochs=10"], "`warmup_epochs` must end before training does"),
         (["--dataset=folder", "--data_dir=EMPTY"], "EMPTY"),

@@ -20,7 +20,7 @@ from tf_simclr.train.checkpoints import CheckpointStore
 FLAGS = {
     "dataset": "shapes",
     "image_size": 16,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "num_proj_layers": 2,
     "proj_out_dim": 8,

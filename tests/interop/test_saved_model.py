@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ CLASSES = ("circle", "square", "star")
 
 def tiny_model(**options):
     tf.keras.utils.set_random_seed(0)
-    sizes = {"depth": 18, "width_multiplier": 0.0625, "stem": "cifar", "proj_out_dim": 8, "num_proj_layers": 2}
+    sizes = {"depth": 10, "width_multiplier": 0.0625, "stem": "cifar", "proj_out_dim": 8, "num_proj_layers": 2}
     model = build_model(num_classes=3, **(sizes | options))
     # Moved off their initial values: a residual branch starts at zero, and ones and zeros hide what is mixed up.
     generator = tf.random.Generator.from_seed(1)
@@ -182,7 +183,7 @@ def test_a_hub_keras_layer_fine_tunes_every_weight(export, model, images):
     gradients, moved, statistics = trained_by_one_step(layer, images, training=True)
     assert len(gradients) == len(encoder_weights(model))
     assert all(g is not None and np.abs(g).max() > 0 for g in gradients)
-    assert moved == statistics > 40
+    assert moved == statistics == len([p for p in model.named_variables() if re.match("encoder/.*/moving", p)])
     before = layer(images)
     for variable, gradient in zip(layer.trainable_variables, gradients, strict=True):
         variable.assign_sub(0.01 * gradient)
@@ -201,10 +202,11 @@ def test_the_feature_vector_holds_the_encoder_alone(export, model):
     assert set(loaded.named_variables) == {p for p in model.named_variables() if p.startswith("encoder/")}
 
 
-def test_a_keras_layer_of_the_endpoints_trains_too(export, images):
+def test_a_keras_layer_of_the_endpoints_trains_too(export, model, images):
     layer = hub.KerasLayer(export, trainable=True, arguments={"trainable": True})
     gradients, moved, _ = trained_by_one_step(layer, images)
-    assert sum(g is not None for g in gradients) > 60 and moved > 40
+    assert sum(g is not None and np.abs(g).max() > 0 for g in gradients) == len(encoder_weights(model))
+    assert moved >= len([p for p in model.named_variables() if re.match("encoder/.*/moving", p)]) > 0
 
 
 def test_the_keras_file_gives_the_same_endpoints(export, model, images):

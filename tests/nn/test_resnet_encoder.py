@@ -34,6 +34,7 @@ def images(batch=2, height=32, width=32, seed=0):
         ({"depth": 101}, 42_500_160),
         ({"depth": 152}, 58_143_808),
         ({"depth": 50, "sk_ratio": 0.0625}, 35_215_584),
+        ({"depth": 10, "stem": "cifar"}, 4_902_336),
         ({"depth": 18, "stem": "cifar"}, 11_173_056),
         ({"depth": 50, "stem": "cifar"}, 23_500_352),
     ],
@@ -44,7 +45,7 @@ def test_trainable_parameter_counts(options, expected):
     assert sum(int(np.prod(v.shape)) for v in encoder.trainable_variables) == expected
 
 
-@pytest.mark.parametrize(("depth", "blocks", "convolutions"), [(18, 8, 21), (50, 16, 53), (200, 66, 203)])
+@pytest.mark.parametrize(("depth", "blocks", "convolutions"), [(10, 4, 13), (18, 8, 21), (50, 16, 53), (200, 66, 203)])
 def test_depth_counts_layers(depth, blocks, convolutions):
     encoder = build_encoder(depth, width_multiplier=1 / 64)
     names = [layer.name for layer in encoder.layers]
@@ -215,7 +216,7 @@ def test_keras_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"depth": 19}, "resnet_depth.*18, 34, 50, 101, 152, 200.*19"),
+        ({"depth": 19}, "resnet_depth.*10, 18, 34, 50, 101, 152, 200.*19"),
         ({"stem": "vgg"}, "stem.*imagenet, cifar.*vgg"),
         ({"width_multiplier": 0}, "width_multiplier"),
         ({"sk_ratio": -0.1}, "sk_ratio"),

@@ -57,7 +57,7 @@ def small_trainer(optimizer: str) -> TrainState:
 
 
 def resnet(spread: float) -> SimCLRModel:
-    model = build_model(depth=18, width_multiplier=0.0625, stem="cifar", num_classes=CLASSES, proj_out_dim=16)
+    model = build_model(depth=10, width_multiplier=0.0625, stem="cifar", num_classes=CLASSES, proj_out_dim=16)
     initialise(model.named_variables(), spread)
     return model
 

@@ -30,7 +30,7 @@ SIDE = 16
 FLAGS = {
     "dataset": "shapes",
     "image_size": SIDE,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "num_proj_layers": 2,
     "proj_out_dim": 8,

@@ -80,7 +80,7 @@ def prepared(strategy, config, norm, contrastive):
         state = build.build_train_state(config, DURATIONS, num_classes=3, contrastive=contrastive)
         condition(state.model)
 
-    @tf.function
+    @tf.function(autograph=False)
     def one_step(batch):
         return {k: strategy.reduce("MEAN", v, axis=None) for k, v in strategy.run(state.step, (batch,)).items()}
 

@@ -184,7 +184,7 @@ def test_all_replicas_skip_when_one_must(mirrored):
             views = (views[0] * value, views[1])
         return {"views": views, "label": share["label"]}
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(batch):
         return strategy.run(state.step, (batch,))
 

@@ -28,7 +28,7 @@ TINY = {
     "image_size": 16,
     "train_batch_size": 16,
     "eval_batch_size": 8,
-    "resnet_depth": 18,
+    "resnet_depth": 10,
     "width_multiplier": 0.0625,
     "num_proj_layers": 2,
     "proj_out_dim": 16,

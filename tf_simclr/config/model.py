@@ -8,7 +8,7 @@ from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE
 from tf_simclr.config.option import check_options, option
 from tf_simclr.errors import InputError
 
-RESNET_DEPTHS = (18, 34, 50, 101, 152, 200)
+RESNET_DEPTHS = (10, 18, 34, 50, 101, 152, 200)
 CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
 
 
@@ -16,7 +16,7 @@ CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
 class ModelConfig:
     """Encoder and heads."""
 
-    resnet_depth: int = option(50, "Depth of the ResNet: 18, 34, 50, 101, 152 or 200.", choices=RESNET_DEPTHS)
+    resnet_depth: int = option(50, "Depth of the ResNet: 10, 18, 34, 50, 101, 152 or 200.", choices=RESNET_DEPTHS)
     width_multiplier: float = option(
         1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth.", above=0, at_most=64
     )

@@ -50,7 +50,7 @@ def build_eval_function(
             _NOT_FINITE: tf.reduce_sum(tf.where(tf.reduce_all(tf.math.is_finite(logits), axis=1), 0.0, mask)),
         }
 
-    @tf.function
+    @tf.function(autograph=False)
     def counts(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         per_replica = strategy.run(replica_counts, args=(batch,))
         return {k: strategy.reduce(tf.distribute.ReduceOp.SUM, v, axis=None) for k, v in per_replica.items()}

@@ -67,7 +67,7 @@ def build_extract(model: SimCLRModel, strategy: tf.distribute.Strategy, endpoint
             values[THUMBNAIL] = thumbnails(batch["image"])
         return values | {field: batch[field] for field in ("label", "mask", "row")}
 
-    @tf.function
+    @tf.function(autograph=False)
     def extract(batch: dict[str, Any]) -> dict[str, tf.Tensor]:
         per_replica = strategy.run(replica_features, args=(batch,))
         return {name: strategy.gather(value, axis=0) for name, value in per_replica.items()}

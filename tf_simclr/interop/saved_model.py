@@ -63,20 +63,20 @@ def _save_endpoints(model: SimCLRModel, path: str, card: ModelCard) -> None:
     """Writes the SavedModel with the authors' signature."""
     exported = _Exported()
 
-    @tf.function
+    @tf.function(autograph=False)
     def call(inputs: tf.Tensor, trainable: bool = False) -> dict[str, tf.Tensor]:
         return model.endpoints(inputs, training=trainable)
 
     inference, _ = (call.get_concrete_function(IMAGES, trainable=trainable) for trainable in (False, True))
 
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[IMAGES], autograph=False)
     def serving_default(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return inference(inputs)
 
     def one_image(content: tf.Tensor) -> tf.Tensor:
         return evaluation_view(decode_image(content), card.image_size, card.crop_of_evaluation)
 
-    @tf.function(input_signature=[ENCODED])
+    @tf.function(input_signature=[ENCODED], autograph=False)
     def serving_bytes(encoded: tf.Tensor) -> dict[str, tf.Tensor]:
         spec = tf.TensorSpec([card.image_size, card.image_size, 3], tf.float32)
         return inference(tf.map_fn(one_image, encoded, fn_output_signature=spec))
@@ -90,13 +90,13 @@ def _save_feature_vector(model: SimCLRModel, path: str) -> None:
     """Writes the SavedModel with TF Hub's interface of image feature vectors: images, training -> h."""
     exported = _Exported()
 
-    @tf.function
+    @tf.function(autograph=False)
     def call(inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         return tf.cast(model.encoder(inputs, training=training)["final_avg_pool"], tf.float32)
 
     inference, _ = (call.get_concrete_function(IMAGES, training=training) for training in (False, True))
 
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[IMAGES], autograph=False)
     def serving_default(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"default": inference(inputs)}
 

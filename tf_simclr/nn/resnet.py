@@ -18,6 +18,7 @@ from tf_simclr.nn.blocks import (
 from tf_simclr.nn.normalization import BatchNorm
 
 BLOCKS_PER_GROUP = {
+    10: (1, 1, 1, 1),
     18: (2, 2, 2, 2),
     34: (3, 4, 6, 3),
     50: (3, 4, 6, 3),
@@ -25,7 +26,7 @@ BLOCKS_PER_GROUP = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-BASIC_DEPTHS = (18, 34)
+BASIC_DEPTHS = (10, 18, 34)
 STEMS = ("imagenet", "cifar")
 NUM_GROUPS = 4
 STEM_WIDTH = 64
@@ -82,7 +83,7 @@ def build_encoder(
     """Builds a post-activation ResNet with the stride on the 3x3 convolutions ("v1.5").
 
     Args:
-        depth: 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
+        depth: 10, 18, 34 (basic blocks), 50, 101, 152 or 200 (bottlenecks).
         width_multiplier: > 0, multiplies every filter count; fractions are rounded.
         sk_ratio: in [0, 1]; > 0 gives bottlenecks selective kernels, and every depth the ResNet-D stem and shortcuts.
         se_ratio: in [0, 1]; > 0 adds squeeze-and-excitation to every block.

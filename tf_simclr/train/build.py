@@ -193,7 +193,7 @@ def build_train_state(
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
         step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online)
     if config.runtime.jit_compile:
-        step = tf.function(step, jit_compile=True)
+        step = tf.function(step, jit_compile=True, autograph=False)
     return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online)
 
 

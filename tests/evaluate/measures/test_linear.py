@@ -158,7 +158,7 @@ def test_the_untrained_encoder_is_a_floor_and_not_the_largest_class():
     rng = np.random.default_rng(0)
     labels = (np.arange(200) % 4 == 0).astype(int)
     images = np.clip(0.3 + 0.1 * labels[:, None, None, None] + 0.1 * rng.normal(size=(200, 16, 16, 3)), 0, 1)
-    flags = {"image_size": 16, "resnet_depth": 18, "width_multiplier": 0.0625, "num_proj_layers": 2}
+    flags = {"image_size": 16, "resnet_depth": 10, "width_multiplier": 0.0625, "num_proj_layers": 2}
     encoder = build_networks(build_config(flags), num_classes=0).encoder
     h = np.asarray(encoder(images.astype(np.float32), training=False)["final_avg_pool"])
 

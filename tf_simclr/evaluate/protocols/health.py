@@ -83,7 +83,7 @@ def view_features(context: EvaluationContext, model: SimCLRModel, endpoint: str)
             found[f"z_{name}"] = outputs["proj_head_output"]
         return found
 
-    @tf.function
+    @tf.function(autograph=False)
     def of_batch(data: dict[str, Any]) -> dict[str, tf.Tensor]:
         per_replica = context.strategy.run(replica_views, args=(data,))
         return {name: context.strategy.gather(value, axis=0) for name, value in per_replica.items()}
