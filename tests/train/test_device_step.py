@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,10 +33,13 @@ def trained(strategy, given=False, **values):
     """
     values = {"augmentation": "crop,flip,cutout,color_drop"} | values  # traced and compiled in no time
     state = state_of(strategy, **values | {"augment_on": "host" if given else "device"})
-    step, views = state.step, DeviceViews(*build.view_policy(state.config))
-    if given:
-        step = functools.partial(lambda step, batch: step(batch | {"views": views(batch)}), step)
-    build_train_function(strategy, step)(batches(state.config, strategy, host_only=True), tf.constant(2))
+    views = DeviceViews(*build.view_policy(state.config))
+
+    def given_step(batch):
+        return state.step(batch | {"views": views(batch)})
+
+    train = build_train_function(strategy, given_step if given else state.step)
+    train(batches(state.config, strategy, host_only=True), tf.constant(2))
     return {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 

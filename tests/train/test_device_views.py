@@ -72,11 +72,12 @@ def test_all_operators_together_compile():
 def test_a_part_of_a_batch_has_the_views_of_the_whole():
     policy = ViewPolicy(16)
     batch, rows = crops_and_draws(policy, 2), tf.constant([2, 0])
-    views = DeviceViews(policy, 2)
-    for part, whole in zip(views(batch, rows), views(batch), strict=True):
+    views, compiled = (DeviceViews(policy, 2, compiled=by_xla) for by_xla in (False, True))
+    for part, whole in zip(compiled(batch, rows), views(batch), strict=True):
         np.testing.assert_allclose(part, tf.gather(whole, rows), atol=ROUNDING)
     given = {"views": views(batch)}
-    np.testing.assert_array_equal(given_views(given, rows), [tf.gather(view, rows) for view in given["views"]])
+    for keep in (given_views, views):
+        np.testing.assert_array_equal(keep(given, rows), [tf.gather(view, rows) for view in given["views"]])
 
 
 # ---- The pipeline ----

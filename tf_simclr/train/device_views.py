@@ -37,7 +37,8 @@ def given_views(batch: Batch, rows: tf.Tensor | None = None) -> tuple[tf.Tensor,
 class DeviceViews:
     """Makes views of the crops and draws that `train_batches(host_only=True)` gives; see `Views`.
 
-    All shapes are known, so that XLA compiles it, together with the step or by itself.
+    A batch that has its views already, as a fixed one of a benchmark, keeps them. All shapes are known, so that XLA
+    compiles it, together with the step or by itself.
 
     Args:
         policy: the one that the draws are of.
@@ -51,11 +52,15 @@ class DeviceViews:
 
     def __call__(self, batch: Batch, rows: tf.Tensor | None = None) -> tuple[tf.Tensor, ...]:
         """As `Views` says."""
-        return tuple(self._make(_of_rows(batch["crops"], rows), _of_rows(batch["draws"], rows)))
+        if "views" in batch:
+            return given_views(batch, rows)
+        return tuple(self._make(batch["crops"], batch["draws"], rows))
 
-    def _made(self, crops: tuple[tf.Tensor, ...], draws: dict[str, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    def _made(
+        self, crops: tuple[tf.Tensor, ...], draws: dict[str, tf.Tensor], rows: tf.Tensor | None
+    ) -> tuple[tf.Tensor, ...]:
         with static_shapes():
-            return apply_views(self.policy, crops, draws, self.num_views)
+            return apply_views(self.policy, _of_rows(crops, rows), _of_rows(draws, rows), self.num_views)
 
 
 def _of_rows(tensors: Any, rows: tf.Tensor | None) -> Any:
