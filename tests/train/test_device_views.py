@@ -15,7 +15,7 @@ from tf_simclr.data.views import ViewPolicy, apply_views, draw_view, to_levels
 from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import example_key
 from tf_simclr.train import build
-from tf_simclr.train.device_views import DeviceViews, choose_place, given_views, xla_problem
+from tf_simclr.train.device_views import DeviceViews, choose_place, given_views, place_on, xla_problem
 
 IMAGES, BATCH = 4, 8
 # Half a level: what rounding a crop changes. Contrast and saturation enlarge it, each by up to 1.8.
@@ -169,6 +169,15 @@ def test_a_gpu_that_xla_cannot_compile_for_leaves_it_to_the_host_or_refuses():
         choose_place(config_of(augment_on="device"), strategy)
     assert choose_place(config_of(augment_on="host"), strategy) == choose_place(config_of(), ONE_DEVICE)
     assert xla_problem("CPU:0") is None
+
+
+def test_a_tpu_augments_unless_it_would_look_up_every_pixel():
+    tpu = "/job:worker/replica:0/task:0/device:TPU:0"
+    assert place_on(tpu, config_of()).note == "the TPU augments: the host sends 8-bit crops (--augment_on=auto)"
+    lookups = {"augmentation": "crop,autoaugment"}
+    place = place_on(tpu, config_of(**lookups))
+    assert not place.on_device and place.note.startswith("note: the host augments: a TPU is slow at")
+    assert place_on(tpu, config_of(augment_on="device", **lookups)).on_device
 
 
 def test_another_place_is_refused():
