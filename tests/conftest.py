@@ -50,6 +50,7 @@ LONG_FILES = (
     "wiring/test_train_flags.py",
     "wiring/test_evaluate_flags.py",
     "train/test_precision.py",
+    "train/test_device_step.py",
     "data/test_pipeline.py",
     "nn/test_resnet_encoder.py",
     "train/test_xla.py",

@@ -188,6 +188,12 @@ def test_training_longer_says_what_it_does_to_the_schedule(copy, command, withou
     assert (copy / "ckpt-6.index").is_file()
 
 
+def test_a_run_goes_on_with_its_views_made_on_the_device(copy, command, without_export):
+    code, output, _ = run(*command, "--train_steps=6", "--augment_on=device", f"--model_dir={copy}")
+    assert code == 0 and "note: --augment_on was auto, is device" in output and "the CPU augments" in output
+    assert (copy / "ckpt-6.index").is_file()
+
+
 def test_training_shorter_than_is_done_is_refused(finished, command):
     assert "at least the 4 steps that the run in" in refused(finished, *command, "--train_steps=3")
 

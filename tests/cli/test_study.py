@@ -201,6 +201,13 @@ def test_a_study_from_before_goes_on(small, tmp_path, capsys):
     assert study("figure5", directory, *flags, "--hold_out_by=hash") == 2
 
 
+def test_where_the_views_are_made_changes_no_study(small, tmp_path, capsys):
+    assert study("figure5", tmp_path, "--cells=crop+color", "--augment_on=device") == 0
+    assert list(measures(tmp_path)) == ["crop+color-seed0.json"]
+    assert study("figure5", tmp_path, "--cells=crop+color") == 0
+    assert "1 of 1 results are kept" in capsys.readouterr().out
+
+
 def test_results_of_another_linear_probe_stand_in_another_table(small, tmp_path, capsys):
     flags = ("--cells=crop",)
     assert study("figure5", tmp_path, *flags) == 0

@@ -106,6 +106,8 @@ DATA = [
 RUNTIME = [
     row("model_dir", "somewhere/else", lambda run: run.context.runtime.directory, "somewhere/else"),
     row("precision", "bfloat16", training("finetune", "runtime", "precision"), "bfloat16"),
+    row("augment_on", "device", training("finetune", "runtime", "augment_on"), "device"),
+    row("augment_on", "device", training("linear", "runtime", "augment_on"), "device"),
     row("strategy", "mirrored", chosen, ("mirrored", "--strategy=mirrored")),
     row("strategy", "mirrored", lambda run: run.context.strategy.num_replicas_in_sync, 4, eval_batch_size=12),
     row("cpu_devices", 4, chosen, ("mirrored", "--cpu_devices=4")),

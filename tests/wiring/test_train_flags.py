@@ -260,6 +260,8 @@ RUNTIME = [
     row("precision", "bfloat16", lambda run: run.networks.encoder.get_layer("stem_conv").compute_dtype, "bfloat16"),
     row("precision", "float16", lambda run: run.state.updater.dynamic_scale, True),
     row("jit_compile", True, lambda run: getattr(run.state.step, "_jit_compile", None), True),
+    row("augment_on", "device", lambda run: run.state.device_views is not None, True),
+    row("augment_on", "host", lambda run: run.state.device_views is None, True, instead="device"),
     row("strategy", "mirrored", chosen, ("mirrored", "--strategy=mirrored")),
     row("strategy", "mirrored", replicas, 4),
     row("cpu_devices", 4, chosen, ("mirrored", "--cpu_devices=4")),

@@ -41,8 +41,8 @@ def option(
         at_most: largest number; None for no such bound.
         affects: names of the kept results that depend on the value, of KEPT_RESULTS. None, the default: all, so that a
             new option never lets an old result pass for a new one. Empty: none, or what the value decides is recorded
-            in another way. It counts for the options of images and of protocols; of the others each identity says
-            itself what it takes.
+            in another way. It counts for the options of images and of protocols, and in studies for those of the
+            machine; of the others each identity says itself what it takes.
 
     Raises:
         ValueError: `affects` names what is no kept result.

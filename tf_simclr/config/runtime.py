@@ -9,6 +9,7 @@ from tf_simclr.config.option import check_options, option
 from tf_simclr.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+AUGMENT_ON = ("auto", "host", "device")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class RuntimeConfig:
         PRECISIONS,
     )
     jit_compile: bool = option(False, "Compile the whole training step with XLA; one device only.")
+    augment_on: str = option(
+        "auto",
+        "Where colour, blur and the other operators of the views run: on the host, in the input pipeline, or on the "
+        "device, inside the training step, for which the host decodes, crops and sends 8-bit crops. Both give the same "
+        "views, apart from the rounding of the crops. auto: device on GPUs and TPUs, host on CPUs.",
+        AUGMENT_ON,
+        affects=(),
+    )
     strategy: str = option(
         "auto",
         "Devices: one_device, mirrored (all GPUs of the machine, or all logical CPUs), multi_worker (TF_CONFIG), tpu, "

@@ -63,7 +63,7 @@ def train_batches(
         a dataset of {"views": num_views tensors float32 [batch, s, s, 3] in [0, 1], "label": int64 [batch],
         "index": int64 [batch], "epoch": int64 [batch]}, with static shapes; with `plain` also "plain": float32
         [plain, s, s, 3]. With `host_only` in place of "views": "crops", uint8 [batch, s, s, 3] for each view or one for
-        all where they share it, and "draws", what the operators take.
+        all where they share it, and "draws", what the operators take; "plain" is uint8, too.
 
     Raises:
         InputError: the global batch is larger than the data, or a number is out of range.

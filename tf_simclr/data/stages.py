@@ -164,7 +164,8 @@ class Stages:
         else:
             made = {"views": apply_views(self.policy, batch["crops"], batch["draws"], self._num_views)}
         if self._plain_images:
-            made["plain"] = batch["plain"][: self._plain_images]
+            plain = batch["plain"][: self._plain_images]
+            made["plain"] = to_levels(plain) if self._host_only else plain
         return _identity_of(batch) | made
 
     def _keys(self, record: Batch) -> tf.Tensor:

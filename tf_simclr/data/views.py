@@ -165,7 +165,7 @@ def apply_views(
         if not policy.one_branch:
             return tuple(tf.unstack(apply_batch(policy, crops, draw), axis=-4))
         crops = [crops[..., 0, :, :, :]]
-    crops = [_from_levels(crop) if crop.dtype == tf.uint8 else crop for crop in crops]
+    crops = [from_levels(crop) for crop in crops]
     leading = len(crops[0].shape) - 3
 
     parts = {name: tf.unstack(value, num_views, axis=leading) for name, value in draw.items()}
@@ -182,8 +182,9 @@ def to_levels(crop: tf.Tensor) -> tf.Tensor:
     return tf.cast(crop * 255.0 + 0.5, tf.uint8)
 
 
-def _from_levels(crop: tf.Tensor) -> tf.Tensor:
-    return tf.cast(crop, tf.float32) * (1.0 / 255.0)
+def from_levels(images: tf.Tensor) -> tf.Tensor:
+    """Float32 in [0, 1] of what `to_levels` made; float32 stays as it is."""
+    return tf.cast(images, tf.float32) * (1.0 / 255.0) if images.dtype == tf.uint8 else images
 
 
 @_plain_tensor_code

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tf_simclr.ops import affine, draws, tone
-from tf_simclr.ops.batching import by_case, flatten_batch, flatten_parameter, unchanged
+from tf_simclr.ops.batching import Branch, by_case, flatten_batch, flatten_parameter, unchanged
 
 Operation = tuple[str, float, int]
 Policy = tuple[tuple[Operation, Operation], ...]
@@ -58,28 +58,16 @@ IMAGENET_POLICY: Policy = (
 )
 
 
-def _moved(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    return affine.transform(images, maps, FILL)
-
-
-def _shift(images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """By shares of the sides."""
-    height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (-3, -2))
-    return _moved(images, affine.translate(x * width, y * height))
-
-
-def _rotate(images: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
-    height, width = tf.shape(images)[-3], tf.shape(images)[-2]
-    return _moved(images, affine.rotate(degrees, height, width))
-
-
-# Each maps (images [n, h, w, 3], amounts [n]) to images.
-OPERATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
-    "shear_x": lambda images, amount: _moved(images, affine.shear_x(amount)),
-    "shear_y": lambda images, amount: _moved(images, affine.shear_y(amount)),
-    "translate_x": lambda images, amount: _shift(images, amount, tf.zeros_like(amount)),
-    "translate_y": lambda images, amount: _shift(images, tf.zeros_like(amount), amount),
-    "rotate": _rotate,
+# What moves pixels: each makes maps [n, 2, 3] of `affine` from (amounts [n], height, width). Shifts: shares of sides.
+_MAPS: dict[str, Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]] = {
+    "shear_x": lambda amount, height, width: affine.shear_x(amount),
+    "shear_y": lambda amount, height, width: affine.shear_y(amount),
+    "translate_x": lambda amount, height, width: affine.translate(amount * width, tf.zeros_like(amount)),
+    "translate_y": lambda amount, height, width: affine.translate(tf.zeros_like(amount), amount * height),
+    "rotate": affine.rotate,
+}
+# What changes their values: each maps (images [n, h, w, 3], amounts [n]) to images.
+_TONES: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "autocontrast": lambda images, _: tone.autocontrast(images),
     "invert": lambda images, _: tone.invert(images),
     "equalize": lambda images, _: tone.equalize(images),
@@ -90,6 +78,7 @@ OPERATIONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "brightness": tone.brightness,
     "sharpness": tone.sharpness,
 }
+OPERATIONS = (*_MAPS, *_TONES)
 _NUMBER_OF = {name: number for number, name in enumerate(OPERATIONS)}
 # The amount at level 0 and at the top level. The first group goes to either side.
 _SIGNED_RANGES = {
@@ -153,11 +142,26 @@ def apply_operations(images: tf.Tensor, operations: tf.Tensor, amounts: tf.Tenso
     """
     flat, restore = flatten_batch(images)
     for turn in range(operations.shape[-1]):
-        mine = flatten_parameter(amounts[..., turn], images)
-        branches = [
-            # Bound now, since the loop moves on.
-            lambda part, rows, apply=apply, mine=mine: apply(part, tf.gather(mine, rows))
-            for apply in OPERATIONS.values()
-        ]
-        flat = by_case(flat, flatten_parameter(operations[..., turn], images), [*branches, unchanged])
+        numbers, mine = (flatten_parameter(values[..., turn], images) for values in (operations, amounts))
+        flat = by_case(flat, tf.maximum(numbers - len(_MAPS) + 1, 0), _branches(numbers, mine))
     return restore(flat)
+
+
+def _branches(numbers: tf.Tensor, amounts: tf.Tensor) -> list[Branch]:
+    """One for all of _MAPS, one for each of _TONES, and one for none, by the operations and amounts [n] of images."""
+
+    def moved(images: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        return _moved(images, tf.gather(numbers, rows), tf.gather(amounts, rows))
+
+    def toned(apply: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> Branch:
+        return lambda images, rows: apply(images, tf.gather(amounts, rows))
+
+    return [moved, *map(toned, _TONES.values()), unchanged]
+
+
+def _moved(images: tf.Tensor, numbers: tf.Tensor, amounts: tf.Tensor) -> tf.Tensor:
+    """Images [n, h, w, 3] under the operations of _MAPS with these numbers [n]; all of them look up pixels once."""
+    height, width = (tf.cast(tf.shape(images)[axis], tf.float32) for axis in (-3, -2))
+    maps = tf.stack([make(amounts, height, width) for make in _MAPS.values()], axis=1)  # [n, operations, 2, 3]
+    maps = tf.gather(maps, tf.minimum(numbers, len(_MAPS) - 1), batch_dims=1)
+    return affine.transform(images, maps, FILL)

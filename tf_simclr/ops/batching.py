@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
 # A branch sees the images of its case and their row numbers in the batch (to look up per-image parameters).
 Branch = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+class _Depth(threading.local):  # replicas are traced by threads that take turns
+    depth = 0
+
+
+_static = _Depth()
+
+
+@contextlib.contextmanager
+def static_shapes() -> Iterator[None]:
+    """Operators called inside keep all shapes known: each works on the whole batch, and its result is chosen by image.
+
+    XLA compiles that. Every image passes through every branch, which an accelerator has the arithmetic for, and which
+    takes a CPU several times as long. It acts while Python runs, so for a tf.function it is what holds at trace time.
+    """
+    _static.depth += 1
+    try:
+        yield
+    finally:
+        _static.depth -= 1
+
+
+def shapes_are_static() -> bool:
+    """Whether the caller is inside `static_shapes`."""
+    return _static.depth > 0
 
 
 def flatten_batch(images: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -81,7 +109,7 @@ def scalar(parameter: tf.Tensor | float) -> tf.Tensor:
 def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
     """Applies branch `case[i]` to image i, so that no image pays for an operator it does not get.
 
-    A batch is split by case and put together again. One image alone just takes its branch.
+    A batch is split by case and put together again, except in `static_shapes`. One image alone just takes its branch.
 
     Args:
         images: [b, h, w, c].
@@ -94,6 +122,8 @@ def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> t
     if images.shape[0] == 1:
         return _of_one(images, case[0], branches)
     all_rows = tf.range(tf.shape(images)[0])
+    if shapes_are_static():
+        return _of_all(images, case, branches, all_rows)
     rows = tf.dynamic_partition(all_rows, case, len(branches))
     parts = [_unless_empty(branch, tf.gather(images, mine), mine) for branch, mine in zip(branches, rows, strict=True)]
     result = tf.reshape(tf.dynamic_stitch(rows, parts), tf.shape(images))
@@ -104,6 +134,16 @@ def by_case(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> t
 def _of_one(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch]) -> tf.Tensor:
     row = tf.zeros([1], tf.int32)
     result = tf.switch_case(case, [lambda branch=branch: branch(images, row) for branch in branches])  # type: ignore[misc]
+    result.set_shape(images.shape)
+    return result
+
+
+def _of_all(images: tf.Tensor, case: tf.Tensor, branches: Sequence[Branch], rows: tf.Tensor) -> tf.Tensor:
+    result = images
+    for number, branch in enumerate(branches):
+        if branch is not unchanged:
+            chosen = tf.reshape(tf.equal(case, number), [-1, 1, 1, 1])
+            result = tf.where(chosen, branch(images, rows), result)
     result.set_shape(images.shape)
     return result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_simclr.errors import require_choice
-from tf_simclr.ops.batching import flatten_batch, flatten_parameter, is_one, where_chosen
+from tf_simclr.ops.batching import flatten_batch, flatten_parameter, is_one, per_image, shapes_are_static, where_chosen
 from tf_simclr.ops.image import clip
 
 PADDINGS = ("SAME", "VALID")
@@ -43,8 +43,10 @@ def gaussian_blur(images: tf.Tensor, sigma: tf.Tensor | float, kernel_size: int,
     flat, restore = flatten_batch(images)
     kernel_size = 2 * (kernel_size // 2) + 1
     weights = gaussian_weights(flatten_parameter(sigma, images), kernel_size)  # [b, k]
-    # Rounding can leave white a little above one.
     convolve = _convolve_one if is_one(flat) else _convolve
+    if shapes_are_static():
+        convolve = _sum_of_shifts
+    # Rounding can leave white a little above one.
     return restore(clip(convolve(flat, weights, padding)))
 
 
@@ -101,3 +103,19 @@ def _convolve_one(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Ten
     if padding == "SAME":
         blurred.set_shape(images.shape)
     return blurred
+
+
+def _sum_of_shifts(images: tf.Tensor, weights: tf.Tensor, padding: str) -> tf.Tensor:
+    """`_convolve` as a sum of shifted copies, which XLA makes one kernel an axis.
+
+    It has no name for a convolution whose kernels belong to the images, and a product may be rounded to ten bits on an
+    accelerator.
+    """
+    margin = weights.shape[1] // 2 if padding == "SAME" else 0
+    for axis in (1, 2):
+        images = tf.pad(images, [[margin, margin] if axis == place else [0, 0] for place in range(4)])
+        length = images.shape[axis] - weights.shape[1] + 1
+        windows = (slice(start, start + length) for start in range(weights.shape[1]))
+        shifted = [images[:, window] if axis == 1 else images[:, :, window] for window in windows]
+        images = tf.add_n([per_image(weights[:, place], one) * one for place, one in enumerate(shifted)])
+    return images

@@ -20,6 +20,7 @@ from tf_simclr.ops.batching import (
     is_one,
     per_image,
     scalar,
+    shapes_are_static,
     unchanged,
     where_chosen,
 )
@@ -90,14 +91,15 @@ def hue(images: tf.Tensor, delta: Parameter) -> tf.Tensor:
 def to_grayscale(images: tf.Tensor, chosen: tf.Tensor | bool = True) -> tf.Tensor:
     """Replaces the three channels of the `chosen` images (bool scalar or [...]) by their luma."""
     flat, restore = flatten_batch(images)
-    grey_of_all_three = tf.constant([[weight] * 3 for weight in _LUMA], images.dtype)
-    return restore(
-        where_chosen(
-            flat,
-            flatten_parameter(chosen, images),
-            lambda part, _: clip(tf.einsum("bhwc,cd->bhwd", part, grey_of_all_three)),
-        )
-    )
+    return restore(where_chosen(flat, flatten_parameter(chosen, images), lambda part, _: clip(_luma(part))))
+
+
+def _luma(images: tf.Tensor) -> tf.Tensor:
+    """Of images [b, h, w, 3], in all three channels."""
+    if shapes_are_static():  # a product may be rounded to ten bits on an accelerator
+        grey = tf.add_n([weight * channel for weight, channel in zip(_LUMA, tf.unstack(images, axis=-1), strict=True)])
+        return tf.stack([grey] * 3, axis=-1)
+    return tf.einsum("bhwc,cd->bhwd", images, tf.constant([[weight] * 3 for weight in _LUMA], images.dtype))
 
 
 def jitter(

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.ops.batching import shapes_are_static
 from tf_simclr.ops.color import BRIGHTNESS_IMPLS
 from tf_simclr.ops.philox import philox_uniforms
 
@@ -84,8 +85,8 @@ def noise_key(key: tf.Tensor) -> tf.Tensor:
 def normals(keys: tf.Tensor, n: int) -> tf.Tensor:
     """Standard normal numbers, a function of the key: Philox's uniform ones through Box and Muller's formula.
 
-    One key at a time: the generator's own kernel is far faster for thousands of numbers than `philox_uniforms`, which
-    gives the same ones.
+    One key at a time: the generator's own kernel is far faster for thousands of numbers on a CPU than
+    `philox_uniforms`, which gives the same ones and is taken in `batching.static_shapes`.
 
     Args:
         keys: int64 [b, 2].
@@ -97,11 +98,13 @@ def normals(keys: tf.Tensor, n: int) -> tf.Tensor:
     pairs = -(-n // 2)
 
     def of_key(key: tf.Tensor) -> tf.Tensor:
-        u, v = tf.split(uniforms(key, 2 * pairs), 2)
+        u, v = tf.split(uniforms(key, 2 * pairs), 2, axis=-1)
         radius = tf.sqrt(-2.0 * tf.math.log(1.0 - u))  # 1 - u is in (0, 1]
         angle = 2.0 * math.pi * v
-        return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], 0)[:n]
+        return tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], -1)[..., :n]
 
+    if shapes_are_static():
+        return of_key(keys)
     return tf.map_fn(of_key, keys, fn_output_signature=tf.TensorSpec([n], tf.float32))
 
 

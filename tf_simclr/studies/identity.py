@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 import tf_simclr
-from tf_simclr.config import DataConfig, of_recorded
+from tf_simclr.config import DataConfig, RuntimeConfig, of_recorded
 from tf_simclr.config.option import affecting
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.linear import PROBE
@@ -35,8 +35,12 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
         study: the study.
         context: its scale, flags and images.
     """
-    # Where the images lie changes no result: what they are is recorded by fingerprint.
-    unaffecting = {field.name for field in fields(DataConfig)} - affecting(DataConfig, "study")
+    # Where the images lie changes no result: what they are is recorded by fingerprint. Nor does what augments them.
+    unaffecting = (
+        {field.name for part in (DataConfig, RuntimeConfig) for field in fields(part)}
+        - affecting(DataConfig, "study")
+        - affecting(RuntimeConfig, "study")
+    )
     return {
         "format": FORMAT,
         "version": tf_simclr.__version__,

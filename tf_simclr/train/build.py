@@ -20,6 +20,7 @@ from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
+from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead, share_of_plain
 from tf_simclr.train.precision import POLICIES, Updater
@@ -53,6 +54,7 @@ class TrainState:
         penalized: variables whose weight decay is part of the loss.
         updater: applies gradients; holds the loss scale.
         online: trains the supervised head beside pretraining; None where the optimizer does, or where there is none.
+        device_views: makes the views in the step; None where the input pipeline does.
     """
 
     config: ExperimentConfig
@@ -65,6 +67,7 @@ class TrainState:
     penalized: list[Any]
     updater: Updater
     online: OnlineHead | None = None
+    device_views: DeviceViews | None = None
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -187,14 +190,19 @@ def build_train_state(
     )
     optimizer = build_optimizer(config.optimizer, schedule, trained, adapted)
     updater = Updater(optimizer, trained, dynamic_scale=config.runtime.precision == "float16")
+    place = choose_place(config, tf.distribute.get_strategy())
+    device_views = DeviceViews(*view_policy(config), compiled=place.compiled) if place.on_device else None
+    views = device_views or given_views
     if config.train.train_mode == "finetune":
-        step = build_finetune_step(model, updater, config, penalized)
+        step = build_finetune_step(model, updater, config, penalized, views=views)
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
-        step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online)
+        step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online, views=views)
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True, autograph=False)
-    return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online)
+    return TrainState(
+        config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views
+    )
 
 
 def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:
@@ -252,9 +260,14 @@ def plain_share(config: ExperimentConfig, source: ImageSource, share: int) -> in
 
 
 def build_train_iterator(
-    config: ExperimentConfig, source: ImageSource, strategy: tf.distribute.Strategy, start_step: int
+    config: ExperimentConfig,
+    source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    start_step: int,
+    *,
+    host_only: bool = False,
 ) -> Any:
-    """A distributed iterator over training batches that stands at `start_step`."""
+    """A distributed iterator over training batches that stands at `start_step`; `host_only` as in `train_batches`."""
     policy, num_views = view_policy(config)
     share = per_replica_batch("train_batch_size", config.data.train_batch_size, strategy)
 
@@ -272,6 +285,7 @@ def build_train_iterator(
             cache=config.data.cache_dataset,
             plain=plain_share(config, source, share),
             eval_crop=config.data.crop_of_evaluation,
+            host_only=host_only,
         )
 
     return iter(distribute(strategy, dataset_of))

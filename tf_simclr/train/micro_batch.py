@@ -19,6 +19,7 @@ from tf_simclr.config import ExperimentConfig
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import frozen_statistics
 from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.device_views import Views, given_views
 from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import (
@@ -86,6 +87,7 @@ class _MicroBatches:
     penalized: list[Any]
     contrastive: bool
     online: OnlineHead | None
+    views: Views
 
     def step(self, batch: dict[str, Any]) -> Metrics:
         """One update of the parameters."""
@@ -111,15 +113,19 @@ class _MicroBatches:
             metrics |= self.online.train(*online_examples(self.model, batch, h))
         return with_total(metrics)
 
+    def images(self, batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
+        """Both views of some images, [2 rows, s, s, 3]."""
+        return tf.concat(self.views(batch, rows), axis=0)
+
     def embed(self, batch: dict[str, Any]) -> tf.Tensor:
         """First pass: projections float32 [2n, d] of a whole batch, first views before second views."""
         project = self.model.require_projection_head()
-        total, width = batch["views"][0].shape[0], project.output["proj_head_output"].shape[-1]
+        total, width = batch["label"].shape[0], project.output["proj_head_output"].shape[-1]
 
         def body(start: Any, count: int, z: tf.Tensor) -> tf.Tensor:
             rows = start + tf.range(count)
             with frozen_statistics():
-                h = self.model.encoder(_images(batch, rows), training=True)["final_avg_pool"]
+                h = self.model.encoder(self.images(batch, rows), training=True)["final_avg_pool"]
                 part = project(h, training=True)["proj_head_output"]
             return tf.tensor_scatter_nd_update(z, _both_views(rows, total)[:, tf.newaxis], part)
 
@@ -129,7 +135,7 @@ class _MicroBatches:
         self, batch: dict[str, Any], z_gradient: tf.Tensor | None, gradients: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Second pass: the gradients given plus those of all micro-batches, and h float32 [2n, d] of the batch."""
-        total, width = batch["views"][0].shape[0], self.model.encoder.output["final_avg_pool"].shape[-1]
+        total, width = batch["label"].shape[0], self.model.encoder.output["final_avg_pool"].shape[-1]
 
         def body(start: Any, count: int, state: Any) -> Any:
             sums, seen = state
@@ -147,7 +153,7 @@ class _MicroBatches:
         """The part of one micro-batch, images `rows`, in the scaled gradients, and its h float32 [2 rows, d]."""
         variables = self.updater.variables
         with tf.GradientTape() as tape:
-            h = self.model.encoder(_images(batch, rows), training=True)["final_avg_pool"]
+            h = self.model.encoder(self.images(batch, rows), training=True)["final_avg_pool"]
             seen = tf.stop_gradient(tf.cast(h, tf.float32))
             if z_gradient is None:
                 return [tf.zeros(v.shape) for v in variables], seen
@@ -176,19 +182,15 @@ def build_micro_batch_step(
     *,
     contrastive: bool = True,
     online: OnlineHead | None = None,
+    views: Views = given_views,
 ) -> Step:
     """The step of `build_pretrain_step` with only config.train.micro_batch_size images of a replica in flight.
 
     Arguments and result are those of `build_pretrain_step`; the batch must have a static size. Moving statistics move
-    once a micro-batch. Beside the batch it holds the projections [2n, d] with their gradient, all h of it, and a second
-    set of parameter gradients.
+    once a micro-batch. `views` is called for each micro-batch, once in each pass. Beside the batch the step holds the
+    projections [2n, d] with their gradient, all h of it, and a second set of parameter gradients.
     """
-    return _MicroBatches(model, updater, config, penalized, contrastive, online).step
-
-
-def _images(batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
-    """Both views of some images, [2 rows, s, s, 3]."""
-    return tf.concat([tf.gather(view, rows) for view in batch["views"]], axis=0)
+    return _MicroBatches(model, updater, config, penalized, contrastive, online, views).step
 
 
 def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:

@@ -12,6 +12,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
 from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
+from tf_simclr.train.device_views import choose_place
 from tf_simclr.train.finite import list_not_finite, require_finite_values
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import Observer, build_train_function, run_loop
@@ -108,10 +109,15 @@ def train(
     if on_due is not None and durations.online_eval_is_due(step):
         on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
+        place = choose_place(config, context.strategy)
+        if place.note:
+            context.say(place.note)
         context.say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
         step = run_loop(
             train=build_train_function(context.strategy, state.step),
-            iterator=build_train_iterator(config, source, context.strategy, step),
+            iterator=build_train_iterator(
+                config, source, context.strategy, step, host_only=state.device_views is not None
+            ),
             durations=durations,
             start_step=step,
             batch_size=config.data.train_batch_size,

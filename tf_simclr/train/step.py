@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig, LossConfig
+from tf_simclr.data.views import from_levels
 from tf_simclr.losses.anchors import ContrastiveOutput
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.nt_logistic import nt_logistic
@@ -15,6 +16,7 @@ from tf_simclr.losses.nt_xent import nt_xent
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
+from tf_simclr.train.device_views import Views, given_views
 from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
 
@@ -78,12 +80,12 @@ def online_examples(model: SimCLRModel, batch: dict[str, Any], h: tf.Tensor) -> 
 
     Args:
         model: its encoder runs in inference mode: nothing of it changes.
-        batch: as in `build_pretrain_step`, perhaps with "plain", float32 [k, s, s, 3], of its first k images.
+        batch: as in `build_pretrain_step`, perhaps with "plain", float32 or uint8 [k, s, s, 3], of its first k images.
         h: of both views, [2n, d].
     """
     if "plain" not in batch:
         return h, both_views(batch["label"])
-    plain = batch["plain"]
+    plain = from_levels(batch["plain"])
     labels = batch["label"][: plain.shape[0] or tf.shape(plain)[0]]
     return model.encoder(plain, training=False)["final_avg_pool"], labels
 
@@ -102,6 +104,7 @@ def build_pretrain_step(
     contrastive: bool = True,
     contrast: Contrast | None = None,
     online: OnlineHead | None = None,
+    views: Views = given_views,
 ) -> Step:
     """Contrastive pretraining with the online linear head (SimCLR, Algorithm 1 and Appendix B.6).
 
@@ -113,16 +116,17 @@ def build_pretrain_step(
         contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
         contrast: a loss of two projections in place of the config's.
         online: trains the supervised head; None leaves it to `updater`, as the authors do.
+        views: makes two views float32 [n, s, s, 3] of a batch; by default they are batch["views"].
 
     Returns:
-        step(batch) -> metrics; batch["views"] are two float32 [n, s, s, 3], batch["label"] is int64 [n].
+        step(batch) -> metrics; batch has what `views` takes, and batch["label"] is int64 [n].
     """
     head, project = model.supervised_head, model.require_projection_head()
 
     def step(batch: dict[str, Any]) -> Metrics:
         metrics: Metrics = {}
+        images = tf.concat(views(batch), axis=0)  # [2n, s, s, 3]
         with tf.GradientTape() as tape:
-            images = tf.concat(batch["views"], axis=0)  # [2n, s, s, 3]
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
                 metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config, contrast)
@@ -140,7 +144,14 @@ def build_pretrain_step(
     return step
 
 
-def build_finetune_step(model: SimCLRModel, updater: Updater, config: ExperimentConfig, penalized: list[Any]) -> Step:
+def build_finetune_step(
+    model: SimCLRModel,
+    updater: Updater,
+    config: ExperimentConfig,
+    penalized: list[Any],
+    *,
+    views: Views = given_views,
+) -> Step:
     """Supervised training: fine-tuning a pretrained encoder, or a baseline from scratch (SimCLR, Appendix B.5).
 
     Frozen layers run in inference mode by themselves: `trainable=False` is what freezes them.
@@ -150,14 +161,16 @@ def build_finetune_step(model: SimCLRModel, updater: Updater, config: Experiment
         updater: of model.trainable_variables.
         config: the experiment.
         penalized: variables whose weight decay is part of the loss.
+        views: makes one view float32 [n, s, s, 3] of a batch; by default it is in batch["views"].
 
     Returns:
-        step(batch) -> metrics; batch["views"] is one float32 [n, s, s, 3], batch["label"] is int64 [n].
+        step(batch) -> metrics; batch has what `views` takes, and batch["label"] is int64 [n].
     """
 
     def step(batch: dict[str, Any]) -> Metrics:
+        [images] = views(batch)
         with tf.GradientTape() as tape:
-            logits = model.endpoints(batch["views"][0], training=True)["logits_sup"]
+            logits = model.endpoints(images, training=True)["logits_sup"]
             metrics = supervised_terms(logits, batch["label"])
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
             metrics = with_total(metrics)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.errors import InputError
+from tf_simclr.train.device_views import choose_place
 from tf_simclr.train.strategy import per_replica_batch
 
 # Strategies under which a step communicates, or may, even where they have one replica only.
@@ -13,10 +14,11 @@ REPLICATING = (tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirrored
 
 
 def check_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> None:
-    """Checks micro-batches and compilation against the replicas; `build_train_state` does so too, but later in a run.
+    """Checks what the step takes against its devices; `build_train_state` does so too, but later in a run.
 
     Raises:
-        InputError: micro-batches larger than a replica's batch, or a compiled step on replicas.
+        InputError: micro-batches larger than a replica's batch, a compiled step on replicas, or views on a device that
+            cannot make them.
     """
     share = per_replica_batch("train_batch_size", config.data.train_batch_size, strategy)
     micro = config.train.micro_batch_size
@@ -31,3 +33,4 @@ def check_step(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> No
             f"`jit_compile` must be False with {type(strategy).__name__}: a step compiles on one device only. "
             f"Received: jit_compile=True on {strategy.num_replicas_in_sync} replicas. Leave it out, or use one device"
         )
+    choose_place(config, strategy)
