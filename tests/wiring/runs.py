@@ -109,10 +109,20 @@ def checkpoints_kept(run):
 
 def trained_after(run):
     """The directories in which a run trains; nothing is trained."""
+    return [Path(words["directory"]).name for words in trainings(run)]
+
+
+def profiled(run):
+    """The steps of which each training of a run writes a trace."""
+    return [words.get("profile_steps") for words in trainings(run)]
+
+
+def trainings(run):
+    """What each training of a run is called with; nothing is trained."""
     trained = []
 
-    def stand_in(state, source, context, *, directory, **others):
-        trained.append(Path(directory).name)
+    def stand_in(state, source, context, **words):
+        trained.append(words)
         return Outcome(run.state, run.durations.train_steps, finished=True)
 
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch, in_small():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
@@ -14,9 +15,12 @@ from tf_simclr.train.checkpoints import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.finite import list_not_finite, require_finite_values
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, build_train_function, run_loop
+from tf_simclr.train.loop import Observer, run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
 from tf_simclr.train.pretrained import load_pretrained
+from tf_simclr.train.profiling import StepProfiler
+from tf_simclr.train.timing import EVALUATION, TimeAccount, runs_ahead
+from tf_simclr.train.train_function import build_train_function
 from tf_simclr.train.workers import Workers
 
 
@@ -29,12 +33,14 @@ class RunContext:
         workers: the processes that train together.
         stop: asked between calls of the training function.
         say: receives lines for the person who waits.
+        account: receives the seconds of what the training does.
     """
 
     strategy: tf.distribute.Strategy
     workers: Workers
     stop: StopRequest
     say: Say
+    account: TimeAccount = field(default_factory=TimeAccount)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def train(
     on_due: Callable[[int], None] | None = None,
     begin: Callable[[], object] | None = None,
     fresh: bool = False,
+    profile_steps: tuple[int, int] | None = None,
 ) -> Outcome:
     """Trains to exactly `state.durations.train_steps`, saving into a directory and going on from what it finds there.
 
@@ -93,6 +100,7 @@ def train(
         on_due: called with every step where `durations.online_eval_is_due`; None for nothing.
         begin: called once, when nothing can refuse the run any more and nothing is written yet.
         fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
+        profile_steps: first and last step of which a trace is written into the directory; None for no trace.
 
     Returns:
         the trained state, the step it reached, and whether that was the last.
@@ -106,23 +114,28 @@ def train(
         begin()
     config, durations = state.config, state.durations
     if on_due is not None and durations.online_eval_is_due(step):
-        on_due(step)  # the run may have been stopped between saving this step and calling
+        with context.account.spent_on(EVALUATION):
+            on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
         context.say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
-        step = run_loop(
-            train=build_train_function(context.strategy, state.step),
-            iterator=build_train_iterator(config, source, context.strategy, step),
-            durations=durations,
-            start_step=step,
-            batch_size=config.data.train_batch_size,
-            learning_rate=state.schedule,
-            save=store.save,
-            observer=observer,
-            stop=context.stop,
-            list_not_finite=lambda: list_not_finite(state.named_state()),
-            plan_call=context.workers.plan_call,
-            on_due=on_due,
-        )
+        with contextlib.closing(StepProfiler(directory, profile_steps, context.say)) as profiler:
+            step = run_loop(
+                train=build_train_function(context.strategy, state.step),
+                iterator=build_train_iterator(config, source, context.strategy, step),
+                durations=durations,
+                start_step=step,
+                batch_size=config.data.train_batch_size,
+                learning_rate=state.schedule,
+                save=store.save,
+                observer=observer,
+                stop=context.stop,
+                list_not_finite=lambda: list_not_finite(state.named_state()),
+                plan_call=context.workers.plan_call,
+                on_due=on_due,
+                account=context.account,
+                runs_ahead=runs_ahead(context.strategy),
+                profiler=profiler,
+            )
     return Outcome(state, step, finished=step >= durations.train_steps)
 
 
