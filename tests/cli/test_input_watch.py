@@ -6,7 +6,7 @@ import pytest
 
 from tf_simclr.cli.input_watch import InputWatch, input_remedy
 from tf_simclr.config import build_config
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.observers import Progress
 
 
 def watched(*calls):

@@ -11,7 +11,8 @@ from tf_simclr.config import Durations, build_config
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.errors import InputError
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, run_loop
+from tf_simclr.train.loop import run_loop
+from tf_simclr.train.observers import Observer
 from tf_simclr.train.profiling import STEP_NAME, StepProfiler
 from tf_simclr.train.train_function import build_train_function
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tf_simclr.config import Durations
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, run_loop
+from tf_simclr.train.loop import run_loop
+from tf_simclr.train.observers import Observer
 from tf_simclr.train.timing import EVALUATION, INPUT, STEPS, InputWait, TimeAccount, runs_ahead
 from tf_simclr.train.train_function import build_train_function
 

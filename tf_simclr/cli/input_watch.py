@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tf_simclr.config import SHAPES, ExperimentConfig
-from tf_simclr.train.loop import Observer, Progress
+from tf_simclr.train.observers import Observer, Progress
 
 SECONDS_WATCHED, LEAST_SHARE = 60.0, 0.5
 

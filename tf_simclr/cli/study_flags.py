@@ -26,7 +26,7 @@ STUDY = flags.Group(StudyConfig)
 _OWN = frozenset(
     {
         *("mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"),
-        *("profile_steps",),
+        *("skip_nonfinite_steps", "profile_steps"),
     }
 )
 TRAINING = tuple(

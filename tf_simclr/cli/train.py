@@ -27,7 +27,7 @@ from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
@@ -125,6 +125,7 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
     with context.account.spent_on(EVALUATION):
         found = knn_of(plan, context, outcome, watch)
     online = {**(watch.last if watch is not None else {}), **({KNN_TOP_1: found[1]} if found is not None else {})}
+    online |= outcome.state.skipped.figures() if context.workers.chief else {}
     metrics: dict[str, float] = {}
     figures: dict[str, float] = dict(online)
     source, evaluates = plan.eval_source, plan.config.runtime.mode == "train_then_eval"

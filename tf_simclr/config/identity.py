@@ -26,6 +26,8 @@ MAY_CHANGE = frozenset(
         # What is measured beside the training.
         *("eval_split", "eval_crop", "eval_batch_size", "eval_steps", "eval_name", "eval_timeout", "eval_every_epochs"),
         *("online_eval_examples", "untrained_baseline"),
+        # How many steps that are not finite end it; all others stay as they are.
+        "skip_nonfinite_steps",
         # How long it is: never less than is done, and with a note, because the learning rate follows the length.
         *("train_epochs", "train_steps"),
     }

@@ -96,6 +96,13 @@ class TrainConfig:
         "rate. The encoder is the same with both.",
         ONLINE_HEADS,
     )
+    skip_nonfinite_steps: int = option(
+        0,
+        "Updates of a run that may be left out because the loss or a gradient is not finite: weights, optimiser and "
+        "batch-norm statistics stay as they were, and the step counts. After so many, and with 0 at once, the run "
+        "ends with an error.",
+        at_least=0,
+    )
     profile_steps: str | None = option(
         None,
         "First and last step, such as 10,20, of which a trace is written into --model_dir, for TensorBoard's profiler. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
@@ -23,6 +23,7 @@ from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead, share_of_plain
 from tf_simclr.train.precision import POLICIES, Updater
+from tf_simclr.train.skip import SkippedUpdates
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import distribute, per_replica_batch
@@ -53,6 +54,7 @@ class TrainState:
         penalized: variables whose weight decay is part of the loss.
         updater: applies gradients; holds the loss scale.
         online: trains the supervised head beside pretraining; None where the optimizer does, or where there is none.
+        skipped: counts the updates that were left out.
     """
 
     config: ExperimentConfig
@@ -65,6 +67,7 @@ class TrainState:
     penalized: list[Any]
     updater: Updater
     online: OnlineHead | None = None
+    skipped: SkippedUpdates = field(default_factory=lambda: SkippedUpdates(0))
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -78,7 +81,8 @@ class TrainState:
         }
         online = self.online.named_state() if self.online is not None else {}
         iterations = {"optimizer/iterations": self.optimizer.iterations}
-        return {**model, **iterations, **slots, **self.updater.named_state(), **online}
+        counters = {**self.updater.named_state(), **self.skipped.named_state()}
+        return {**model, **iterations, **slots, **online, **counters}
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -192,9 +196,15 @@ def build_train_state(
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
         step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online)
+    skipped = SkippedUpdates(config.train.skip_nonfinite_steps)
+    state = TrainState(
+        config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, skipped
+    )
+    if skipped.limit:
+        step = skipped.guarded(step, state.named_state())
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True)
-    return TrainState(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online)
+    return replace(state, step=step)
 
 
 def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:

@@ -182,8 +182,8 @@ def read_into(prefix: str, variables: Mapping[str, Any]) -> None:
 
 
 def _assign(variables: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    for path, variable in variables.items():
-        variable.assign(values[path])
+    for path, value in values.items():
+        variables[path].assign(value)
 
 
 class _Text(tf.train.experimental.PythonState):
@@ -212,6 +212,7 @@ class CheckpointStore:
         directory: where they are read, and written.
         variables: path -> variable, everything a resumed run needs; Keras or TensorFlow variables.
         keep_max: newest ones to keep.
+        optional: paths that a checkpoint of an earlier version may lack; their variables then keep their values.
         manifest: a text that every checkpoint holds beside the variables; see `read_text`.
         fresh: whether to leave alone what is in the directory now: a new run is about to take its place.
         scratch: where a worker that is not the chief writes instead; None on the chief.
@@ -224,12 +225,14 @@ class CheckpointStore:
         variables: Mapping[str, Any],
         keep_max: int,
         *,
+        optional: Iterable[str] = (),
         manifest: str = "",
         fresh: bool = False,
         scratch: str | None = None,
         from_chief: Callable[[int], int] = int,
     ):
         self._variables = {path: compat.raw_variable(v) for path, v in variables.items()}
+        self._optional = frozenset(optional)
         self._chief, self._from_chief, self._directory = scratch is None, from_chief, directory
         self._target, self._keep_max = scratch or directory, 1 if scratch else keep_max
         self._complete = [] if fresh else listed_in_state(directory)
@@ -272,10 +275,16 @@ class CheckpointStore:
             write_state(self._directory, self._found)
         return step
 
+    def _read(self, prefix: str) -> dict[str, Any]:
+        stored = shapes_in(prefix)
+        wanted = {path: v for path, v in self._variables.items() if path in stored or path not in self._optional}
+        check_matches(prefix, wanted, stored)
+        return read_values(prefix, wanted)
+
     def _read_as_the_chief(self, step: int) -> dict[str, Any]:
         """The values of the step the chief decided on: what another worker finds newest need not be the same."""
         try:
-            return read_values(os.path.join(self._directory, f"{PREFIX}-{step}"), self._variables)
+            return self._read(os.path.join(self._directory, f"{PREFIX}-{step}"))
         except UnreadableError as error:
             raise InputError(
                 f"`model_dir` must be a directory that all workers share: the chief goes on from step {step}, which "
@@ -286,8 +295,7 @@ class CheckpointStore:
         """Step and values of the newest checkpoint that fits and can be read to its end; -1 without any."""
         for prefix in reversed(self._found):
             try:
-                check_matches(prefix, self._variables, shapes_in(prefix))
-                return step_of(prefix), read_values(prefix, self._variables)
+                return step_of(prefix), self._read(prefix)
             except UnreadableError as error:
                 warn(f"note: {error}; trying the one before it")
         if self._complete:

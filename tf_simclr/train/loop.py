@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -12,64 +11,14 @@ import tensorflow as tf
 from tf_simclr.config import Durations
 from tf_simclr.errors import DivergedError
 from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.observers import Observer, Progress
 from tf_simclr.train.profiling import StepProfiler
+from tf_simclr.train.skip import SKIPPED
 from tf_simclr.train.timing import CHECKPOINTS, EVALUATION, INPUT, STEPS, InputWait, TimeAccount
 from tf_simclr.train.train_function import TrainFunction
 
 SECONDS_PER_CALL = 0.5
 SUMMARIES_PER_EPOCH = 4
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands after a call of the training function.
-
-    Attributes:
-        step: steps done.
-        total_steps: steps in all.
-        images_per_second: images (not views) per second in the last call; 0 for the call that also traced the graph.
-        seconds_left: estimate from the speed so far; None before there is one.
-        learning_rate: of the last step.
-        metrics: means over the last call, by summary tag.
-        seconds: that the last call took; 0 for the call that also traced the graph.
-        input_seconds: of them, without images to work on.
-    """
-
-    step: int
-    total_steps: int
-    images_per_second: float
-    seconds_left: float | None
-    learning_rate: float
-    metrics: dict[str, float]
-    seconds: float = 0.0
-    input_seconds: float = 0.0
-
-
-class Observer:
-    """What a loop reports to; both methods are called between steps, and do nothing here."""
-
-    def on_progress(self, progress: Progress) -> None:
-        """After every call of the training function."""
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """At the end of a summary window, with means over it."""
-
-
-class Observers(Observer):
-    """Several observers as one."""
-
-    def __init__(self, *observers: Observer):
-        self._observers = observers
-
-    def on_progress(self, progress: Progress) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_progress(progress)
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_window(step, metrics)
 
 
 class _Window:
@@ -142,6 +91,7 @@ def run_loop(
     account: TimeAccount | None = None,
     runs_ahead: bool = False,
     profiler: StepProfiler | None = None,
+    figures: Callable[[], dict[str, float]] = dict,
 ) -> int:
     """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
 
@@ -164,6 +114,7 @@ def run_loop(
         account: receives the seconds of steps, of waiting for images, of `save` and of `on_due`; None for nobody.
         runs_ahead: whether the devices still compute when a batch is waited for; see `timing.runs_ahead`.
         profiler: traces some of the steps; None for none. Who made it closes it.
+        figures: what belongs into a summary beside the metrics and the learning rate, by tag.
 
     Returns:
         the number of steps done.
@@ -196,11 +147,12 @@ def run_loop(
         timed = _account_for(account, call, wait, steps, traced=not speed)
         step += steps
         _check_finite(call.metrics, step, saved)
-        window.add(call.metrics, steps)
+        window.add(call.metrics, steps - call.skipped)
         rate = float(learning_rate(step - 1))
-        observer.on_progress(Progress(step, total, speed, clock.seconds_for(total - step), rate, call.metrics, *timed))
+        left = clock.seconds_for(total - step)
+        observer.on_progress(Progress(step, total, speed, left, rate, call.metrics, *timed, call.skipped))
         if step % summary_every == 0 or step == total:
-            observer.on_window(step, window.take() | {"learning_rate": rate})
+            observer.on_window(step, window.take() | {"learning_rate": rate} | figures())
         if step % durations.checkpoint_steps == 0 or step == total:
             save_finite()
             saved = step
@@ -213,9 +165,13 @@ def run_loop(
 
 
 class _Call(NamedTuple):
-    """What a call of the training function returned, how long it took, and how long the host waited for batches."""
+    """What a call of the training function returned, how long it took, and how long the host waited for batches.
+
+    Updates that were left out count in `skipped`, and nowhere in the means of the metrics.
+    """
 
     metrics: dict[str, float]
+    skipped: int
     seconds: float
     waited: float
 
@@ -224,7 +180,14 @@ def _call(train: TrainFunction, iterator: Any, steps: int, clock: Callable[[], f
     began = clock()
     metrics, waited = train(iterator, tf.constant(steps, tf.int32))
     values = {name: float(value) for name, value in metrics.items()}  # here the host waits for the devices
-    return _Call(values, clock() - began, float(waited))
+    seconds = clock() - began
+    share = values.pop(SKIPPED, 0.0)
+    if math.isnan(share):  # the metrics are of before the update, and may all be finite
+        return _Call(values | {"an update": share}, 0, seconds, float(waited))
+    skipped = round(share * steps)
+    if skipped:  # they have zeros for metrics
+        values = {name: value * steps / (steps - skipped) for name, value in values.items()} if skipped < steps else {}
+    return _Call(values, skipped, seconds, float(waited))
 
 
 def _account_for(
