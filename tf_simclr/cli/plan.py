@@ -135,7 +135,7 @@ def check_run(
     if data.evaluation is not None and data.evaluation.labelled:
         require_comparable_classes(data.train, data.evaluation)
     if config.train.train_mode == "finetune" and config.train.checkpoint and not resumes:
-        checkpoints.resolve(config.train.checkpoint)
+        checkpoints.find(config.train.checkpoint)
     if config.runtime.overwrite:
         require_apart(config)
     return durations

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from tf_simclr import compat
 from tf_simclr.errors import InputError
 from tf_simclr.train.checkpoint_files import (
     PREFIX,
+    ends_of,
     listed_in_state,
     prefixes_in,
     readable,
@@ -26,6 +28,7 @@ from tf_simclr.train.checkpoint_files import (
     remove_unfinished,
     write_state,
 )
+from tf_simclr.train.checksums import damage_of, discard_checksums, has_checksums, write_checksums
 
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 # What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
@@ -46,9 +49,7 @@ def _reader_of(prefix: str) -> Iterator[Any]:
             yield tf.train.load_checkpoint(name)
     except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableError(
-            f"checkpoint {prefix} cannot be read: {reason}. Take another one, or restore its files from a copy"
-        ) from error
+        raise UnreadableError(_unreadable(prefix, reason)) from error
 
 
 def _path_of(key: str) -> str | None:
@@ -65,16 +66,18 @@ def _key_of_each_path(reader: Any) -> dict[str, str]:
     return {path: key for key in keys if (path := _path_of(key)) is not None}
 
 
-def resolve(path: str) -> str:
-    """The prefix of a checkpoint from a prefix, from an exported SavedModel, or from a directory with checkpoints.
+def find(path: str) -> list[str]:
+    """The prefixes of the checkpoints at a path, oldest first: one, or all those in a directory.
 
-    Of several in a directory the newest is taken. A SavedModel's values are stored as a checkpoint is.
+    Args:
+        path: a prefix, a directory with checkpoints, or an exported SavedModel, whose values are stored as a checkpoint
+            is.
 
     Raises:
         InputError: there is no checkpoint.
     """
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        return os.path.join(path, SAVED_MODEL_VALUES)
+        return [os.path.join(path, SAVED_MODEL_VALUES)]
     found = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
     if not found:
         raise InputError(
@@ -82,7 +85,53 @@ def resolve(path: str) -> str:
             "exported SavedModel (such as DIR/saved_model/1000). "
             f"Received: {path}, where none was found. Check the path"
         )
-    return found[-1]
+    return found
+
+
+def resolve(path: str, warn: Callable[[str], None] = warnings.warn) -> str:
+    """The prefix of the checkpoint to read at a path; of several in a directory the newest that is not damaged.
+
+    Args:
+        path: as in `find`.
+        warn: receives a line for each damaged one that is passed over.
+
+    Raises:
+        InputError: there is no checkpoint.
+        UnreadableError: the one that is named, or all those in a directory, are damaged.
+    """
+    found = find(path)
+    if len(found) == 1:
+        require_undamaged(found[0])
+        return found[0]
+    for prefix in reversed(found):
+        try:
+            require_undamaged(prefix)
+            if not has_checksums(prefix):
+                require_readable(prefix)
+            return prefix
+        except UnreadableError as error:
+            warn(f"note: {error}; trying the one before it")
+    raise UnreadableError(
+        f"no checkpoint in {path} can be read. Received: {', '.join(found)}. Restore the files from a copy"
+    )
+
+
+def require_undamaged(prefix: str) -> None:
+    """Raises UnreadableError where the files of a checkpoint are not those that were written, as its checksums say."""
+    damage = damage_of(prefix)
+    if damage:
+        raise UnreadableError(_unreadable(prefix, damage))
+
+
+def require_readable(prefix: str) -> None:
+    """Raises UnreadableError where a value of a checkpoint cannot be read; TensorFlow compares its own checksums."""
+    with _reader_of(prefix) as reader:
+        for key in reader.get_variable_to_shape_map():
+            reader.get_tensor(key)
+
+
+def _unreadable(prefix: str, reason: str) -> str:
+    return f"checkpoint {prefix} cannot be read: {reason}. Take another one, or restore its files from a copy"
 
 
 def step_of(prefix: str) -> int:
@@ -238,6 +287,7 @@ class CheckpointStore:
         self._complete = [] if fresh else listed_in_state(directory)
         self._found = [] if fresh else prefixes_in(directory)
         self._kept = [] if scratch else list(self._found)
+        self._damaged: list[str] = []
         self._written = False
         parts = {"manifest": _Text(manifest)} if manifest else {}
         self._checkpoint = tf.train.Checkpoint(variables=dict(self._variables), **parts)
@@ -248,12 +298,18 @@ class CheckpointStore:
         if not self._written:
             remove_unfinished(self._target)
         prefix = os.path.join(self._target, f"{PREFIX}-{step}")
+        discard_checksums(prefix)
         self._checkpoint.write(prefix)
+        if self._chief:
+            write_checksums(prefix, ends_of(prefix))
         self._written = True
         self._kept = [*(kept for kept in self._kept if kept != prefix), prefix]
         surplus, self._kept = self._kept[: -self._keep_max], self._kept[-self._keep_max :]
+        # Damaged ones would count as the newest at the next start.
+        passed = [damaged for damaged in self._damaged if damaged != prefix and step_of(damaged) <= step]
+        self._damaged = [damaged for damaged in self._damaged if step_of(damaged) > step]
         write_state(self._target, self._kept)
-        for old in surplus:
+        for old in [*surplus, *passed]:
             remove(old)
         return prefix
 
@@ -270,9 +326,9 @@ class CheckpointStore:
         if step < 0:
             return None
         _assign(self._variables, values if self._chief else self._read_as_the_chief(step))
-        if self._chief and set(self._found) != set(self._complete):
+        if self._chief and set(self._kept) != set(self._complete):
             # A kill between writing a checkpoint and listing it leaves one that TensorFlow's own tools would not find.
-            write_state(self._directory, self._found)
+            write_state(self._directory, self._kept)
         return step
 
     def _read(self, prefix: str) -> dict[str, Any]:
@@ -295,9 +351,12 @@ class CheckpointStore:
         """Step and values of the newest checkpoint that fits and can be read to its end; -1 without any."""
         for prefix in reversed(self._found):
             try:
+                require_undamaged(prefix)
                 return step_of(prefix), self._read(prefix)
             except UnreadableError as error:
                 warn(f"note: {error}; trying the one before it")
+                self._kept.remove(prefix)
+                self._damaged.append(prefix)
         if self._complete:
             # Starting over would, after a few saves, delete what may only be out of reach for a moment.
             raise InputError(
