@@ -21,7 +21,8 @@ import tensorflow as tf
 
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
-from tf_simclr.train.checkpoints import CheckpointStore, read_text, read_values, shapes_in
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import read_text, read_values, shapes_in
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]

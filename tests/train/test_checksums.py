@@ -17,9 +17,10 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.follow import follow_checkpoints
 from tf_simclr.evaluate.load import load_trained, read_config
 from tf_simclr.loading import load_encoder
-from tf_simclr.train import checkpoints
+from tf_simclr.train import checkpoint_store, checkpoints
 from tf_simclr.train.build import build_networks
-from tf_simclr.train.checkpoints import CheckpointStore, UnreadableError, resolve
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import UnreadableError, resolve
 from tf_simclr.train.checksums import damage_of
 from tf_simclr.train.directory import look_into
 from tf_simclr.train.pretrained import load_pretrained
@@ -172,7 +173,7 @@ def kill_at(monkeypatch, name):
     def killed(*words):
         raise KilledError
 
-    monkeypatch.setattr(checkpoints, name, killed)
+    monkeypatch.setattr(checkpoint_store, name, killed)
 
 
 @pytest.mark.parametrize("name", ["write_checksums", "write_state", "remove"])

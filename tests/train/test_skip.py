@@ -16,7 +16,7 @@ from tf_simclr.config import Durations, build_config
 from tf_simclr.errors import DivergedError
 from tf_simclr.train import build
 from tf_simclr.train import run as run_module
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.observers import Observer
 from tf_simclr.train.skip import SKIPPED, TOTAL, SkippedUpdates
 

@@ -12,7 +12,7 @@ from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import DivergedError
 from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.finite import list_not_finite, require_finite_values
 from tf_simclr.train.interrupts import StopRequest
