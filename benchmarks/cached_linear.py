@@ -21,7 +21,7 @@ from tf_simclr.config import FLAGS_FILE, DataConfig, ProtocolConfig, RuntimeConf
 from tf_simclr.evaluate.load import read_config
 from tf_simclr.evaluate.protocols.runner import Runner
 from tf_simclr.train.build import build_networks
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 
 def write_checkpoint(directory: pathlib.Path, arguments: argparse.Namespace) -> None:

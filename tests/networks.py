@@ -13,7 +13,7 @@ from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.train.build import build_networks
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 
 def small_networks(config, num_classes):

@@ -27,7 +27,10 @@ from tf_simclr.errors import InputError
         ({"loss": "margin_triplet", "margin": -0.1}, "`margin` must be >= 0"),
         ({"semi_hard": True}, "Pass --loss=nt_logistic or --loss=margin_triplet"),
         ({"loss": "nt_logistic", "semi_hard": True, "margin": 0}, "`semi_hard` needs a margin above 0"),
-        ({"resnet_depth": 20}, r"`resnet_depth` must be one of: 10, 18, 34, 50, 101, 152, 200. Received: resnet_depth=20"),
+        (
+            {"resnet_depth": 20},
+            r"`resnet_depth` must be one of: 10, 18, 34, 50, 101, 152, 200. Received: resnet_depth=20",
+        ),
         ({"width_multiplier": 0}, "width_multiplier"),
         ({"momentum": 1.5}, "momentum"),
         ({"train_epochs": 0}, "train_epochs"),

@@ -5,7 +5,7 @@ import pytest
 from tf_simclr.cli.chance import LOSS, ChanceWatch
 from tf_simclr.config import LossConfig
 from tf_simclr.losses.chance import chance_of
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.observers import Progress
 
 
 def watched(losses, *, total=100, start=0, chance=3.0):

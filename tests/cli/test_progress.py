@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from tf_simclr.cli.progress import LiveProgress, PlainProgress, build_progress, describe
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.observers import Progress
 
 METRICS = {
     "train/contrast_loss": 3.14159,

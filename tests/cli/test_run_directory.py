@@ -25,7 +25,8 @@ from tf_simclr.data.class_order import with_class_order
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate import load as trained
 from tf_simclr.train import build
-from tf_simclr.train.checkpoints import CheckpointStore, read_values, shapes_in
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import read_values, shapes_in
 from tf_simclr.train.manifest import read_manifest
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
@@ -397,6 +398,7 @@ def test_a_directory_of_any_name_works_all_the_way(command, tmp_path):
     code, output, _ = run(*whole, "--mode=train_then_eval", "--keep_checkpoint_max=1")
     assert code == 0 and "note: TensorFlow loads no SavedModel from a path with" in output
     assert sorted(path.name for path in directory.iterdir() if path.name.startswith("ckpt")) == [
+        "ckpt-4.checksums.json",
         "ckpt-4.data-00000-of-00001",
         "ckpt-4.index",
     ]

@@ -19,7 +19,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.train import build
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 pytestmark = pytest.mark.whole_runs
 FEW_STEPS = "--train_steps=2"

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,8 @@ import tensorflow as tf
 
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
-from tf_simclr.train.checkpoints import CheckpointStore, read_text, read_values, shapes_in
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import read_text, read_values, shapes_in
 
 pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
@@ -89,7 +91,9 @@ def test_a_run_ends_with_knn_and_keeps_it(pretraining):
     pretrained, output = pretraining
     result = json.loads((pretrained / "result.json").read_text())
     *_, last, done = output.splitlines()
-    assert done.startswith("done after")
+    shares = re.fullmatch(r"done after \d+ s: (.*in steps.*, \d+% in the rest \(start, tracing, export\))", done)[1]
+    assert sum(int(share) for share in re.findall(r"(\d+)%", shares)) == pytest.approx(100, abs=3)
+    assert "in checkpoints" in shares and "in evaluation" in shares
     assert last == (
         f"step 4, 22 held-out images: kNN top-1 {result['eval/knn_top_1']:.1%} (k = 48, T = 0.1, 48 training images)"
     )
@@ -488,6 +492,7 @@ def test_sigterm_saves_and_says_how_to_go_on(tmp_path, tiny_flags):
         (["--temperature=0"], "`temperature` must be > 0"),
         (["--resnet_depth=19"], "10, 18, 34, 50, 101, 152, 200"),
         (["--train_mode=finetune", "--checkpoint=/nowhere"], "/nowhere"),
+        (["--profile_steps=2,5"], "`profile_steps` must end within the 4 steps"),
         (["--warmup_epochs=10"], "`warmup_epochs` must end before training does"),
         (["--dataset=folder", "--data_dir=EMPTY"], "EMPTY"),
         (["--dataset=folder", "--data_dir=/no/such/place"], "/no/such/place"),

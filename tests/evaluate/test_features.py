@@ -29,6 +29,7 @@ from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.train import checkpoints
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 SIDE, COUNT, BATCH = 8, 22, 12
 ALL = ("block_group1", "final_avg_pool", "proj_head_layer1", "proj_head_output", "logits_sup")
@@ -283,7 +284,7 @@ def test_one_changed_bit_of_a_weight_is_another_model():
 
 
 def test_a_checkpoint_is_known_by_its_content(source, tmp_path, passes):
-    store = checkpoints.CheckpointStore(str(tmp_path / "run"), small_model(3).named_variables(), keep_max=1)
+    store = CheckpointStore(str(tmp_path / "run"), small_model(3).named_variables(), keep_max=1)
     store.save(7)
     paths = set()
     for place in (tmp_path / "run", tmp_path / "renamed"):

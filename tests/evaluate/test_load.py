@@ -15,7 +15,7 @@ from tf_simclr.evaluate.load import load_trained, read_config
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.train.build import build_networks
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 FLAGS = {
     "dataset": "shapes",

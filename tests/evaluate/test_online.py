@@ -21,7 +21,7 @@ from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.evaluate.online import KNN_TOP_1, LINEAR_TOP_1, OnlineEvaluation, plan_at_the_end, plan_online
 from tf_simclr.train.build import Data
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.observers import Observer
 from tf_simclr.train.summaries import SummaryWriter
 
 SIDE, GALLERY = 16, 60

@@ -26,7 +26,7 @@ from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.train import build
 from tf_simclr.train.build import TrainState
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 BATCH, SIZE, CLASSES, STEPS, MORE = 16, 8, 3, 20, 2
 OPTIMIZERS = ("lars", "lamb")

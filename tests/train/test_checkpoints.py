@@ -9,7 +9,8 @@ import tensorflow as tf
 from tf_simclr.errors import InputError
 from tf_simclr.train import checkpoints
 from tf_simclr.train.checkpoint_files import newest_in, write_state
-from tf_simclr.train.checkpoints import CheckpointStore, check_matches, read_into, resolve, shapes_in, step_of
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import check_matches, read_into, resolve, shapes_in, step_of
 
 
 def make(value, **shapes):

@@ -22,7 +22,7 @@ from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_step
 from tf_simclr.train.build import TrainState, build_networks
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.finite import require_finite_network, require_finite_values
 from tf_simclr.train.pretrained import load_pretrained
 

@@ -10,7 +10,8 @@ import tensorflow as tf
 from tf_simclr.config import Durations
 from tf_simclr.train import loop as loop_module
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import DivergedError, build_train_function, run_loop
+from tf_simclr.train.loop import DivergedError, run_loop
+from tf_simclr.train.train_function import build_train_function
 
 
 class Recorder:

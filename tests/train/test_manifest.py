@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
 from tf_simclr.train import checkpoints, manifest
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.manifest import Manifest, class_names_of, describe_images, read_manifest
 
 NAMES = ("Hünde", "cat\udcff", 'with "quotes"')

@@ -15,8 +15,8 @@ from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.nt_logistic import nt_logistic
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import build
-from tf_simclr.train.loop import build_train_function
 from tf_simclr.train.step import contrastive_loss
+from tf_simclr.train.train_function import build_train_function
 
 BATCH, SIZE = 12, 8
 DURATIONS = Durations(train_steps=10, warmup_steps=1, checkpoint_steps=10, steps_per_epoch=10)
@@ -38,7 +38,7 @@ def three_steps(strategy, config, monkeypatch):
     data = _per_replica(tf.data.Dataset.from_tensors(make_batch()).repeat(), replicas, BATCH // replicas)
     iterator = iter(strategy.distribute_datasets_from_function(lambda context: data))
     train = build_train_function(strategy, state.step)
-    losses = [{k: float(v) for k, v in train(iterator, tf.constant(1)).items()} for _ in range(3)]
+    losses = [{k: float(v) for k, v in train(iterator, tf.constant(1))[0].items()} for _ in range(3)]
     return losses, {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 

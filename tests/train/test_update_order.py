@@ -72,6 +72,7 @@ def unordered_accesses(nodes):
         {"optimizer": "momentum", "micro_batch_size": 5},  # a last micro-batch outside the loop
         {"optimizer": "lars", "micro_batch_size": 8},
         {"optimizer": "lars", "precision": "float16", "micro_batch_size": 5},
+        {"optimizer": "momentum", "skip_nonfinite_steps": 1, "micro_batch_size": 8},
     ],
     ids=lambda values: "-".join(str(v) for v in values.values()),
 )

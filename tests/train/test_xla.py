@@ -16,7 +16,7 @@ from tf_simclr.nn.blocks import BlockStyle, basic_block, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.train import build
-from tf_simclr.train.loop import build_train_function
+from tf_simclr.train.train_function import build_train_function
 
 BATCH, SIZE = 8, 8
 DURATIONS = Durations(train_steps=10, warmup_steps=1, checkpoint_steps=10, steps_per_epoch=10)
@@ -59,7 +59,7 @@ def three_steps(jit_compile, micro_batch_size):
         state = trainer_of(patch, jit_compile=jit_compile, micro_batch_size=micro_batch_size)
     iterator = iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(make_batch()).repeat()))
     train = build_train_function(strategy, state.step)
-    losses = [{k: float(v) for k, v in train(iterator, tf.constant(n)).items()} for n in (1, 2)]
+    losses = [{k: float(v) for k, v in train(iterator, tf.constant(n))[0].items()} for n in (1, 2)]
     return losses, {path: raw_variable(v).numpy() for path, v in state.named_state().items()}
 
 

@@ -11,7 +11,7 @@ from tf_simclr import compat
 from tf_simclr.config import build_config
 from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.nn.resnet import layer_group
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 
 
 def operators_of(run):

@@ -19,6 +19,7 @@ from tf_simclr.cli.plan import Plan, plan_run
 from tf_simclr.cli.run_results import RunResult, export, report
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5
+from tf_simclr.files import read_json
 from tf_simclr.interop import saved_model
 from tf_simclr.train import run as run_module
 from tf_simclr.train import strategy
@@ -26,7 +27,7 @@ from tf_simclr.train.checkpoints import read_values, resolve
 from tf_simclr.train.device_choice import DeviceChoice, Worker, choose
 from tf_simclr.train.directory import RunDirectory
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.observers import Observer
 from tf_simclr.train.run import Outcome, RunContext, build_run_state
 from tf_simclr.train.workers import Workers
 
@@ -109,10 +110,27 @@ def checkpoints_kept(run):
 
 def trained_after(run):
     """The directories in which a run trains; nothing is trained."""
+    return [Path(words["directory"]).name for words in trainings(run)]
+
+
+def profiled(run):
+    """The steps of which each training of a run writes a trace."""
+    return [words.get("profile_steps") for words in trainings(run)]
+
+
+def counted(run):
+    """How many updates were left out, as result.json says; none were."""
+    found = []
+    trainings(run, lambda directory: found.append(read_json(str(directory / "result.json"))))
+    return found[0] and found[0]["train/skipped_steps"]
+
+
+def trainings(run, look=lambda directory: None):
+    """What each training of a run is called with; nothing is trained. `look` sees the directory afterwards."""
     trained = []
 
-    def stand_in(state, source, context, *, directory, **others):
-        trained.append(Path(directory).name)
+    def stand_in(state, source, context, **words):
+        trained.append(words)
         return Outcome(run.state, run.durations.train_steps, finished=True)
 
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch, in_small():
@@ -120,6 +138,7 @@ def trained_after(run):
         patch.setattr(cli_train, "export", lambda *words: None)
         Path(root, "run").mkdir()
         assert cli_train.train_and_evaluate(plan_in(run, Path(root, "run")), context_of(run)).finished
+        look(Path(root, "run"))
     return trained
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.losses.chance import chance_of
-from tf_simclr.train.loop import Observer, Progress
+from tf_simclr.train.observers import Observer, Progress
 
 LOSS = "train/contrast_loss"
 # The decision falls after a fifth of the run. One call alone is noisy: the loss is averaged over the twentieth before.

@@ -44,7 +44,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     say(f"evaluating {protocols.checkpoint}")
     from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
 
-    origin, prefix = read_config(protocols.checkpoint)
+    origin, prefix = read_config(protocols.checkpoint, say)
     recorded = origin.to_flags()
     parsed = with_other_folder(parsed, origin.data)
     own = not parsed.values["dataset"]

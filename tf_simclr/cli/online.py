@@ -16,7 +16,7 @@ from tf_simclr.evaluate.online import (
 )
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Data, Say
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.observers import Observer
 
 
 def knn_at_the_end(

@@ -130,14 +130,25 @@ def check_run(
     durations = resolve_durations(config, data.train.num_examples)
     if config.runtime.mode != "eval":
         check_step(config, strategy)
+        require_steps_to_profile(config, durations)
     per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
     if data.evaluation is not None and data.evaluation.labelled:
         require_comparable_classes(data.train, data.evaluation)
     if config.train.train_mode == "finetune" and config.train.checkpoint and not resumes:
-        checkpoints.resolve(config.train.checkpoint)
+        checkpoints.find(config.train.checkpoint)
     if config.runtime.overwrite:
         require_apart(config)
     return durations
+
+
+def require_steps_to_profile(config: ExperimentConfig, durations: Durations) -> None:
+    """Raises InputError where --profile_steps names steps that the run does not have."""
+    steps = config.train.steps_to_profile
+    if steps is not None and steps[1] > durations.train_steps:
+        raise InputError(
+            f"`profile_steps` must end within the {durations.train_steps} steps of the run. Received: profile_steps="
+            f"{config.train.profile_steps}. Pass earlier steps, or train longer"
+        )
 
 
 def require_apart(config: ExperimentConfig) -> None:

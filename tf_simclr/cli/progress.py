@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from tf_simclr.train.loop import Observer, Progress
+from tf_simclr.train.observers import Observer, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONTRASTIVE = (("train/contrast_loss", "loss", ".3f"), ("train/contrast_acc", "contrast acc", ".1%"))

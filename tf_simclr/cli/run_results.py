@@ -32,6 +32,8 @@ class RunResult:
         metrics: accuracies in [0, 1] and counts by the names of result.json; empty where nothing was evaluated.
         saved_model: path of the exported SavedModel; None without one.
         exit_code: of the program that does the same; 0 where all went well.
+        time_shares: part -> share of the run's time, in [0, 1]: "steps", "input" (waiting for images), "checkpoints",
+            "evaluation" and "rest", which add up to 1; empty with `mode` eval.
     """
 
     directory: str
@@ -40,6 +42,7 @@ class RunResult:
     metrics: Mapping[str, float] = field(default_factory=dict)
     saved_model: str | None = None
     exit_code: int = 0
+    time_shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def require_finite(plan: Plan, model: SimCLRModel, step: int) -> None:

@@ -23,7 +23,12 @@ in --model_dir, and writes there index.html, images, numbers.csv and numbers.jso
 was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
 STUDY = flags.Group(StudyConfig)
 # Of a training, without what a study decides by itself.
-_OWN = frozenset({"mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"})
+_OWN = frozenset(
+    {
+        *("mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"),
+        *("skip_nonfinite_steps", "profile_steps"),
+    }
+)
 TRAINING = tuple(
     flags.Group(group.config, _OWN & {field.name for field in dataclasses.fields(group.config)})
     for group in ALL_FLAG_GROUPS

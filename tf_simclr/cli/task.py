@@ -13,7 +13,7 @@ from tf_simclr.config import RuntimeConfig
 from tf_simclr.data.read_errors import named
 from tf_simclr.errors import InputError
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
 

@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import tensorflow as tf
 
 from tf_simclr.cli.chance import chance_watches
 from tf_simclr.cli.follow import follow
+from tf_simclr.cli.input_watch import InputWatch, input_remedy
 from tf_simclr.cli.main import say
 from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
@@ -26,10 +27,11 @@ from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
+from tf_simclr.train.timing import EVALUATION, TimeAccount
 from tf_simclr.train.workers import Workers
 
 UNTRAINED_DIRECTORY = "untrained_baseline"
@@ -93,7 +95,7 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
         choice: devices, and this process's place among the workers.
         scratch: as in `Workers`.
     """
-    began = time.monotonic()
+    account = TimeAccount()
     strategy, devices = build_strategy(config.runtime, choice)
     plan = plan_run(config, given, strategy)
     say_here = say if choice.worker.chief else _silent
@@ -102,12 +104,12 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
     if config.runtime.mode == "eval":
         with named_images():
             return follow(plan, strategy)
-    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), StopRequest(), say_here)
+    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), StopRequest(), say_here, account)
     with context.stop.watch(), named_images():
         result = train_and_evaluate(plan, context)
         context.workers.wait_for_all()
-    say_here(f"{'done' if result.finished else 'stopped'} after {time.monotonic() - began:.0f} s")
-    return result
+    say_here(f"{'done' if result.finished else 'stopped'} after {account.seconds():.0f} s: {account.describe()}")
+    return replace(result, time_shares=account.shares())
 
 
 def _silent(line: str) -> None:
@@ -120,13 +122,16 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
     if not outcome.finished:
         return stopped(plan, context, outcome)
     require_finite(plan, outcome.state.model, outcome.step)
-    found = knn_of(plan, context, outcome, watch)
+    with context.account.spent_on(EVALUATION):
+        found = knn_of(plan, context, outcome, watch)
     online = {**(watch.last if watch is not None else {}), **({KNN_TOP_1: found[1]} if found is not None else {})}
+    online |= outcome.state.skipped.figures() if context.workers.chief else {}
     metrics: dict[str, float] = {}
     figures: dict[str, float] = dict(online)
     source, evaluates = plan.eval_source, plan.config.runtime.mode == "train_then_eval"
     if evaluates and source is not None:
-        metrics = evaluate_classifier(plan.config, outcome.state, source, context.strategy)
+        with context.account.spent_on(EVALUATION):
+            metrics = evaluate_classifier(plan.config, outcome.state, source, context.strategy)
         if plan.config.train.untrained_baseline and plan.config.train.train_mode == "pretrain":
             floor = untrained_baseline(plan, context, source)
             if floor is None:
@@ -163,6 +168,7 @@ def pretrain_or_finetune(plan: Plan, context: RunContext) -> tuple[Outcome, Onli
             on_due=watch,
             begin=plan.claim if context.workers.chief else None,
             fresh=plan.config.runtime.overwrite,
+            profile_steps=plan.config.train.steps_to_profile if context.workers.chief else None,
         )
     return outcome, watch
 
@@ -176,7 +182,8 @@ def untrained_baseline(plan: Plan, context: RunContext, source: ImageSource) -> 
         outcome = train(state, plan.data.train, context, directory=directory, observer=observer)
     if not outcome.finished:
         return None
-    metrics = evaluate_classifier(plan.config, state, source, context.strategy)
+    with context.account.spent_on(EVALUATION):
+        metrics = evaluate_classifier(plan.config, state, source, context.strategy)
     return {untrained_tag(name): metrics[name] for name in (TOP_1, TOP_5)}
 
 
@@ -188,7 +195,8 @@ def observed(plan: Plan, context: RunContext, directory: str, *, warn_at_chance:
         return
     progress = build_progress(say)
     try:
-        watches = chance_watches(plan.config, context.say) if warn_at_chance else []
+        watches: list[Observer] = [InputWatch(input_remedy(plan.config), context.say)]
+        watches += chance_watches(plan.config, context.say) if warn_at_chance else []
         yield Observers(progress, SummaryWriter(directory), *watches)
     finally:
         progress.close()

@@ -18,7 +18,7 @@ DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "g
 MAY_CHANGE = frozenset(
     {
         # What is done with the run.
-        *("mode", "model_dir", "overwrite"),
+        *("mode", "model_dir", "overwrite", "profile_steps"),
         # The machine, and how the images get to it. Whether they are the same images is compared by what they are.
         *(*DEVICE_FLAGS, "jit_compile", "augment_on", "cache_dataset", "data_dir", "on_bad_image"),
         # How often it is saved, and how much is kept.
@@ -26,12 +26,14 @@ MAY_CHANGE = frozenset(
         # What is measured beside the training.
         *("eval_split", "eval_crop", "eval_batch_size", "eval_steps", "eval_name", "eval_timeout", "eval_every_epochs"),
         *("online_eval_examples", "untrained_baseline"),
+        # How many steps that are not finite end it; all others stay as they are.
+        "skip_nonfinite_steps",
         # How long it is: never less than is done, and with a note, because the learning rate follows the length.
         *("train_epochs", "train_steps"),
     }
 )
 # Flags of one command, which say nothing of the run: not recorded, or not worth a line when they change.
-_OF_ONE_COMMAND = frozenset({"overwrite"})
+_OF_ONE_COMMAND = frozenset({"overwrite", "profile_steps"})
 _UNREMARKABLE = frozenset({"mode", "model_dir", "eval_timeout", "eval_name", "train_epochs", "train_steps"})
 # What decides the networks and what their figures mean, which --mode=eval takes from the run.
 NETWORK_FLAGS = frozenset(field.name for field in dataclasses.fields(ModelConfig)) - {

@@ -96,16 +96,46 @@ class TrainConfig:
         "rate. The encoder is the same with both.",
         ONLINE_HEADS,
     )
+    skip_nonfinite_steps: int = option(
+        0,
+        "Updates of a run that may be left out because the loss or a gradient is not finite: weights, optimiser and "
+        "batch-norm statistics stay as they were, and the step counts. After so many, and with 0 at once, the run "
+        "ends with an error.",
+        at_least=0,
+    )
+    profile_steps: str | None = option(
+        None,
+        "First and last step, such as 10,20, of which a trace is written into --model_dir, for TensorBoard's profiler. "
+        "Steps count from 1, the first is slow: it traces the graph.",
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+        self._read_profile_steps()
         if self.micro_batch_size and self.train_mode != "pretrain":
             raise InputError(
                 "`micro_batch_size` must be 0 when fine-tuning: labels need no large batch. Received: "
                 f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
                 "--train_batch_size"
             )
+
+    @property
+    def steps_to_profile(self) -> tuple[int, int] | None:
+        """First and last step of --profile_steps; None without it."""
+        return self._read_profile_steps()
+
+    def _read_profile_steps(self) -> tuple[int, int] | None:
+        if not self.profile_steps:
+            return None
+        words = [word.strip() for word in self.profile_steps.split(",")]
+        steps = [int(word) for word in words if word.isascii() and word.isdigit()]
+        if len(words) != 2 or len(steps) != 2 or not 1 <= steps[0] <= steps[1]:
+            raise InputError(
+                "`profile_steps` must be the first and the last step, counted from 1, as --profile_steps=10,20. "
+                f"Received: profile_steps={self.profile_steps!r}"
+            )
+        return steps[0], steps[1]
 
     @property
     def trains_online_head(self) -> bool:

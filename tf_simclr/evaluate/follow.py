@@ -42,6 +42,7 @@ def follow_checkpoints(
     for prefix in _new_checkpoints(directory, timeout):
         newest, step = prefix, checkpoints.step_of(prefix)
         try:
+            checkpoints.require_undamaged(prefix)
             check(prefix)
             checkpoints.check_matches(prefix, raw, checkpoints.shapes_in(prefix))
             checkpoints.read_into(prefix, raw)

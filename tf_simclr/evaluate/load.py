@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,16 +55,18 @@ def _recorded_flags(prefix: str) -> dict[str, Any]:
     return {name: value for name, value in of_recorded(flags).items() if name in known_flags()}
 
 
-def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
+def read_config(checkpoint: str, warn: Callable[[str], None] = warnings.warn) -> tuple[ExperimentConfig, str]:
     """The config of the run behind a checkpoint, and the checkpoint's prefix; no network is built.
 
     Args:
         checkpoint: directory of a run, prefix of a checkpoint, or exported SavedModel.
+        warn: receives a line for each damaged checkpoint of a directory that is passed over for the one before it.
 
     Raises:
-        InputError: there is no checkpoint, or nothing that says how its networks were built.
+        InputError: there is no checkpoint, the one that is named is damaged, or nothing says how its networks were
+            built.
     """
-    prefix = checkpoints.resolve(checkpoint)
+    prefix = checkpoints.resolve(checkpoint, warn)
     return build_config(_recorded_flags(prefix)), prefix
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tf_simclr.files import read_json, write_json
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.observers import Observer
 
 FILE = "curves.json"
 # Metrics of the end of a training are means over this part of its steps.

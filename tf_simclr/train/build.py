@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +24,7 @@ from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead, share_of_plain
 from tf_simclr.train.precision import POLICIES, Updater
+from tf_simclr.train.skip import SkippedUpdates
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import distribute, per_replica_batch
@@ -55,6 +56,7 @@ class TrainState:
         updater: applies gradients; holds the loss scale.
         online: trains the supervised head beside pretraining; None where the optimizer does, or where there is none.
         device_views: makes the views in the step; None where the input pipeline does.
+        skipped: counts the updates that were left out.
     """
 
     config: ExperimentConfig
@@ -68,6 +70,7 @@ class TrainState:
     updater: Updater
     online: OnlineHead | None = None
     device_views: DeviceViews | None = None
+    skipped: SkippedUpdates = field(default_factory=lambda: SkippedUpdates(0))
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -81,7 +84,8 @@ class TrainState:
         }
         online = self.online.named_state() if self.online is not None else {}
         iterations = {"optimizer/iterations": self.optimizer.iterations}
-        return {**model, **iterations, **slots, **self.updater.named_state(), **online}
+        counters = {**self.updater.named_state(), **self.skipped.named_state()}
+        return {**model, **iterations, **slots, **online, **counters}
 
 
 def build_data(config: ExperimentConfig) -> Data:
@@ -198,11 +202,15 @@ def build_train_state(
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
         step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online, views=views)
+    skipped = SkippedUpdates(config.train.skip_nonfinite_steps)
+    state = TrainState(
+        config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views, skipped
+    )
+    if skipped.limit:
+        step = skipped.guarded(step, state.named_state())
     if config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True, autograph=False)
-    return TrainState(
-        config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views
-    )
+    return replace(state, step=step)
 
 
 def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:

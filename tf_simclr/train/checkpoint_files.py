@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from tf_simclr.files import write_whole
+from tf_simclr.train.checksums import discard_checksums
 
 PREFIX = "ckpt"
 STATE_FILE = "checkpoint"
@@ -67,13 +68,18 @@ def newest_in(directory: str) -> str | None:
     return known[-1] if known else None
 
 
-def remove(prefix: str) -> None:
-    """Removes the files of a checkpoint."""
+def ends_of(prefix: str) -> list[str]:
+    """What follows the prefix and a dot in the names of the files that hold a checkpoint's values."""
     directory, name = os.path.split(prefix)
     own = re.compile(rf"{re.escape(name)}\.(index|data-\d+-of-\d+)")
-    for file in names_in(directory):
-        if own.fullmatch(file):
-            tf.io.gfile.remove(os.path.join(directory, file))
+    return [match[1] for file in names_in(directory) if (match := own.fullmatch(file))]
+
+
+def remove(prefix: str) -> None:
+    """Removes the files of a checkpoint."""
+    discard_checksums(prefix)
+    for end in ends_of(prefix):
+        tf.io.gfile.remove(f"{prefix}.{end}")
 
 
 def remove_unfinished(directory: str) -> None:

@@ -10,22 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr import compat
 from tf_simclr.errors import InputError
 from tf_simclr.train.checkpoint_files import (
     PREFIX,
-    listed_in_state,
     prefixes_in,
     readable,
-    remove,
-    remove_unfinished,
-    write_state,
 )
+from tf_simclr.train.checksums import damage_of, has_checksums
 
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 # What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
@@ -46,9 +43,7 @@ def _reader_of(prefix: str) -> Iterator[Any]:
             yield tf.train.load_checkpoint(name)
     except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UnreadableError(
-            f"checkpoint {prefix} cannot be read: {reason}. Take another one, or restore its files from a copy"
-        ) from error
+        raise UnreadableError(_unreadable(prefix, reason)) from error
 
 
 def _path_of(key: str) -> str | None:
@@ -65,16 +60,18 @@ def _key_of_each_path(reader: Any) -> dict[str, str]:
     return {path: key for key in keys if (path := _path_of(key)) is not None}
 
 
-def resolve(path: str) -> str:
-    """The prefix of a checkpoint from a prefix, from an exported SavedModel, or from a directory with checkpoints.
+def find(path: str) -> list[str]:
+    """The prefixes of the checkpoints at a path, oldest first: one, or all those in a directory.
 
-    Of several in a directory the newest is taken. A SavedModel's values are stored as a checkpoint is.
+    Args:
+        path: a prefix, a directory with checkpoints, or an exported SavedModel, whose values are stored as a checkpoint
+            is.
 
     Raises:
         InputError: there is no checkpoint.
     """
     if tf.io.gfile.exists(os.path.join(path, "saved_model.pb")):
-        return os.path.join(path, SAVED_MODEL_VALUES)
+        return [os.path.join(path, SAVED_MODEL_VALUES)]
     found = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
     if not found:
         raise InputError(
@@ -82,7 +79,53 @@ def resolve(path: str) -> str:
             "exported SavedModel (such as DIR/saved_model/1000). "
             f"Received: {path}, where none was found. Check the path"
         )
-    return found[-1]
+    return found
+
+
+def resolve(path: str, warn: Callable[[str], None] = warnings.warn) -> str:
+    """The prefix of the checkpoint to read at a path; of several in a directory the newest that is not damaged.
+
+    Args:
+        path: as in `find`.
+        warn: receives a line for each damaged one that is passed over.
+
+    Raises:
+        InputError: there is no checkpoint.
+        UnreadableError: the one that is named, or all those in a directory, are damaged.
+    """
+    found = find(path)
+    if len(found) == 1:
+        require_undamaged(found[0])
+        return found[0]
+    for prefix in reversed(found):
+        try:
+            require_undamaged(prefix)
+            if not has_checksums(prefix):
+                require_readable(prefix)
+            return prefix
+        except UnreadableError as error:
+            warn(f"note: {error}; trying the one before it")
+    raise UnreadableError(
+        f"no checkpoint in {path} can be read. Received: {', '.join(found)}. Restore the files from a copy"
+    )
+
+
+def require_undamaged(prefix: str) -> None:
+    """Raises UnreadableError where the files of a checkpoint are not those that were written, as its checksums say."""
+    damage = damage_of(prefix)
+    if damage:
+        raise UnreadableError(_unreadable(prefix, damage))
+
+
+def require_readable(prefix: str) -> None:
+    """Raises UnreadableError where a value of a checkpoint cannot be read; TensorFlow compares its own checksums."""
+    with _reader_of(prefix) as reader:
+        for key in reader.get_variable_to_shape_map():
+            reader.get_tensor(key)
+
+
+def _unreadable(prefix: str, reason: str) -> str:
+    return f"checkpoint {prefix} cannot be read: {reason}. Take another one, or restore its files from a copy"
 
 
 def step_of(prefix: str) -> int:
@@ -178,122 +221,10 @@ def read_into(prefix: str, variables: Mapping[str, Any]) -> None:
     Raises:
         UnreadableError: the files are damaged or gone; no variable has changed then.
     """
-    _assign(variables, read_values(prefix, variables))
+    assign_values(variables, read_values(prefix, variables))
 
 
-def _assign(variables: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    for path, variable in variables.items():
-        variable.assign(values[path])
-
-
-class _Text(tf.train.experimental.PythonState):
-    """A text that is saved with the variables; other readers of the checkpoint pass over it."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self._text = text
-
-    def serialize(self) -> str:
-        """What is saved."""
-        return self._text
-
-    def deserialize(self, string_value: bytes) -> None:
-        """Nothing: `read_text` reads it."""
-
-
-class CheckpointStore:
-    """The checkpoints of one run: named variables in, the newest `keep_max` files kept.
-
-    With several workers each has a store of its own, and all of them save and restore together: reading a distributed
-    variable may need every worker. What stays is the chief's; the other workers read that and write elsewhere. Nothing
-    is written before a checkpoint was restored, or the first one is saved.
-
-    Args:
-        directory: where they are read, and written.
-        variables: path -> variable, everything a resumed run needs; Keras or TensorFlow variables.
-        keep_max: newest ones to keep.
-        manifest: a text that every checkpoint holds beside the variables; see `read_text`.
-        fresh: whether to leave alone what is in the directory now: a new run is about to take its place.
-        scratch: where a worker that is not the chief writes instead; None on the chief.
-        from_chief: the chief's number, on every worker.
-    """
-
-    def __init__(
-        self,
-        directory: str,
-        variables: Mapping[str, Any],
-        keep_max: int,
-        *,
-        manifest: str = "",
-        fresh: bool = False,
-        scratch: str | None = None,
-        from_chief: Callable[[int], int] = int,
-    ):
-        self._variables = {path: compat.raw_variable(v) for path, v in variables.items()}
-        self._chief, self._from_chief, self._directory = scratch is None, from_chief, directory
-        self._target, self._keep_max = scratch or directory, 1 if scratch else keep_max
-        self._complete = [] if fresh else listed_in_state(directory)
-        self._found = [] if fresh else prefixes_in(directory)
-        self._kept = [] if scratch else list(self._found)
-        self._written = False
-        parts = {"manifest": _Text(manifest)} if manifest else {}
-        self._checkpoint = tf.train.Checkpoint(variables=dict(self._variables), **parts)
-
-    def save(self, step: int) -> str:
-        """Writes a checkpoint of a step; returns its prefix."""
-        tf.io.gfile.makedirs(self._target)
-        if not self._written:
-            remove_unfinished(self._target)
-        prefix = os.path.join(self._target, f"{PREFIX}-{step}")
-        self._checkpoint.write(prefix)
-        self._written = True
-        self._kept = [*(kept for kept in self._kept if kept != prefix), prefix]
-        surplus, self._kept = self._kept[: -self._keep_max], self._kept[-self._keep_max :]
-        write_state(self._target, self._kept)
-        for old in surplus:
-            remove(old)
-        return prefix
-
-    def restore_latest(self, warn: Callable[[str], None]) -> int | None:
-        """Reads the newest checkpoint that can be read, and returns its step; None without any.
-
-        A file that a crash left damaged is passed over for the one before it, and `warn` says so.
-
-        Raises:
-            InputError: it belongs to another model, or checkpoints that were once complete cannot be read any more.
-        """
-        step, values = self._newest_readable(warn) if self._chief else (-1, {})
-        step = self._from_chief(step)
-        if step < 0:
-            return None
-        _assign(self._variables, values if self._chief else self._read_as_the_chief(step))
-        if self._chief and set(self._found) != set(self._complete):
-            # A kill between writing a checkpoint and listing it leaves one that TensorFlow's own tools would not find.
-            write_state(self._directory, self._found)
-        return step
-
-    def _read_as_the_chief(self, step: int) -> dict[str, Any]:
-        """The values of the step the chief decided on: what another worker finds newest need not be the same."""
-        try:
-            return read_values(os.path.join(self._directory, f"{PREFIX}-{step}"), self._variables)
-        except UnreadableError as error:
-            raise InputError(
-                f"`model_dir` must be a directory that all workers share: the chief goes on from step {step}, which "
-                f"this worker cannot read. Received: {self._directory}. Use a network file system or gs://"
-            ) from error
-
-    def _newest_readable(self, warn: Callable[[str], None]) -> tuple[int, dict[str, Any]]:
-        """Step and values of the newest checkpoint that fits and can be read to its end; -1 without any."""
-        for prefix in reversed(self._found):
-            try:
-                check_matches(prefix, self._variables, shapes_in(prefix))
-                return step_of(prefix), read_values(prefix, self._variables)
-            except UnreadableError as error:
-                warn(f"note: {error}; trying the one before it")
-        if self._complete:
-            # Starting over would, after a few saves, delete what may only be out of reach for a moment.
-            raise InputError(
-                f"no checkpoint of the run can be read. Received: {', '.join(self._complete)}. Restore the files from "
-                "a copy, or pass another --model_dir"
-            )
-        return -1, {}
+def assign_values(variables: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Assigns values to variables by path; a path without a value keeps its own."""
+    for path, value in values.items():
+        variables[path].assign(value)

@@ -33,7 +33,7 @@ class RunDirectory:
         path: of the directory; it need not be there.
         config: what the run was started with; None without flags.json.
         manifest: of its newest checkpoint that can be read; None without one, or from an older version.
-        done: steps of its newest checkpoint; 0 without any.
+        done: steps of the same checkpoint; 0 without one.
         holds_run: whether there is anything that another run must not mix with.
     """
 
@@ -52,13 +52,14 @@ def look_into(path: str) -> RunDirectory:
     """
     place, prefixes = os.path.join(path, FLAGS_FILE), prefixes_in(path)
     values = read_flags(place)
+    done, manifest = _newest_readable(prefixes)
     holds_run = bool(prefixes) or _EXPORTS in {name.strip("/") for name in names_in(path)}
     return RunDirectory(
         path,
         # Of a run without a checkpoint nothing can be lost, and its flags may be what has to change.
         config=read_recorded(values, place) if values is not None and holds_run else None,
-        manifest=_newest_manifest(prefixes),
-        done=checkpoints.step_of(prefixes[-1]) if prefixes else 0,
+        manifest=manifest,
+        done=done,
         holds_run=holds_run,
     )
 
@@ -78,13 +79,15 @@ def read_flags(place: str) -> dict[str, Any] | None:
         ) from error
 
 
-def _newest_manifest(prefixes: list[str]) -> Manifest | None:
+def _newest_readable(prefixes: list[str]) -> tuple[int, Manifest | None]:
+    """Step and manifest of the newest checkpoint that can be read; 0 and None without any."""
     for prefix in reversed(prefixes):
         try:
-            return read_manifest(prefix)
+            checkpoints.require_undamaged(prefix)
+            return checkpoints.step_of(prefix), read_manifest(prefix)
         except checkpoints.UnreadableError:
             continue  # restoring says so, and passes it over as well
-    return None
+    return 0, None
 
 
 def require_same_run(

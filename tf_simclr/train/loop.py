@@ -3,100 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_simclr.config import Durations
 from tf_simclr.errors import DivergedError
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.step import Step
+from tf_simclr.train.observers import Observer, Progress
+from tf_simclr.train.profiling import StepProfiler
+from tf_simclr.train.skip import SKIPPED
+from tf_simclr.train.timing import CHECKPOINTS, EVALUATION, INPUT, STEPS, InputWait, TimeAccount
+from tf_simclr.train.train_function import TrainFunction
 
 SECONDS_PER_CALL = 0.5
 SUMMARIES_PER_EPOCH = 4
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands after a call of the training function.
-
-    Attributes:
-        step: steps done.
-        total_steps: steps in all.
-        images_per_second: images (not views) per second in the last call; 0 for the call that also traced the graph.
-        seconds_left: estimate from the speed so far; None before there is one.
-        learning_rate: of the last step.
-        metrics: means over the last call, by summary tag.
-    """
-
-    step: int
-    total_steps: int
-    images_per_second: float
-    seconds_left: float | None
-    learning_rate: float
-    metrics: dict[str, float]
-
-
-class Observer:
-    """What a loop reports to; both methods are called between steps, and do nothing here."""
-
-    def on_progress(self, progress: Progress) -> None:
-        """After every call of the training function."""
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """At the end of a summary window, with means over it."""
-
-
-class Observers(Observer):
-    """Several observers as one."""
-
-    def __init__(self, *observers: Observer):
-        self._observers = observers
-
-    def on_progress(self, progress: Progress) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_progress(progress)
-
-    def on_window(self, step: int, metrics: dict[str, float]) -> None:
-        """Passed on to each."""
-        for observer in self._observers:
-            observer.on_window(step, metrics)
-
-
-def build_train_function(
-    strategy: tf.distribute.Strategy, step: Step
-) -> Callable[[Any, tf.Tensor], dict[str, tf.Tensor]]:
-    """A compiled function (iterator, number of steps) -> metrics, averaged over replicas and steps."""
-
-    def one_step(iterator: Any) -> dict[str, tf.Tensor]:
-        per_replica = strategy.run(step, args=(next(iterator),))
-        return {k: strategy.reduce(tf.distribute.ReduceOp.MEAN, v, axis=None) for k, v in per_replica.items()}
-
-    names: list[str] = []
-
-    # AutoGraph would translate the source of everything that a step calls, which is a third of the time to the first step.
-    @tf.function(autograph=False)
-    def train(iterator: Any, num_steps: tf.Tensor) -> dict[str, tf.Tensor]:
-        def add_step(done: tf.Tensor, totals: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            metrics = one_step(iterator)
-            names[:] = metrics
-            return done + 1, totals + tf.stack([tf.cast(value, tf.float32) for value in metrics.values()])
-
-        # The step stands only in the loop: a first one before it would be traced and optimised a second time. How many
-        # metrics there are is known when the loop has been traced; until then one zero stands for all of them.
-        _, totals = tf.while_loop(
-            lambda done, _: done < num_steps,
-            add_step,
-            (tf.zeros_like(num_steps), tf.zeros([1])),
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None])),
-        )
-        return dict(zip(names, tf.unstack(totals / tf.cast(num_steps, tf.float32), num=len(names)), strict=True))
-
-    return train
 
 
 class _Window:
@@ -154,7 +76,7 @@ def _next_boundary(step: int, total: int, *intervals: int) -> int:
 
 def run_loop(
     *,
-    train: Callable[[Any, tf.Tensor], dict[str, tf.Tensor]],
+    train: TrainFunction,
     iterator: Any,
     durations: Durations,
     start_step: int,
@@ -166,6 +88,10 @@ def run_loop(
     list_not_finite: Callable[[], str] = str,
     plan_call: Callable[[bool, int], int] = _alone,
     on_due: Callable[[int], None] | None = None,
+    account: TimeAccount | None = None,
+    runs_ahead: bool = False,
+    profiler: StepProfiler | None = None,
+    figures: Callable[[], dict[str, float]] = dict,
 ) -> int:
     """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
 
@@ -185,6 +111,10 @@ def run_loop(
             agree here, since their calls must be of the same steps.
         on_due: called with the step where `durations.online_eval_is_due`, after its checkpoint where there is one; on
             all workers at the same steps. None for nothing.
+        account: receives the seconds of steps, of waiting for images, of `save` and of `on_due`; None for nobody.
+        runs_ahead: whether the devices still compute when a batch is waited for; see `timing.runs_ahead`.
+        profiler: traces some of the steps; None for none. Who made it closes it.
+        figures: what belongs into a summary beside the metrics and the learning rate, by tag.
 
     Returns:
         the number of steps done.
@@ -193,38 +123,84 @@ def run_loop(
         DivergedError: the loss or a variable is not finite any more; the checkpoint before stays as it is.
     """
     step, saved, total = start_step, start_step, durations.train_steps
+    account, profiler = account or TimeAccount(), profiler or StepProfiler()
 
     def save_finite() -> None:
-        bad = list_not_finite()
-        if bad:
-            raise _diverged(step, saved, bad)
-        save(step)
+        with account.spent_on(CHECKPOINTS):
+            bad = list_not_finite()
+            if bad:
+                raise _diverged(step, saved, bad)
+            save(step)
 
-    window, clock = _Window(), _Clock(batch_size)
+    window, clock, wait = _Window(), _Clock(batch_size), InputWait(runs_ahead)
     summary_every = max(1, durations.steps_per_epoch // SUMMARIES_PER_EPOCH)
+    profiler.begin(step)
     while step < total:
         boundary = _next_boundary(step, total, durations.checkpoint_steps, summary_every, durations.online_eval_steps)
-        steps = plan_call(bool(stop), min(clock.steps_per_call(), boundary - step))
+        steps = profiler.most_steps(step, min(clock.steps_per_call(), boundary - step))
+        steps = plan_call(bool(stop), steps)
         if not steps:
             break
-        began = time.perf_counter()
-        metrics = {k: float(v) for k, v in train(iterator, tf.constant(steps, tf.int32)).items()}
-        speed = clock.add(time.perf_counter() - began, steps)
+        with profiler.around(step):
+            call = _call(train, iterator, steps, account.clock)
+        speed = clock.add(call.seconds, steps)
+        timed = _account_for(account, call, wait, steps, traced=not speed)
         step += steps
-        _check_finite(metrics, step, saved)
-        window.add(metrics, steps)
+        _check_finite(call.metrics, step, saved)
+        window.add(call.metrics, steps - call.skipped)
         rate = float(learning_rate(step - 1))
-        observer.on_progress(Progress(step, total, speed, clock.seconds_for(total - step), rate, metrics))
+        left = clock.seconds_for(total - step)
+        observer.on_progress(Progress(step, total, speed, left, rate, call.metrics, *timed, call.skipped))
         if step % summary_every == 0 or step == total:
-            observer.on_window(step, window.take() | {"learning_rate": rate})
+            observer.on_window(step, window.take() | {"learning_rate": rate} | figures())
         if step % durations.checkpoint_steps == 0 or step == total:
             save_finite()
             saved = step
         if on_due is not None and durations.online_eval_is_due(step):
-            on_due(step)
+            with account.spent_on(EVALUATION):
+                on_due(step)
     if step > saved:
         save_finite()
     return step
+
+
+class _Call(NamedTuple):
+    """What a call of the training function returned, how long it took, and how long the host waited for batches.
+
+    Updates that were left out count in `skipped`, and nowhere in the means of the metrics.
+    """
+
+    metrics: dict[str, float]
+    skipped: int
+    seconds: float
+    waited: float
+
+
+def _call(train: TrainFunction, iterator: Any, steps: int, clock: Callable[[], float]) -> _Call:
+    began = clock()
+    metrics, waited = train(iterator, tf.constant(steps, tf.int32))
+    values = {name: float(value) for name, value in metrics.items()}  # here the host waits for the devices
+    seconds = clock() - began
+    share = values.pop(SKIPPED, 0.0)
+    if math.isnan(share):  # the metrics are of before the update, and may all be finite
+        return _Call(values | {"an update": share}, 0, seconds, float(waited))
+    skipped = round(share * steps)
+    if skipped:  # they have zeros for metrics
+        values = {name: value * steps / (steps - skipped) for name, value in values.items()} if skipped < steps else {}
+    return _Call(values, skipped, seconds, float(waited))
+
+
+def _account_for(
+    account: TimeAccount, call: _Call, wait: InputWait, steps: int, *, traced: bool
+) -> tuple[float, float]:
+    """Claims the time of a call; returns its seconds and those without images, zeros where it also traced the graph."""
+    if traced:  # what is not waiting is tracing, and counts as the run's start
+        account.add(INPUT, min(call.waited, call.seconds))
+        return 0.0, 0.0
+    waited = wait.of_call(call.seconds, steps, call.waited)
+    account.add(INPUT, waited)
+    account.add(STEPS, call.seconds - waited)
+    return call.seconds, waited
 
 
 def _check_finite(metrics: dict[str, float], step: int, saved: int) -> None:

@@ -31,7 +31,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
         InputError: no checkpoint, or one of another architecture.
         DivergedError: one with a value that is not finite.
     """
-    prefix = checkpoints.resolve(config.train.checkpoint or "")
+    prefix = checkpoints.resolve(config.train.checkpoint or "", say)
     stored = checkpoints.shapes_in(prefix)
     named = model.named_variables()
     encoder, projection, head = (_part(named, part) for part in ("encoder", "projection_head", "supervised_head"))

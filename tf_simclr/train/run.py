@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
+from tf_simclr.errors import DivergedError
 from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
-from tf_simclr.train.checkpoints import CheckpointStore
+from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.device_views import choose_place
 from tf_simclr.train.finite import list_not_finite, require_finite_values
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, build_train_function, run_loop
+from tf_simclr.train.loop import run_loop
 from tf_simclr.train.manifest import Manifest, describe_images
+from tf_simclr.train.observers import Observer, Observers, Progress
 from tf_simclr.train.pretrained import load_pretrained
+from tf_simclr.train.profiling import StepProfiler
+from tf_simclr.train.skip import SkippedUpdates
+from tf_simclr.train.timing import EVALUATION, TimeAccount, runs_ahead
+from tf_simclr.train.train_function import build_train_function
 from tf_simclr.train.workers import Workers
 
 
@@ -30,12 +37,14 @@ class RunContext:
         workers: the processes that train together.
         stop: asked between calls of the training function.
         say: receives lines for the person who waits.
+        account: receives the seconds of what the training does.
     """
 
     strategy: tf.distribute.Strategy
     workers: Workers
     stop: StopRequest
     say: Say
+    account: TimeAccount = field(default_factory=TimeAccount)
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,7 @@ def train(
     on_due: Callable[[int], None] | None = None,
     begin: Callable[[], object] | None = None,
     fresh: bool = False,
+    profile_steps: tuple[int, int] | None = None,
 ) -> Outcome:
     """Trains to exactly `state.durations.train_steps`, saving into a directory and going on from what it finds there.
 
@@ -94,6 +104,7 @@ def train(
         on_due: called with every step where `durations.online_eval_is_due`; None for nothing.
         begin: called once, when nothing can refuse the run any more and nothing is written yet.
         fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
+        profile_steps: first and last step of which a trace is written into the directory; None for no trace.
 
     Returns:
         the trained state, the step it reached, and whether that was the last.
@@ -107,29 +118,70 @@ def train(
         begin()
     config, durations = state.config, state.durations
     if on_due is not None and durations.online_eval_is_due(step):
-        on_due(step)  # the run may have been stopped between saving this step and calling
+        with context.account.spent_on(EVALUATION):
+            on_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
         place = choose_place(config, context.strategy)
         if place.note:
             context.say(place.note)
         context.say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
-        step = run_loop(
-            train=build_train_function(context.strategy, state.step),
-            iterator=build_train_iterator(
-                config, source, context.strategy, step, host_only=state.device_views is not None
-            ),
-            durations=durations,
-            start_step=step,
-            batch_size=config.data.train_batch_size,
-            learning_rate=state.schedule,
-            save=store.save,
-            observer=observer,
-            stop=context.stop,
-            list_not_finite=lambda: list_not_finite(state.named_state()),
-            plan_call=context.workers.plan_call,
-            on_due=on_due,
-        )
+        with contextlib.closing(StepProfiler(directory, profile_steps, context.say)) as profiler, _skips_named(state):
+            step = run_loop(
+                train=build_train_function(context.strategy, state.step),
+                iterator=build_train_iterator(
+                    config, source, context.strategy, step, host_only=state.device_views is not None
+                ),
+                durations=durations,
+                start_step=step,
+                batch_size=config.data.train_batch_size,
+                learning_rate=state.schedule,
+                save=store.save,
+                observer=Observers(observer, SkipReport(state.skipped, context.say)),
+                stop=context.stop,
+                list_not_finite=lambda: list_not_finite(state.named_state()),
+                plan_call=context.workers.plan_call,
+                on_due=on_due,
+                account=context.account,
+                runs_ahead=runs_ahead(context.strategy),
+                profiler=profiler,
+                figures=state.skipped.figures,
+            )
     return Outcome(state, step, finished=step >= durations.train_steps)
+
+
+class SkipReport(Observer):
+    """An Observer that says when updates were left out, and how many may still be.
+
+    Args:
+        skipped: counts them.
+        say: receives a line a call with such updates.
+    """
+
+    def __init__(self, skipped: SkippedUpdates, say: Say):
+        self._skipped, self._say = skipped, say
+
+    def on_progress(self, progress: Progress) -> None:
+        """Says so where the last call left updates out."""
+        if progress.skipped:
+            updates = "an update was" if progress.skipped == 1 else f"{progress.skipped} updates were"
+            self._say(
+                f"note: by step {progress.step} {updates} left out, whose loss or gradient was not finite; "
+                f"{self._skipped.count()} of the {self._skipped.limit} that --skip_nonfinite_steps allows"
+            )
+
+
+@contextlib.contextmanager
+def _skips_named(state: TrainState) -> Iterator[None]:
+    """Adds to the error of a run that diverged how many updates it had left out before."""
+    try:
+        yield
+    except DivergedError as error:
+        if not state.skipped.limit:
+            raise
+        limit, count = state.skipped.limit, state.skipped.count()
+        raise DivergedError(
+            f"{error}. {count} of --skip_nonfinite_steps={limit} updates were left out before"
+        ) from error
 
 
 def _open_store(
@@ -140,6 +192,7 @@ def _open_store(
         directory,
         state.named_state(),
         state.config.checkpoint.keep_checkpoint_max,
+        optional=state.skipped.named_state(),
         manifest=Manifest(head_classes(state.config, source), describe_images(source)).to_text(),
         fresh=fresh,
         scratch=None if workers.chief else workers.own_directory(directory),

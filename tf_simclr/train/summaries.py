@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclr.train.loop import Observer
+from tf_simclr.train.observers import Observer
 
 
 class SummaryWriter(Observer):

@@ -33,7 +33,7 @@ from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED
 from tf_simclr.resumable import StoppedError
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Progress
+from tf_simclr.train.observers import Progress
 
 FLAGS = {
     "dataset": "shapes",

@@ -24,7 +24,7 @@ from tf_simclr.resumable import StoppedError
 from tf_simclr.train.build import TrainState
 from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.train.loop import Observer, Observers
+from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.run import RunContext, build_run_state, train
 from tf_simclr.train.workers import Workers
 
