@@ -100,7 +100,7 @@ def place_on(device: str, config: ExperimentConfig) -> Place:
     if asked == "host" or (asked == "auto" and kind == "CPU"):
         return Place(on_device=False)
     if asked == "auto" and kind == "TPU" and any(one.name == "autoaugment" for one in config.augmentation.operators):
-        # By the estimate of a TPU v5e's compiler 7.6 GiB for each view of 224 pixels, where the default operators move 40 MiB.
+        # A TPU v5e's compiler estimates 7.6 GiB for each view of 224 pixels, where the default operators move 40 MiB.
         return Place(
             on_device=False, note="note: the host augments: a TPU is slow at looking up pixels, as autoaugment does"
         )

@@ -33,7 +33,7 @@ def build_train_function(strategy: tf.distribute.Strategy, step: Step) -> TrainF
 
     names: list[str] = []
 
-    # AutoGraph would translate the source of everything that a step calls, which is a third of the time to the first step.
+    # AutoGraph would translate the source of all that a step calls: a third of the time to the first step.
     @tf.function(autograph=False)
     def train(iterator: Any, num_steps: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         def add_step(done: tf.Tensor, totals: tf.Tensor, waited: tf.Tensor) -> tuple[tf.Tensor, ...]:
