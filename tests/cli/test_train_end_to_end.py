@@ -43,7 +43,7 @@ def values_of(prefix):
     found = {
         name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map() if name.startswith("variables/")
     }
-    assert len(found) > 100, f"{prefix} holds only {sorted(found)}"
+    assert len(found) > 60, f"{prefix} holds only {sorted(found)}"
     return found
 
 
@@ -135,7 +135,7 @@ def test_the_saved_model_reloads_and_trains(pretrained):
     gradients = tape.gradient(loss, loaded.trainable_variables)
     # The classifier's kernel and bias do not feed the projections; everything else must be reached.
     reached = [g is not None and np.abs(g).max() > 0 for g in gradients]
-    assert reached.count(False) <= 2 and len(reached) > 60
+    assert reached.count(False) <= 2 and len(reached) > 40
     assert any(np.any(v.numpy() != old) for v, old in zip(moving, before, strict=True))
     for variable in loaded.trainable_variables:
         variable.assign_sub(0.1 * tf.ones_like(variable))

@@ -62,6 +62,7 @@ def test_one_branch_and_no_compiler(name):
 def test_one_view_and_large_views(side):
     check_same(ViewPolicy.crop_and_flip(side), 1, compiled=True)
     check_same(ViewPolicy(side), 2, compiled=False)
+    check_same(ViewPolicy(side, color_jitter_impl="simclrv2", blur=False), 1, compiled=False)
 
 
 def test_all_operators_together_compile():

@@ -32,6 +32,7 @@ _LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601 as tf.image.rgb_to_grayscale ro
 _TINY = 1e-12  # below any chroma that float32 colours can have, so it only stands in for zero
 
 Parameter: TypeAlias = "tf.Tensor | float"
+Channels: TypeAlias = "list[tf.Tensor]"
 
 
 def brightness(images: tf.Tensor, amount: Parameter, impl: str = "simclrv1") -> tf.Tensor:
@@ -58,11 +59,15 @@ def saturation(images: tf.Tensor, factor: Parameter) -> tf.Tensor:
     """
     if is_one(images):
         return clip(tf.raw_ops.AdjustSaturation(images=images, scale=scalar(factor)))
-    channels = tf.unstack(images, axis=-1)
+    return tf.stack(_saturated(tf.unstack(images, axis=-1), per_image(factor, images)[..., 0]), axis=-1)
+
+
+def _saturated(channels: Channels, factor: tf.Tensor) -> Channels:
+    """`saturation` of channels [..., h, w] by a factor [..., 1, 1]."""
     value, chroma = _value_and_chroma(channels)
     bound = value / tf.maximum(chroma, _TINY)
-    ratio = tf.minimum(per_image(factor, images)[..., 0], bound)
-    return clip(tf.stack([value - (value - channel) * ratio for channel in channels], axis=-1))
+    ratio = tf.minimum(factor, bound)
+    return [clip(value - (value - channel) * ratio) for channel in channels]
 
 
 def hue(images: tf.Tensor, delta: Parameter) -> tf.Tensor:
@@ -74,18 +79,23 @@ def hue(images: tf.Tensor, delta: Parameter) -> tf.Tensor:
     if is_one(images):
         turn = scalar(delta)
         return clip(tf.raw_ops.AdjustHue(images=images, delta=turn - tf.round(turn)))
-    red, green, blue = channels = tf.unstack(images, axis=-1)
+    return tf.stack(_turned(tf.unstack(images, axis=-1), per_image(delta, images)[..., 0]), axis=-1)
+
+
+def _turned(channels: Channels, delta: tf.Tensor) -> Channels:
+    """`hue` of channels [..., h, w] by turns [..., 1, 1]."""
+    red, green, blue = channels
     value, chroma = _value_and_chroma(channels)
     red_leads, green_leads = red >= value, green >= value
     along = tf.where(red_leads, green - blue, tf.where(green_leads, blue - red, red - green))
     sector = tf.where(red_leads, 0.0, tf.where(green_leads, 2.0, 4.0))
-    turned = along / tf.maximum(chroma, _TINY) + sector + 6.0 * per_image(delta, images)[..., 0]
+    turned = along / tf.maximum(chroma, _TINY) + sector + 6.0 * delta
     result = []
     for start in (5.0, 3.0, 1.0):  # red, green, blue
         k = turned + start
         k -= 6.0 * tf.floor(k * (1.0 / 6.0))  # tf.math.floormod takes ten times as long
-        result.append(value - chroma * clip(tf.minimum(k, 4.0 - k)))
-    return clip(tf.stack(result, axis=-1))
+        result.append(clip(value - chroma * clip(tf.minimum(k, 4.0 - k))))
+    return result
 
 
 def to_grayscale(images: tf.Tensor, chosen: tf.Tensor | bool = True) -> tf.Tensor:
@@ -112,7 +122,7 @@ def jitter(
     """Brightness, contrast, saturation and hue in an order of each image's own.
 
     In each of four rounds the batch is split by the operator whose turn it is, so an image passes through every
-    operator once: four times cheaper than computing all of them in all rounds.
+    operator once: four times cheaper than computing all of them in all rounds, as in `batching.static_shapes`.
 
     Args:
         images: float32 [..., h, w, 3].
@@ -128,6 +138,10 @@ def jitter(
     flat, restore = flatten_batch(images)
     amounts = {op: flatten_parameter(amounts[op], images) for op in JITTER_OPS}
     chosen = flatten_parameter(chosen, images)
+    turns = tf.unstack(order, num=len(JITTER_OPS), axis=-1)
+    cases = [tf.where(chosen, flatten_parameter(turn, images), len(JITTER_OPS)) for turn in turns]
+    if shapes_are_static():
+        return restore(_jitter_in_planes(flat, amounts, cases, impl))
     branches = [
         lambda part, rows: brightness(part, tf.gather(amounts["brightness"], rows), impl),
         lambda part, rows: contrast(part, tf.gather(amounts["contrast"], rows)),
@@ -135,13 +149,38 @@ def jitter(
         lambda part, rows: hue(part, tf.gather(amounts["hue"], rows)),
         unchanged,
     ]
-    for turn in tf.unstack(order, num=len(JITTER_OPS), axis=-1):
-        case = tf.where(chosen, flatten_parameter(turn, images), len(JITTER_OPS))
+    for case in cases:
         flat = by_case(flat, case, branches)
     return restore(flat)
 
 
-def _value_and_chroma(channels: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+def _jitter_in_planes(images: tf.Tensor, amounts: dict[str, tf.Tensor], cases: list[tf.Tensor], impl: str) -> tf.Tensor:
+    """`jitter` of a whole batch [b, h, w, 3], every image through every operator; amounts and cases of rounds are [b].
+
+    The channels stay apart to the end: put together and taken apart in every round, they would go through an
+    accelerator's memory as often.
+    """
+    shape = [-1, 1, 1]
+    by = {op: tf.reshape(amount, shape) for op, amount in amounts.items()}
+    channels = tf.unstack(images, axis=-1)
+    for case in cases:
+        chosen = [tf.reshape(case == number, shape) for number in range(len(JITTER_OPS))]
+        means = [tf.reduce_mean(channel, axis=[-2, -1], keepdims=True) for channel in channels]
+        results = [
+            [
+                clip(channel + by["brightness"] if impl == "simclrv1" else channel * by["brightness"])
+                for channel in channels
+            ],
+            [clip(c * by["contrast"] + m * (1.0 - by["contrast"])) for c, m in zip(channels, means, strict=True)],
+            _saturated(channels, by["saturation"]),
+            _turned(channels, by["hue"]),
+        ]
+        for mine, result in zip(chosen, results, strict=True):
+            channels = [tf.where(mine, new, old) for new, old in zip(result, channels, strict=True)]
+    return tf.stack(channels, axis=-1)
+
+
+def _value_and_chroma(channels: Channels) -> tuple[tf.Tensor, tf.Tensor]:
     """HSV's value (the largest channel) and the distance to the smallest, without the channel axis."""
     red, green, blue = channels
     value = tf.maximum(tf.maximum(red, green), blue)

@@ -99,11 +99,8 @@ def place_on(device: str, config: ExperimentConfig) -> Place:
     asked, kind = config.runtime.augment_on, tf.DeviceSpec.from_string(device).device_type
     if asked == "host" or (asked == "auto" and kind == "CPU"):
         return Place(on_device=False)
-    if asked == "auto" and kind == "TPU" and any(one.name == "autoaugment" for one in config.augmentation.operators):
-        # A TPU v5e's compiler estimates 7.6 GiB for each view of 224 pixels, where the default operators move 40 MiB.
-        return Place(
-            on_device=False, note="note: the host augments: a TPU is slow at looking up pixels, as autoaugment does"
-        )
+    if asked == "auto" and kind == "TPU" and _looks_up_pixels(config):
+        return _host_after_all("a TPU is slow at looking up pixels, as autoaugment does")
     compiled = kind == "GPU" and not config.runtime.jit_compile
     problem = xla_problem(device) if compiled else None
     if problem is None:
@@ -113,14 +110,27 @@ def place_on(device: str, config: ExperimentConfig) -> Place:
             f"`augment_on` device needs XLA, which cannot compile for {device} here: {problem}. Received: "
             "augment_on=device. Pass --augment_on=host"
         )
-    return Place(on_device=False, note=f"note: the host augments: XLA cannot compile for {device} here: {problem}")
+    return _host_after_all(f"XLA cannot compile for {device} here: {problem}")
+
+
+def _host_after_all(why: str) -> Place:
+    return Place(on_device=False, note=f"note: the host augments: {why}")
+
+
+def _looks_up_pixels(config: ExperimentConfig) -> bool:
+    """Whether a view costs a TPU 7.6 GiB of traffic at 224 pixels, where the default operators take 40 MiB.
+
+    That is the estimate of its compiler, for a v5e.
+    """
+    return any(operator.name == "autoaugment" for operator in config.augmentation.operators)
 
 
 def first_device(strategy: tf.distribute.Strategy) -> str:
     """The name of a device that replicas of a strategy run on."""
-    if tf.distribute.has_strategy() or type(strategy).__name__ != "_DefaultDistributionStrategy":
+    try:
         return strategy.extended.worker_devices[0]
-    return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
+    except RuntimeError:  # what TensorFlow has where no strategy was chosen does not say
+        return "GPU:0" if tf.config.list_logical_devices("GPU") else "CPU:0"
 
 
 @functools.cache
