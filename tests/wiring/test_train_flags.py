@@ -74,6 +74,7 @@ from tests.wiring.runs import (
     profiled,
     replicas,
     said_in_mode_eval,
+    settled,
     started,
     trained_after,
 )
@@ -264,6 +265,7 @@ RUNTIME = [
     row("seed", 7, lambda run: stem_of(run), stem_weights(7)),
     row("precision", "bfloat16", lambda run: run.networks.encoder.get_layer("stem_conv").compute_dtype, "bfloat16"),
     row("precision", "float16", lambda run: run.state.updater.dynamic_scale, True),
+    row("precision", "auto", settled, "bfloat16", model_dir="nowhere"),
     row("jit_compile", True, lambda run: getattr(run.state.step, "_jit_compile", None), True),
     row("augment_on", "device", lambda run: run.state.device_views is not None, True),
     row("augment_on", "host", lambda run: run.state.device_views is None, True, instead="device"),

@@ -41,6 +41,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     """Runs the task."""
     protocols = PROTOCOLS.build(parsed.values)
     protocols.validate()
+    RUNTIME.build(parsed.values).require_precision("evaluate")
     say(f"evaluating {protocols.checkpoint}")
     from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import say
-from tf_simclr.config import Durations, ExperimentConfig, LossConfig, resolve_durations
+from tf_simclr.config import AUTO_PRECISION, Durations, ExperimentConfig, LossConfig, resolve_durations
 from tf_simclr.config.experiment import parts
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import is_remote
@@ -31,6 +31,7 @@ from tf_simclr.train.directory import (
     require_same_run,
 )
 from tf_simclr.train.micro_batch import describe_micro_batches
+from tf_simclr.train.precision_choice import with_precision
 from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import per_replica_batch
 
@@ -96,6 +97,8 @@ def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distr
     data, directory = build_data(config), config.runtime.directory
     found = RunDirectory(directory) if config.runtime.overwrite else look_into(directory)
     config, notes = complete_by_images(config, given, data.train.num_examples, found.config)
+    config, more = keep_precision(config, found)
+    notes += more
     durations = check_run(config, data, strategy, resumes=found.done > 0)
     if config.runtime.mode == "eval":
         require_same_network(found, config)
@@ -111,6 +114,16 @@ def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distr
         if found.holds_run:
             notes += compare_held_out(directory, data.train)
     return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes), found)
+
+
+def keep_precision(config: ExperimentConfig, found: RunDirectory) -> tuple[ExperimentConfig, list[str]]:
+    """Without the choice of --precision=auto where the run has made it already, or nothing is trained; and a line."""
+    if config.runtime.precision != AUTO_PRECISION:
+        return config, []
+    if found.config is not None:
+        kept = found.config.runtime.precision
+        return with_precision(config, kept), [f"--precision=auto: {kept}, with which the run in {found.path} began"]
+    return (with_precision(config, "float32") if config.runtime.mode == "eval" else config), []
 
 
 def check_run(
@@ -199,7 +212,7 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     if config.train.micro_batch_size:
         share = per_replica_batch("train_batch_size", batch, strategy)
         lines.append(describe_micro_batches(config.train.micro_batch_size, share))
-    if config.runtime.precision != "float32":
+    if config.runtime.precision not in ("float32", AUTO_PRECISION):
         lines.append(f"layers compute in {config.runtime.precision}; variables, loss and optimiser are float32")
     return lines + [f"note: {note}" for note in plan.notes]
 

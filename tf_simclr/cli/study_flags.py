@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, ONLY_DATA_DIR
 from tf_simclr.cli.main import say
-from tf_simclr.config import FOLDER, StudyConfig
+from tf_simclr.config import FOLDER, RuntimeConfig, StudyConfig
 from tf_simclr.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def main(parsed: flags.ParsedFlags) -> StudyResult:
     """Runs the task."""
     config = STUDY.build(parsed.values)
     config.validate()
+    RuntimeConfig(precision=parsed.values["precision"]).require_precision("study")
     if parsed.values["data_dir"] and not parsed.values["dataset"]:
         say(f"note: {ONLY_DATA_DIR}")
         parsed = dataclasses.replace(parsed, values=parsed.values | {"dataset": FOLDER})

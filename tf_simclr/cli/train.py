@@ -20,7 +20,7 @@ from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
 from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
 from tf_simclr.cli.task import exit_code_of, named_images
-from tf_simclr.config import ExperimentConfig
+from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
@@ -28,6 +28,7 @@ from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.observers import Observer, Observers
+from tf_simclr.train.precision_choice import CANDIDATES, choose_precision, time_candidates, with_precision
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
@@ -105,11 +106,24 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
         with named_images():
             return follow(plan, strategy)
     context = RunContext(strategy, Workers(choice.worker, strategy, scratch), StopRequest(), say_here, account)
+    plan = settle_precision(plan, context)
     with context.stop.watch(), named_images():
         result = train_and_evaluate(plan, context)
         context.workers.wait_for_all()
     say_here(f"{'done' if result.finished else 'stopped'} after {account.seconds():.0f} s: {account.describe()}")
     return replace(result, time_shares=account.shares())
+
+
+def settle_precision(plan: Plan, context: RunContext) -> Plan:
+    """The plan with the precision that --precision=auto chooses, the same on all workers; nothing is written."""
+    if plan.config.runtime.precision != AUTO_PRECISION:
+        return plan
+    context.say("--precision=auto: timing a few steps of float32 and of bfloat16")
+    seconds = time_candidates(plan.config, plan.durations, plan.data.train, context.strategy)
+    chosen, line = choose_precision(seconds)
+    chosen = CANDIDATES[context.workers.from_chief(CANDIDATES.index(chosen))]
+    context.say(line)
+    return replace(plan, config=with_precision(plan.config, chosen))
 
 
 def _silent(line: str) -> None:

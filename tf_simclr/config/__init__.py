@@ -38,7 +38,7 @@ from tf_simclr.config.protocols import (
     ProtocolConfig,
     read_labelled_training,
 )
-from tf_simclr.config.runtime import PRECISIONS, RuntimeConfig
+from tf_simclr.config.runtime import AUTO_PRECISION, PRECISIONS, RuntimeConfig
 from tf_simclr.config.study import SCALE_NAMES, STUDY_NAMES, StudyConfig
 from tf_simclr.config.training import (
     ADAPTIVE_OPTIMIZERS,
@@ -51,6 +51,7 @@ from tf_simclr.config.training import (
 
 __all__ = [
     "ADAPTIVE_OPTIMIZERS",
+    "AUTO_PRECISION",
     "BRANCHES",
     "CARD_FILE",
     "CIFAR_STEM_MAX_SIZE",

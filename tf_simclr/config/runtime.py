@@ -10,6 +10,7 @@ from tf_simclr.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 AUGMENT_ON = ("auto", "host", "device")
+AUTO_PRECISION = "auto"
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class RuntimeConfig:
     precision: str = option(
         "float32",
         "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, batch-norm "
-        "statistics, loss and optimiser are float32 always.",
-        PRECISIONS,
+        "statistics, loss and optimiser are float32 always. auto, for run.py: times a few steps of float32 and "
+        "bfloat16 and takes the latter where it is at least 1.1 times as fast; a run that goes on keeps its choice.",
+        (*PRECISIONS, AUTO_PRECISION),
     )
     jit_compile: bool = option(False, "Compile the whole training step with XLA; one device only.")
     augment_on: str = option(
@@ -70,6 +72,17 @@ class RuntimeConfig:
         """Name and value of the flag that asks for a TPU; None without one."""
         asked = {"tpu_name": self.tpu_name, "master": self.master, "use_tpu": self.use_tpu}
         return next(((name, value) for name, value in asked.items() if value), None)
+
+    def require_precision(self, task: str) -> None:
+        """Raises InputError where --precision leaves the choice to a run; `task` is the name of a command without one.
+
+        What is trained there is compared, and must not depend on how fast the machine was.
+        """
+        if self.precision == AUTO_PRECISION:
+            raise InputError(
+                f"`precision` must be {', '.join(PRECISIONS)} for {task}. Received: precision={self.precision}. Pass "
+                "one of them"
+            )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
