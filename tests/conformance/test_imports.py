@@ -15,6 +15,7 @@ LAYERS = (
     {"evaluate", "interop", "simclr", "image_data"},
     {"simclr_probe"},
     {"train", "simclr_batches", "simclr_checks"},
+    {"weights"},
     {"layers", "optimizers", "schedules"},
     {"data", "nn", "losses", "optim"},
     {"ops"},

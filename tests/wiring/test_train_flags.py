@@ -149,7 +149,7 @@ MODEL = [
     row("se_ratio", 0.25, lambda run: "se" in layer_words(run), True),
     row("stem", "imagenet", lambda run: run.networks.encoder.get_layer("stem_conv").kernel.shape[0], 7),
     row("pool_padding", "symmetric", pads_before_pool, True, stem="imagenet"),
-    row("identity_shortcut", True, convolutions, 1 + 2 * 8 + 3),
+    row("identity_shortcut", True, convolutions, 1 + 2 * 8 + 3, resnet_depth=18),
     row("input_mean", "0.5,0.25,0.125", normalized, [0.5, -0.25, 0.375]),
     row("input_std", "2,4,8", normalized, [0.5, 0.0, 0.0625]),
     row("proj_head_mode", "linear", lambda run: dense_layers(run.networks.projection_head), ["layer1_dense"]),

@@ -15,6 +15,7 @@ from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.manifest import class_names_of
+from tf_simclr.weights import locate
 
 HEAD = "supervised_head/dense/kernel"
 
@@ -38,7 +39,10 @@ class Trained:
 
 
 def _recorded_flags(prefix: str) -> dict[str, Any]:
-    """The flags of the run behind a checkpoint: beside it, or inside an export's card."""
+    """The flags of the run behind a checkpoint: beside it, in an export's card, or as other weights imply."""
+    other = checkpoints.foreign_at(prefix)
+    if other is not None:
+        return other.flags()
     directory = os.path.dirname(prefix)
     flags = read_json(os.path.join(directory, FLAGS_FILE))
     if flags is None and prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
@@ -57,7 +61,7 @@ def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
     """The config of the run behind a checkpoint, and the checkpoint's prefix; no network is built.
 
     Args:
-        checkpoint: directory of a run, prefix of a checkpoint, or exported SavedModel.
+        checkpoint: directory of a run, prefix of a checkpoint, exported SavedModel, or weights of another program.
 
     Raises:
         InputError: there is no checkpoint, or nothing that says how its networks were built.
@@ -67,7 +71,9 @@ def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
 
 
 def step_of(prefix: str) -> int:
-    """The training step of a checkpoint's prefix, or of an export's values."""
+    """The training step of a checkpoint's prefix, or of an export's values; 0 where another program's does not say."""
+    if checkpoints.foreign_at(prefix) is not None:
+        return locate.step_of(prefix)
     if not prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
         return checkpoints.step_of(prefix)
     card = read_json(os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)) or {}
