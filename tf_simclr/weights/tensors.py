@@ -60,7 +60,10 @@ class TensorFlowFile:
 
     def read(self, name: str) -> np.ndarray:
         """A tensor, as it is stored."""
-        return self._reader.get_tensor(name)
+        try:
+            return self._reader.get_tensor(name)
+        except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
+            raise unreadable(self.place, error) from error
 
     def attribute_paths(self, root: str) -> dict[str, str]:
         """Path of attributes below the attribute `root` of the saved object -> key of the variable there.
