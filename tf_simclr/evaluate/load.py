@@ -38,8 +38,8 @@ class Trained:
     class_names: tuple[str, ...] = ()
 
 
-def _recorded_flags(prefix: str) -> dict[str, Any]:
-    """The flags of the run behind a checkpoint: beside it, in an export's card, or as other weights imply."""
+def _recorded_flags(prefix: str) -> dict[str, Any] | None:
+    """The flags of the run behind a checkpoint: beside it, in an export's card, or as other weights imply; or None."""
     other = checkpoints.foreign_at(prefix)
     if other is not None:
         return other.flags()
@@ -49,10 +49,7 @@ def _recorded_flags(prefix: str) -> dict[str, Any]:
         card = read_json(os.path.join(os.path.dirname(directory), CARD_FILE)) or {}
         flags = card.get("config")
     if not flags:
-        raise InputError(
-            f"`checkpoint` must lie beside the {FLAGS_FILE} of its run, or be an export that records its flags. "
-            f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
-        )
+        return None
     # A flag that a later version dropped says nothing of the networks.
     return {name: value for name, value in of_recorded(flags).items() if name in known_flags()}
 
@@ -67,7 +64,19 @@ def read_config(checkpoint: str) -> tuple[ExperimentConfig, str]:
         InputError: there is no checkpoint, or nothing that says how its networks were built.
     """
     prefix = checkpoints.resolve(checkpoint)
-    return build_config(_recorded_flags(prefix)), prefix
+    config = recorded_config(prefix)
+    if config is None:
+        raise InputError(
+            f"`checkpoint` must lie beside the {FLAGS_FILE} of its run, or be an export that records its flags. "
+            f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
+        )
+    return config, prefix
+
+
+def recorded_config(prefix: str) -> ExperimentConfig | None:
+    """The config of the run behind the prefix of a checkpoint; None where nothing says how its networks were built."""
+    flags = _recorded_flags(prefix)
+    return None if flags is None else build_config(flags)
 
 
 def step_of(prefix: str) -> int:
