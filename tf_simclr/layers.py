@@ -102,6 +102,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         mode: "nonlinear", "linear" (one layer) or "none" (z = h).
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
         global_bn: whether batch norms take the moments over all replicas. Default True.
+        offset: whether the last batch norm has an offset, as lightly's has. Default False, as in the authors' code.
         **kwargs: name and dtype, as in every Keras layer.
 
     Raises:
@@ -124,6 +125,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         mode: str = "nonlinear",
         batch_norm_decay: float = 0.9,
         global_bn: bool = True,
+        offset: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**{"name": "projection_head", **kwargs})
@@ -135,6 +137,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         self.mode = mode
         self.batch_norm_decay = batch_norm_decay
         self.global_bn = global_bn
+        self.offset = offset
 
     def build(self, input_shape: Any) -> None:
         """Makes the layers for h [b, d], whose d must be known."""
@@ -147,7 +150,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         norm = functools.partial(BatchNorm, momentum=self.batch_norm_decay, global_moments=self.global_bn)
         # A functional model, h -> dict of endpoints.
         self.network = build_projection_head(
-            self.mode, int(width), self.out_dim, self.num_layers, norm, compat.policy_of(self)
+            self.mode, int(width), self.out_dim, self.num_layers, norm, compat.policy_of(self), self.offset
         )
         super().build(input_shape)
 
@@ -166,6 +169,7 @@ class ProjectionHead(tf.keras.layers.Layer):
             "out_dim": self.out_dim,
             "num_layers": self.num_layers,
             "mode": self.mode,
+            "offset": self.offset,
             "batch_norm_decay": self.batch_norm_decay,
             "global_bn": self.global_bn,
         }

@@ -70,6 +70,7 @@ def load(path: str) -> SimCLR:
             config.model.proj_head_mode,
             config.model.batch_norm_decay,
             config.model.global_bn,
+            config.model.proj_head_offset,
         ),
         loss=loss_of(config.loss),
         augmentation=_augmentation_of(config),

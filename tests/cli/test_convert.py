@@ -134,6 +134,7 @@ def test_paths_that_cannot_work(theirs, tmp_path, capsys):
     output = f"--output={tmp_path / 'run'}"
     assert "`checkpoint` must be given" in refused(capsys, output)
     assert "none was found" in refused(capsys, output, f"--checkpoint={tmp_path / 'nothing'}")
+    assert "where TensorFlow can read" in refused(capsys, output, "--checkpoint=nosuch://place/model")
     assert "`output` must be given" in refused(capsys, f"--checkpoint={theirs[0]}")
     assert "`output` must be a new directory" in refused(capsys, f"--checkpoint={theirs[0]}", f"--output={theirs[0]}")
     assert convert(theirs[0], tmp_path / "run") == 0

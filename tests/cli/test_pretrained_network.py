@@ -79,7 +79,7 @@ def test_the_authors_checkpoint_needs_none_either(images, tmp_path, capsys):
     values = write_tf1(tmp_path / "model.ckpt-5", Spec(18, width=4))
     assert finetune(tmp_path, images, tmp_path / "run", "--image_size=24", "--fine_tune_after_block=4") == 0
     said = capsys.readouterr().out
-    assert "the authors' TensorFlow 1 code; ResNet-18 x0.0625" in said and "assumed" in said
+    assert "the authors' TensorFlow 1 code; ResNet-18 x0.0625" in said and "--image_size=224" not in said
     assert "the supervised head starts afresh: the checkpoint's has 5 classes" in said
     found = recorded(tmp_path / "run")
     assert (found["resnet_depth"], found["num_proj_layers"], found["stem"]) == (18, 3, "imagenet")

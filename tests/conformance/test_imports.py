@@ -85,6 +85,8 @@ def test_the_config_needs_no_tensorflow():
         "cli/main.py",
         "cli/train_flags.py",
         "cli/evaluate_flags.py",
+        "cli/convert_flags.py",
+        "cli/pretrained_network.py",
         "cli/completion.py",
         "train/device_choice.py",
     ):

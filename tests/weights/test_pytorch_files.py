@@ -105,7 +105,7 @@ def test_every_naming(naming, tmp_path):
     expected = values if has_classifier else without_classifier(values)
     assert_same_as_torchvision(place, expected, spec, 32)
     left_out = [line for line in checkpoints.foreign_at(place).describe() if line.startswith("left out")]
-    assert bool(left_out) == ("lightly benchmarks" in naming or "solo" in naming)
+    assert bool(left_out) == ("solo" in naming)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -116,10 +116,11 @@ def test_the_cifar_stem(depth, tmp_path):
     assert trained.config.model.stem == "cifar" and trained.config.data.image_size == 32
 
 
-def test_a_projection_head_that_fits(tmp_path):
+@pytest.mark.parametrize("offset", [True, False])
+def test_a_projection_head_of_lightly(offset, tmp_path):
     spec = Spec(18, width=4, cifar=True, classes=0)
     values = torchvision_values(spec)
-    head = projection_head(Drawer(spec), spec.features, offset=False)
+    head = projection_head(Drawer(spec), spec.features, offset)
     place = write(tmp_path / "m.safetensors", {**without_classifier(values, "backbone."), **head})
     found = load_trained(place).model.endpoints(images(32), training=False)
     x, _ = torchvision_h(values, spec, images(32))
@@ -129,6 +130,17 @@ def test_a_projection_head_that_fits(tmp_path):
         x = (x - norm["running_mean"]) / np.sqrt(norm["running_var"] + 1e-5) * norm["weight"] + norm["bias"]
         x = np.maximum(x, 0) if number == 0 else x
     np.testing.assert_allclose(found["proj_head_output"], x, atol=1e-5)
+
+
+def test_a_narrower_projection_head_is_left_out_and_said_so(tmp_path):
+    spec = Spec(18, width=4, cifar=True, classes=0)
+    values, draw = without_classifier(torchvision_values(spec), "backbone."), Drawer(spec)
+    head = {
+        "projection_head.layers.0.weight": draw.kernel(32, 8).T,
+        "projection_head.layers.3.weight": draw.kernel(8, 4).T,
+    }
+    foreign = checkpoints.foreign_at(write(tmp_path / "m.safetensors", {**values, **head}))
+    assert "not as wide as h" in foreign.describe()[-1] and foreign.network.head_layers == 0
 
 
 def test_the_stem_of_solo_learn_for_cifar_is_refused(tmp_path):

@@ -52,6 +52,11 @@ def pads_before_pool(run):
     return "stem_pool_pad" in {layer.name for layer in run.networks.encoder.layers}
 
 
+def offsets_of_head(run):
+    """The batch norms of the projection head that have an offset."""
+    return [layer.name for layer in run.networks.projection_head.layers if getattr(layer, "beta", None) is not None]
+
+
 def convolutions(run):
     return sum("conv" in layer.name and hasattr(layer, "kernel") for layer in run.networks.encoder.layers)
 

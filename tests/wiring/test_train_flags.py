@@ -36,6 +36,7 @@ from tests.wiring.networks_of import (
     layer_words,
     normalized,
     norms,
+    offsets_of_head,
     operator,
     operators_of,
     outputs,
@@ -160,6 +161,7 @@ MODEL = [
         lambda run: dense_layers(run.networks.projection_head),
         ["layer1_dense", "layer2_dense", "layer3_dense"],
     ),
+    row("proj_head_offset", True, offsets_of_head, ["layer1_norm", "layer2_norm"]),
     row("global_bn", False, norms, {(0.9, False)}),
     row("batch_norm_decay", 0.8, norms, {(0.8, True)}),
     row(

@@ -15,7 +15,7 @@ from tf_simclr.errors import InputError
 _UNSEEN = ("pool_padding", "input_mean", "input_std")
 TAKEN = (
     *("resnet_depth", "width_multiplier", "sk_ratio", "se_ratio", "stem", "identity_shortcut", *_UNSEEN),
-    *("proj_head_mode", "proj_out_dim", "num_proj_layers", "image_size"),
+    *("proj_head_mode", "proj_out_dim", "num_proj_layers", "proj_head_offset", "image_size"),
 )
 
 

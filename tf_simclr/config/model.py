@@ -59,6 +59,9 @@ class ModelConfig:
     num_proj_layers: int = option(
         3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1, at_most=100
     )
+    proj_head_offset: bool = option(
+        False, "Whether the last batch norm of the projection head has an offset, as lightly's has."
+    )
     global_bn: bool = option(True, "Batch-norm moments over all replicas instead of each replica's own.")
     batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.", at_least=0, at_most=1)
     zero_init_logits_layer: bool = option(False, "Start the supervised head from zeros.")

@@ -131,6 +131,7 @@ def build_model(
     proj_head_mode: str = "nonlinear",
     proj_out_dim: int = 128,
     num_proj_layers: int = 3,
+    proj_head_offset: bool = False,
     num_classes: int = 0,
     finetune: bool = False,
     ft_proj_selector: int = 0,
@@ -160,6 +161,7 @@ def build_model(
             `build_projection_head`.
         proj_out_dim: width of z.
         num_proj_layers: layers of a nonlinear head.
+        proj_head_offset: whether the head's last norm has an offset.
         num_classes: of the supervised head; 0 = there is none.
         finetune: whether the supervised head is trained with the encoder, and not beside pretraining.
         ft_proj_selector: what the supervised head reads: 0 = h, k = layer k of the projection head, -1 = its output.
@@ -199,7 +201,9 @@ def build_model(
     )
     freeze_through(encoder, fine_tune_after_block)
     width = encoder.output["final_avg_pool"].shape[-1]
-    projection = heads.build_projection_head(proj_head_mode, width, proj_out_dim, num_proj_layers, norm, dtype)
+    projection = heads.build_projection_head(
+        proj_head_mode, width, proj_out_dim, num_proj_layers, norm, dtype, proj_head_offset
+    )
     if finetune:
         heads.freeze_beyond(projection, 0 if fine_tune_after_block == 4 else used)
     supervised = None

@@ -147,6 +147,7 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
         proj_head_mode=model.proj_head_mode,
         proj_out_dim=model.proj_out_dim,
         num_proj_layers=model.num_proj_layers,
+        proj_head_offset=model.proj_head_offset,
         num_classes=num_classes if with_head else 0,
         finetune=finetune,
         # While pretraining, the online head always measures h.

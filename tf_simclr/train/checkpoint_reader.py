@@ -65,10 +65,15 @@ def resolve(path: str) -> str:
     program's weights it is the prefix or the file.
 
     Raises:
-        InputError: there is no checkpoint.
+        InputError: there is no checkpoint, or the place cannot be read.
     """
-    ours = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
-    found = os.path.join(path, SAVED_MODEL_VALUES) if _is_our_export(path) else ours[-1] if ours else locate.find(path)
+    try:
+        found = _found(path)
+    except tf.errors.OpError as error:  # no such file system, no rights, no connection
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"`checkpoint` must lie where TensorFlow can read. Received: {path}: {reason}. Copy it to a local disk"
+        ) from error
     if found is None:
         raise InputError(
             f"`checkpoint` must be a checkpoint prefix (such as DIR/{PREFIX}-1000), a directory that holds one, an "
@@ -76,6 +81,14 @@ def resolve(path: str) -> str:
             f"Received: {path}, where none was found. Check the path"
         )
     return found
+
+
+def _found(path: str) -> str | None:
+    """What `resolve` returns; None where there is no checkpoint."""
+    ours = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
+    if _is_our_export(path):
+        return os.path.join(path, SAVED_MODEL_VALUES)
+    return ours[-1] if ours else locate.find(path)
 
 
 def _is_our_export(path: str) -> bool:

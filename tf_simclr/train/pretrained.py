@@ -52,8 +52,10 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
     for path, variable in wanted.items():
         compat.raw_variable(variable).assign(values[path])
     require_finite_values(wanted, f"the checkpoint {prefix}")
-    for line in [] if other is None else other.describe():
-        say(line)
+    if other is not None:
+        here = config.to_flags()
+        for line in other.describe(given={name for name, value in other.flags().items() if here[name] != value}):
+            say(line)
     say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
 
 

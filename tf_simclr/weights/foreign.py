@@ -163,12 +163,9 @@ def _leave_out_head(naming: Naming, network: Network, file: TensorFile) -> None:
     if not naming.pytorch or not count:
         return
     hidden = {shapes.get(f"projection_head/layer{n}_dense/kernel", (0, 0))[-1] for n in range(1, count)}
-    if f"projection_head/layer{count}_norm/beta" in shapes:
-        reason = "its last batch norm has an offset, and ours has none"
-    elif hidden - {network.features}:
-        reason = "its hidden layers are not as wide as h"
-    else:
+    if not hidden - {network.features}:
         return
+    reason = "its hidden layers are not as wide as h"
     of_head = [path for path in naming.names if path.startswith("projection_head/")]
     naming.left_out.append(f"the projection head ({len(of_head)} tensors): {reason}")
     for path in of_head:

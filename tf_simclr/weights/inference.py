@@ -46,6 +46,7 @@ def infer_network(shapes: Mapping[str, Shape], place: str) -> Network:
         identity_shortcut=basic and "encoder/block_group1_block0_shortcut_conv/kernel" not in shapes,
         head_layers=head_layers,
         head_dim=head_dim,
+        head_offset=f"projection_head/layer{head_layers}_norm/beta" in shapes,
         classes=kernel[1],
         # A classifier on z has an input of another width; one on a hidden layer looks as one on h.
         selector=-1 if head_layers and kernel[0] == head_dim != filters[NUM_GROUPS] * (1 if basic else 4) else 0,

@@ -44,6 +44,7 @@ class Network:
         identity_shortcut: whether group 1 begins without a projection.
         head_layers: dense layers of the projection head; 0 without one.
         head_dim: width of z.
+        head_offset: whether the last batch norm of the projection head has an offset.
         classes: of the supervised head; 0 without one.
         selector: what the supervised head reads, as --ft_proj_selector.
     """
@@ -56,6 +57,7 @@ class Network:
     identity_shortcut: bool = False
     head_layers: int = 0
     head_dim: int = 128
+    head_offset: bool = False
     classes: int = 0
     selector: int = 0
 
@@ -91,6 +93,7 @@ class Network:
             "se_ratio": self.se_ratio,
             "stem": self.stem,
             "identity_shortcut": self.identity_shortcut,
+            "proj_head_offset": self.head_offset,
             "proj_head_mode": mode,
             **({"num_proj_layers": self.head_layers, "proj_out_dim": self.head_dim} if self.head_layers else {}),
             "lineareval_while_pretraining": self.classes > 0,
@@ -172,7 +175,7 @@ def _heads(network: Network) -> Iterator[Unit]:
     for number in range(1, count + 1):
         outputs = network.head_dim if number == count else width
         yield Unit(f"projection_head/layer{number}_dense", {"kernel": (width, outputs)})
-        yield _norm(f"projection_head/layer{number}_norm", outputs, offset=number < count)
+        yield _norm(f"projection_head/layer{number}_norm", outputs, offset=number < count or network.head_offset)
     if network.classes:
         reads_z = count > 0 and network.selector in (-1, count)
         inputs = network.head_dim if reads_z else width

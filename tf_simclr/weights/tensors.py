@@ -29,6 +29,8 @@ _OTHER_NAMES = frozenset(
         *("keras_api", "regularization_losses", "losses", "signatures"),
     }
 )
+# What PyTorch says of bytes that are no pickled objects at all.
+_NO_PICKLE = "Unsupported operand"
 _OTHER_STARTS = ("layer-", "layer_with_weights-")
 
 
@@ -130,6 +132,8 @@ class TorchFile:
         try:
             values = _torch_values(torch, local)
         except pickle.UnpicklingError as error:
+            if _NO_PICKLE in str(error):
+                raise unreadable(place, ValueError("it is no file of torch.save")) from error
             raise InputError(
                 f"`checkpoint` must hold tensors alone. Received: {place}, with pickled objects of other kinds, of "
                 "which none was loaded and nothing was run. Save the state dict alone: torch.save(model.state_dict(), "

@@ -16,7 +16,7 @@ from tf_simclr.resumable import short_digest
 # 2: a result says what the images are made of, and what was predicted for each.
 FORMAT = 2
 # Options of the network that came later: results that are kept from before do not name them.
-_LATER = frozenset({"pool_padding", "identity_shortcut", "input_mean", "input_std"})
+_LATER = frozenset({"pool_padding", "identity_shortcut", "input_mean", "input_std", "proj_head_offset"})
 
 
 def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> dict[str, Any]:
