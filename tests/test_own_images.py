@@ -10,7 +10,7 @@ from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.config import build_config, resolve_durations
 from tf_simclr.config.experiment import known_flags
-from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
+from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, fine_tuning_defaults, has_plain_flags, own_images_defaults
 
 FILE = Path(tf_simclr.__file__).parent / "configs" / "own_images.cfg"
 FOLDER = {"dataset": "folder", "data_dir": "images"}
@@ -24,7 +24,7 @@ def test_every_number_of_images_has_settings_that_work(count):
     durations = resolve_durations(config, count)
     assert durations.warmup_steps < durations.train_steps and config.data.train_batch_size <= count
     assert config.data.train_batch_size * 2 <= count or count < 4
-    assert not has_plain_training_flags(config) and has_plain_training_flags(build_config(FOLDER))
+    assert not has_plain_flags(config, TRAINING_FLAGS) and has_plain_flags(build_config(FOLDER), TRAINING_FLAGS)
 
 
 def test_a_few_images_more_or_less_change_nothing():
@@ -41,3 +41,12 @@ def test_the_flag_file_says_the_same():
     written = build_config(parsed.values)
     chosen = build_config(FOLDER | own_images_defaults(1_000))
     assert dataclasses.replace(written, data=dataclasses.replace(written.data, data_dir="images")) == chosen
+
+
+def test_fine_tuning_has_a_batch_that_the_folder_can_fill():
+    for images in (2, 3, 10, 127, 128, 10**6):
+        settings = fine_tuning_defaults(images)
+        assert 2 <= settings["train_batch_size"] <= max(2, images // 2)
+        config = build_config({**FOLDER, "train_mode": "finetune", **settings})
+        assert config.optimizer.warmup_epochs == 0 and config.optimizer.optimizer == "momentum"
+    assert fine_tuning_defaults(10_000)["train_epochs"] == 60 and fine_tuning_defaults(10**5)["train_epochs"] == 30

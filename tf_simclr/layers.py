@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -32,6 +33,10 @@ def resnet(
     *,
     batch_norm_decay: float = 0.9,
     global_bn: bool = True,
+    pool_padding: str = "same",
+    identity_shortcut: bool = False,
+    input_mean: Sequence[float] = (),
+    input_std: Sequence[float] = (),
     dtype: Any = None,
 ) -> tf.keras.Model:
     """The ResNet encoder of SimCLR, with batch norm over all replicas and without a classifier.
@@ -44,6 +49,10 @@ def resnet(
         se_ratio: in [0, 1]; > 0 turns on squeeze-and-excitation.
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
         global_bn: whether batch norms take the moments over all replicas. Default True.
+        pool_padding: of the stem's max pool: "same" (TensorFlow's) or "symmetric" (PyTorch's). Default "same".
+        identity_shortcut: depths 18 and 34: whether group 1 begins without a projection, as torchvision's does.
+        input_mean: three numbers that are subtracted from the channels first; empty, the default, for none.
+        input_std: three numbers > 0 that the channels are divided by after that; empty, the default, for none.
         dtype: Keras dtype policy or its name, as "mixed_bfloat16"; None for the global policy.
 
     Returns:
@@ -65,7 +74,19 @@ def resnet(
     """
     norm = functools.partial(BatchNorm, momentum=batch_norm_decay, global_moments=global_bn)
     policy = compat.global_policy() if dtype is None else dtype
-    return build_encoder(depth, width, sk_ratio, se_ratio, stem, norm, policy)
+    return build_encoder(
+        depth,
+        width,
+        sk_ratio,
+        se_ratio,
+        stem,
+        norm,
+        policy,
+        pool_padding=pool_padding,
+        identity_shortcut=identity_shortcut,
+        input_mean=input_mean,
+        input_std=input_std,
+    )
 
 
 @_register
@@ -81,6 +102,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         mode: "nonlinear", "linear" (one layer) or "none" (z = h).
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
         global_bn: whether batch norms take the moments over all replicas. Default True.
+        offset: whether the last batch norm has an offset, as lightly's has. Default False, as in the authors' code.
         **kwargs: name and dtype, as in every Keras layer.
 
     Raises:
@@ -103,6 +125,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         mode: str = "nonlinear",
         batch_norm_decay: float = 0.9,
         global_bn: bool = True,
+        offset: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**{"name": "projection_head", **kwargs})
@@ -114,6 +137,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         self.mode = mode
         self.batch_norm_decay = batch_norm_decay
         self.global_bn = global_bn
+        self.offset = offset
 
     def build(self, input_shape: Any) -> None:
         """Makes the layers for h [b, d], whose d must be known."""
@@ -126,7 +150,7 @@ class ProjectionHead(tf.keras.layers.Layer):
         norm = functools.partial(BatchNorm, momentum=self.batch_norm_decay, global_moments=self.global_bn)
         # A functional model, h -> dict of endpoints.
         self.network = build_projection_head(
-            self.mode, int(width), self.out_dim, self.num_layers, norm, compat.policy_of(self)
+            self.mode, int(width), self.out_dim, self.num_layers, norm, compat.policy_of(self), self.offset
         )
         super().build(input_shape)
 
@@ -145,6 +169,7 @@ class ProjectionHead(tf.keras.layers.Layer):
             "out_dim": self.out_dim,
             "num_layers": self.num_layers,
             "mode": self.mode,
+            "offset": self.offset,
             "batch_norm_decay": self.batch_norm_decay,
             "global_bn": self.global_bn,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,11 +22,13 @@ KERAS_SUFFIX = ".keras"
 
 
 def load(path: str) -> SimCLR:
-    """Loads a model that `run.py` or `SimCLR.save` left.
+    """Loads a model that `run.py` or `SimCLR.save` left, or the weights of another program.
 
     Args:
         path: directory of a run, whose newest checkpoint is taken; prefix of a checkpoint, as "RUN/ckpt-1000"; an
-            exported SavedModel, as "RUN/saved_model/1000"; or a .keras file of `SimCLR.save`.
+            exported SavedModel, as "RUN/saved_model/1000"; a .keras file of `SimCLR.save`; a checkpoint or SavedModel
+            of the authors; or a .safetensors, .pth, .pt or .ckpt file of PyTorch. What such a file does not say is
+            assumed, with a warning that says what; `python -m tf_simclr convert` can be given it.
 
     Returns:
         the model with its weights in float32. Of a run it has the loss and, after pretraining, the augmentation of the
@@ -56,6 +59,7 @@ def load(path: str) -> SimCLR:
             )
         return model
     trained = load_trained(path)
+    _warn_of_assumptions(trained.prefix)
     networks, config = trained.model, trained.config
     head = networks.supervised_head
     model = SimCLR(
@@ -66,6 +70,7 @@ def load(path: str) -> SimCLR:
             config.model.proj_head_mode,
             config.model.batch_norm_decay,
             config.model.global_bn,
+            config.model.proj_head_offset,
         ),
         loss=loss_of(config.loss),
         augmentation=_augmentation_of(config),
@@ -101,7 +106,9 @@ def load_encoder(path: str) -> tf.keras.Model:
     """
     path = os.path.expanduser(path)
     if not path.endswith(KERAS_SUFFIX):
-        return load_trained(path).model.encoder
+        trained = load_trained(path)
+        _warn_of_assumptions(trained.prefix)
+        return trained.model.encoder
     model = _keras_model(path)
     return model.encoder if isinstance(model, SimCLR) else model
 
@@ -119,10 +126,17 @@ def _keras_model(path: str) -> Any:
         ) from error
 
 
+def _warn_of_assumptions(prefix: str) -> None:
+    """Warns of what was assumed of weights of another program, or left out of them."""
+    foreign = checkpoints.foreign_at(prefix)
+    for line in [] if foreign is None else foreign.describe()[1:]:
+        warnings.warn(line, stacklevel=3)
+
+
 def _augmentation_of(config: ExperimentConfig) -> SimCLRAugmentation | None:
     """The views of a pretraining run; operators by name are not what the layer makes."""
     augmentation = config.augmentation
-    if config.train.train_mode != "pretrain" or augmentation.operators:
+    if config.train.train_mode != "pretrain" or augmentation.operators or not config.data.dataset:
         return None
     return SimCLRAugmentation(
         config.data.image_size,

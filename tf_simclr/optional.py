@@ -8,13 +8,13 @@ from typing import Any
 from tf_simclr.errors import InputError
 
 
-def _imported(module: str, package: str, needs: str) -> Any:
+def _imported(module: str, package: str, needs: str, extra: str = "evaluate") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise InputError(
             f"{needs} the package {package}. Received: {error}. Install it: pip install {package}, or the extra "
-            "`evaluate` of this package"
+            f"`{extra}` of this package"
         ) from error
 
 
@@ -33,3 +33,13 @@ def require_scikit_learn(module: str = "linear_model", task: str = "Logistic reg
 def require_jinja2() -> Any:
     """The package jinja2. Raises InputError where it is missing."""
     return _imported("jinja2", "jinja2", "Pages need")
+
+
+def require_safetensors() -> Any:
+    """The package safetensors. Raises InputError where it is missing."""
+    return _imported("safetensors", "safetensors", "Files of .safetensors need", "weights")
+
+
+def require_torch() -> Any:
+    """The package torch. Raises InputError where it is missing."""
+    return _imported("torch", "torch", "Files of torch.save need", "torch")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_simclr.cli import evaluate_flags, study_flags
+from tf_simclr.cli import convert_flags, evaluate_flags, study_flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 from tools.generated_page import write_or_check
@@ -36,8 +36,8 @@ AUTHORS_DEFAULTS = {"dataset": "imagenet2012", "use_tpu": "True"}
 
 INTRODUCTION = f"""# Flags
 
-Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate` and `python -m tf_simclr study`. This
-page is made from the config by `{COMMAND}`; do not edit it.
+Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate`, `study` and `convert`. This page is
+made from the config by `{COMMAND}`; do not edit it.
 
 - Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
 - `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
@@ -112,6 +112,8 @@ def reference() -> str:
         "\nBeside these, `python -m tf_simclr study` takes the flags of `run.py`, for all cells of the study, but not "
         f"{_without(*study_flags.TRAINING)}, nor those that the study varies."
     )
+    lines += section(convert_flags.CONVERSION)
+    lines.append("\nThese are the flags of `python -m tf_simclr convert`.")
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
     return "\n".join(lines) + "\n"
 

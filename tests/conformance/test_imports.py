@@ -15,6 +15,7 @@ LAYERS = (
     {"evaluate", "interop", "simclr", "image_data"},
     {"simclr_probe"},
     {"train", "simclr_batches", "simclr_checks"},
+    {"weights"},
     {"layers", "optimizers", "schedules"},
     {"data", "nn", "losses", "optim"},
     {"ops"},
@@ -84,6 +85,8 @@ def test_the_config_needs_no_tensorflow():
         "cli/main.py",
         "cli/train_flags.py",
         "cli/evaluate_flags.py",
+        "cli/convert_flags.py",
+        "cli/pretrained_network.py",
         "cli/completion.py",
         "train/device_choice.py",
     ):

@@ -218,7 +218,17 @@ def test_the_keras_file_gives_the_same_endpoints(export, model, images):
     assert len(encoder.trainable_variables) == len(encoder_weights(model))
 
 
-@pytest.mark.parametrize("options", [{"se_ratio": 0.25}, {"depth": 50, "sk_ratio": 0.0625}])
+NORMALIZED = {"input_mean": (0.485, 0.456, 0.406), "input_std": (0.229, 0.224, 0.225)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"se_ratio": 0.25},
+        {"depth": 50, "sk_ratio": 0.0625},
+        {"stem": "imagenet", "pool_padding": "symmetric", "identity_shortcut": True, **NORMALIZED},
+    ],
+)
 def test_every_kind_of_encoder_becomes_a_keras_file(options, images, tmp_path):
     model = tiny_model(**options)
     write_stock_encoder(model.encoder, str(tmp_path))

@@ -231,3 +231,54 @@ def test_bad_arguments(options, message):
 def test_bad_block():
     with pytest.raises(InputError, match=r"fine_tune_after_block.*-1, 0, 1, 2, 3, 4.*5"):
         freeze_through(shared_encoder(50, "cifar", 0.0), 5)
+
+
+MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+
+
+@pytest.mark.parametrize("size", [16, 17])
+def test_a_symmetric_pool_pads_both_sides_alike(size):
+    encoder = build_encoder(18, 0.0625, pool_padding="symmetric")
+    found = encoder(images(height=size, width=size))
+    before = np.asarray(tf.nn.relu(encoder.get_layer("stem_norm")(found["initial_conv"])))
+    padded = np.pad(before, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    side = found["initial_max_pool"].shape[1]
+    assert side == -(-before.shape[1] // 2)
+    for row in range(side):
+        for column in range(side):
+            window = padded[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+            np.testing.assert_array_equal(found["initial_max_pool"][:, row, column], window.max(axis=(1, 2)))
+
+
+def test_an_identity_shortcut_adds_the_input():
+    encoder = build_encoder(18, 0.0625, stem="cifar", identity_shortcut=True)
+    names = {layer.name for layer in encoder.layers}
+    assert "block_group1_block0_shortcut_conv" not in names and "block_group2_block0_shortcut_conv" in names
+    found = encoder(images())  # the last scale of a block starts at 0
+    np.testing.assert_array_equal(found["block_group1"], found["initial_max_pool"])
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+def test_normalized_inputs_are_padded_by_the_mean(stem):
+    tf.keras.utils.set_random_seed(1)
+    plain = build_encoder(18, 0.0625, stem=stem)
+    normalizing = build_encoder(18, 0.0625, stem=stem, input_mean=MEAN.tolist(), input_std=STD.tolist())
+    for mine, other in zip(normalizing.weights, plain.weights, strict=True):
+        mine.assign(other)
+    expected = plain((images() - MEAN) / STD)
+    for name, value in normalizing(images()).items():
+        np.testing.assert_allclose(value, expected[name], atol=2e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool_padding": "valid"}, "pool_padding.*same, symmetric"),
+        ({"identity_shortcut": True, "depth": 50}, "resnet_depth.*18, 34"),
+        ({"input_mean": (0.5,) * 3}, "three numbers each"),
+        ({"input_mean": (0.5,) * 3, "input_std": (0.5, 0.5, 0)}, "above 0"),
+    ],
+)
+def test_bad_options_of_other_frameworks(options, message):
+    with pytest.raises(InputError, match=message):
+        build_encoder(**options)

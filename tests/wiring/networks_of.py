@@ -40,6 +40,23 @@ def norms(run):
     }
 
 
+def normalized(run):
+    """What becomes of the values 1, 0 and 0.5 of the three channels before the first convolution."""
+    layers = {layer.name: layer for layer in run.networks.encoder.layers}
+    image = tf.constant([[[[1.0, 0.0, 0.5]]]])
+    normalization = layers.get("input_normalization")
+    return as_numbers((image if normalization is None else normalization(image))[0, 0, 0])
+
+
+def pads_before_pool(run):
+    return "stem_pool_pad" in {layer.name for layer in run.networks.encoder.layers}
+
+
+def offsets_of_head(run):
+    """The batch norms of the projection head that have an offset."""
+    return [layer.name for layer in run.networks.projection_head.layers if getattr(layer, "beta", None) is not None]
+
+
 def convolutions(run):
     return sum("conv" in layer.name and hasattr(layer, "kernel") for layer in run.networks.encoder.layers)
 

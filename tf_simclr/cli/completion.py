@@ -23,7 +23,13 @@ from tf_simclr.config import (
     with_warmup_that_ends,
 )
 from tf_simclr.config.identity import DEVICE_FLAGS
-from tf_simclr.config.own_images import TRAINING_FLAGS, has_plain_training_flags, own_images_defaults
+from tf_simclr.config.own_images import (
+    FINE_TUNING_FLAGS,
+    TRAINING_FLAGS,
+    fine_tuning_defaults,
+    has_plain_flags,
+    own_images_defaults,
+)
 from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.errors import InputError
 
@@ -50,7 +56,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     dataset, evaluating = parsed.values["dataset"], parsed.values["mode"] == "eval"
     # A directory that is kept aside says nothing of the run that takes its place, where that one says what it is.
     anew = parsed.values["overwrite"] and bool(dataset)
-    recorded = None if anew else _recorded(parsed.values["model_dir"])
+    recorded = None if anew else recorded_run(parsed.values["model_dir"])
     if recorded is not None and not dataset:
         place, values = recorded
         if _means_a_folder(parsed.values["data_dir"], values.get("dataset", "")):
@@ -76,7 +82,7 @@ def complete(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, str]:
     return _fill(parsed, values), "no --dataset given: flags not given come from configs/quickstart.cfg"
 
 
-def _recorded(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
+def recorded_run(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
     """The flags.json of a run and its values, without those of one command or machine; None where there is none."""
     if not model_dir:
         return None
@@ -155,8 +161,9 @@ def complete_by_images(
         the config, and lines that a person should see.
     """
     config, lines = _for_own_images(config, given, num_examples, run)
+    config, tuning = _for_fine_tuning(config, given, num_examples, run)
     config, more = _with_warmup(config, given, num_examples, run)
-    return config, lines + more
+    return config, lines + tuning + more
 
 
 def _for_own_images(
@@ -167,7 +174,7 @@ def _for_own_images(
     A run goes on with those that it recorded: it may have other images by now, for which other settings would be
     chosen.
     """
-    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or not has_plain_training_flags(config):
+    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or not has_plain_flags(config, TRAINING_FLAGS):
         return config, []
     if run is not None and (config.runtime.mode == "eval" or run.data.dataset == FOLDER):
         recorded = run.to_flags()
@@ -180,6 +187,26 @@ def _for_own_images(
     return build_config(values | settings), [
         f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
     ]
+
+
+def _for_fine_tuning(
+    config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
+) -> tuple[ExperimentConfig, list[str]]:
+    """The settings for fine-tuning a checkpoint on a folder of this many images, where none of them was given.
+
+    The defaults are those of pretraining, whose batch is larger than many folders.
+    """
+    tunes = config.train.train_mode == "finetune" and config.train.checkpoint and config.data.dataset == FOLDER
+    if not tunes or given & FINE_TUNING_FLAGS or not has_plain_flags(config, FINE_TUNING_FLAGS):
+        return config, []
+    settings = fine_tuning_defaults(num_examples) if run is None else run.to_flags()
+    names = set(FINE_TUNING_FLAGS)
+    if not given & {"train_epochs", "train_steps"}:
+        names.add("train_epochs")
+    chosen = {name: settings[name] for name in sorted(names) if name in settings}
+    words = " ".join(f"--{name}={value}" for name, value in chosen.items())
+    line = f"no optimiser, rate or batch given: settings for fine-tuning on {num_examples} images: {words}"
+    return build_config(config.to_flags() | chosen), [] if run is not None else [line]
 
 
 def _with_warmup(

@@ -95,8 +95,7 @@ def open_context(
     model = origin.model
     for line in (
         f"TensorFlow {tf.__version__} on {chosen}; results in {runtime.directory}",
-        f"ResNet-{model.resnet_depth} x{model.width_multiplier:g} at step {step}, trained on {origin.data.dataset} "
-        f"({origin.train.train_mode}, batch {origin.data.train_batch_size})",
+        f"ResNet-{model.resnet_depth} x{model.width_multiplier:g} at step {step}, {described_training(origin)}",
         *(f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)),
         f"{splits.train.name}: {splits.train.num_classes} classes, "
         + ", ".join(f"{source.num_examples} images of {source.split}" for source in sources),
@@ -108,12 +107,19 @@ def open_context(
         runtime=runtime,
         origin=origin,
         prefix=prefix,
-        pictures_seen=step * origin.data.train_batch_size,
+        pictures_seen=step * origin.data.train_batch_size if origin.data.dataset else 0,
         splits=splits,
         strategy=strategy,
         stop=StopRequest(),
         reporter=TerminalReporter(),
     )
+
+
+def described_training(origin: ExperimentConfig) -> str:
+    """How the network was trained; weights of other programs do not say."""
+    if not origin.data.dataset:
+        return "trained by another program"
+    return f"trained on {origin.data.dataset} ({origin.train.train_mode}, batch {origin.data.train_batch_size})"
 
 
 def split_facts(splits: Splits) -> tuple[SplitFacts, ...]:

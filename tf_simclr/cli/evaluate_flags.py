@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from tf_simclr.cli import flags
@@ -17,6 +18,7 @@ from tf_simclr.cli.main import say
 from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import absolute
+from tf_simclr.errors import InputError
 
 if TYPE_CHECKING:
     from tf_simclr.cli.evaluate import EvaluationResult
@@ -47,8 +49,15 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
 
     origin, prefix = read_config(protocols.checkpoint, say)
     recorded = origin.to_flags()
+    for line in described(prefix, parsed.given):
+        say(line)
     parsed = with_other_folder(parsed, origin.data)
     own = not parsed.values["dataset"]
+    if own and not origin.data.dataset:
+        raise InputError(
+            f"`dataset` must name the images to evaluate on: {prefix} is of another program and records none. "
+            "Received: no --dataset. Pass --dataset=folder --data_dir=DIR, or another"
+        )
     names = _ALWAYS + _OWN_IMAGES * own
     taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
     parsed = flags.fill_from_values(parsed, taken)
@@ -66,6 +75,14 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     used |= {"labels": data.labels} if data.labels else {}
     command = pasted({**used, "model_dir": runtime.model_dir})
     return evaluate.run(protocols, data, runtime, origin, prefix, command)
+
+
+def described(prefix: str, given: Collection[str]) -> list[str]:
+    """What is known and assumed of weights of another program; nothing of a checkpoint of ours."""
+    from tf_simclr.train.checkpoints import foreign_at
+
+    foreign = foreign_at(prefix)
+    return [] if foreign is None else foreign.describe(given)
 
 
 def pasted(values: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ TASKS = {
     "train": "tf_simclr.cli.train_flags",
     "evaluate": "tf_simclr.cli.evaluate_flags",
     "study": "tf_simclr.cli.study_flags",
+    "convert": "tf_simclr.cli.convert_flags",
 }
 EXIT_BAD_INPUT = 2
 

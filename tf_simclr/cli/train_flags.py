@@ -9,6 +9,7 @@ import tf_simclr
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
 from tf_simclr.cli.main import say
+from tf_simclr.cli.pretrained_network import with_network_of_checkpoint
 from tf_simclr.config import build_config
 from tf_simclr.train.device_choice import choose
 
@@ -26,6 +27,7 @@ FLAG_GROUPS = ALL_FLAG_GROUPS
 def main(parsed: flags.ParsedFlags) -> RunResult:
     """Runs the task."""
     parsed, origin = complete(parsed)
+    parsed, taken = with_network_of_checkpoint(parsed)
     config = build_config(parsed.values)
     worker = choose(config.runtime, os.environ).worker
     config = with_model_dir(config, shared=worker.count > 1)
@@ -33,6 +35,8 @@ def main(parsed: flags.ParsedFlags) -> RunResult:
         say(f"tf_simclr {tf_simclr.__version__}: {origin}; results in {config.runtime.model_dir}")
         for name in parsed.ignored:
             say(f"note: --{name} is accepted for older recipes and has no effect")
+        for line in taken:
+            say(line)
     from tf_simclr.cli import train  # imports TensorFlow, which takes seconds: not before the first line
 
     return train.run(config, parsed.given)

@@ -10,6 +10,7 @@ from tf_simclr.config.augmentation import (
     OperatorOption,
     read_augmentation,
 )
+from tf_simclr.config.convert import ConvertConfig
 from tf_simclr.config.data import (
     CIFAR_STEM_MAX_SIZE,
     FOLDER,
@@ -68,6 +69,7 @@ __all__ = [
     "STUDY_NAMES",
     "AugmentationConfig",
     "CheckpointConfig",
+    "ConvertConfig",
     "DataConfig",
     "Durations",
     "EvalConfig",

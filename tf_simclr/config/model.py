@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 from tf_simclr.config.data import CIFAR_STEM_MAX_SIZE
 from tf_simclr.config.option import check_options, option
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, require_range
 
 RESNET_DEPTHS = (10, 18, 34, 50, 101, 152, 200)
+BASIC_DEPTHS = (10, 18, 34)
+POOL_PADDINGS = ("same", "symmetric")
+CHANNELS = 3
 CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
 
 
@@ -30,10 +33,34 @@ class ModelConfig:
         f"to {CIFAR_STEM_MAX_SIZE} pixels.",
         ("auto", "imagenet", "cifar"),
     )
+    pool_padding: str = option(
+        "same",
+        "Padding of the max pool of the imagenet stem: same (TensorFlow's: on even sizes none before and 1 after), or "
+        "symmetric (PyTorch's: 1 on both sides).",
+        POOL_PADDINGS,
+    )
+    identity_shortcut: bool = option(
+        False,
+        "Depths 18 and 34: the first block of group 1 adds its input as it is, as torchvision's does, without a "
+        "convolution on the way.",
+    )
+    input_mean: str = option(
+        "",
+        "Mean of each channel that the encoder subtracts from images in [0, 1], as 0.485,0.456,0.406. Zero padding "
+        "then pads by the mean. Empty: images enter as they are.",
+    )
+    input_std: str = option(
+        "",
+        "Standard deviation of each channel that the encoder divides by after --input_mean, as 0.229,0.224,0.225. "
+        "Empty: 1.",
+    )
     proj_head_mode: str = option("nonlinear", "Projection head g.", ("none", "linear", "nonlinear"))
     proj_out_dim: int = option(128, "Dimension of the projections z.", at_least=1, at_most=10**6)
     num_proj_layers: int = option(
         3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1, at_most=100
+    )
+    proj_head_offset: bool = option(
+        False, "Whether the last batch norm of the projection head has an offset, as lightly's has."
     )
     global_bn: bool = option(True, "Batch-norm moments over all replicas instead of each replica's own.")
     batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.", at_least=0, at_most=1)
@@ -42,12 +69,48 @@ class ModelConfig:
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+        if self.identity_shortcut and self.resnet_depth not in BASIC_DEPTHS:
+            raise InputError(
+                "`identity_shortcut` must be False for bottlenecks, whose first block changes the width. Received: "
+                f"identity_shortcut=True, resnet_depth={self.resnet_depth}. Leave it out"
+            )
+        for std in self.input_normalization[1]:
+            require_range("input_std", std, above=0)
+
+    @property
+    def input_normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of the three channels; two empty tuples where images enter as they are."""
+        mean, std = _channels("input_mean", self.input_mean), _channels("input_std", self.input_std)
+        if not mean and not std:
+            return (), ()
+        return mean or (0.0,) * CHANNELS, std or (1.0,) * CHANNELS
 
     def stem_for(self, image_size: int) -> str:
         """The stem itself: `auto` is resolved by the image size."""
         if self.stem != "auto":
             return self.stem
         return "cifar" if image_size <= CIFAR_STEM_MAX_SIZE else "imagenet"
+
+
+def _channels(name: str, text: str) -> tuple[float, ...]:
+    """The numbers of the three channels; none of an empty text.
+
+    Raises:
+        InputError: it holds no three finite numbers.
+    """
+    if not text:
+        return ()
+    try:
+        numbers = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != CHANNELS:
+        raise InputError(
+            f"`{name}` must be {CHANNELS} numbers separated by commas, as 0.485,0.456,0.406. Received: {name}={text!r}"
+        )
+    for number in numbers:
+        require_range(name, number)
+    return numbers
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ network, a small batch, so that there are steps to learn in, and many epochs.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ ROWS = (
 # Of a batch of 64 the peak is 1.0, as in the quickstart.
 _LEARNING_RATE = {"learning_rate": 0.125, "learning_rate_scaling": "sqrt"}
 _WARMUP_PART = 0.1
+# What a command must not say for the settings of fine-tuning to be taken. The length is taken by itself.
+FINE_TUNING_FLAGS = frozenset(field.name for field in dataclasses.fields(OptimizerConfig)) | {"train_batch_size"}
+# The paper trains 60 epochs on 1% of ImageNet's labels, and 30 on 10%.
+_FEW_IMAGES = 13_000
 
 
 def own_images_defaults(num_images: int) -> dict[str, Any]:
@@ -88,7 +93,26 @@ def _batch(wanted: int, num_images: int) -> int:
     return batch
 
 
-def has_plain_training_flags(config: ExperimentConfig) -> bool:
-    """Whether every training flag has its plain default."""
+def fine_tuning_defaults(num_images: int) -> dict[str, Any]:
+    """Training flags for fine-tuning on a folder of this many images, by name (SimCLR, Appendix B.5).
+
+    The paper's rate for a batch, which it scales linearly, with a batch that a folder has images for.
+
+    Args:
+        num_images: at least 2.
+    """
+    return {
+        "optimizer": "momentum",
+        "learning_rate": 0.05,
+        "learning_rate_scaling": "linear",
+        "weight_decay": 0.0,
+        "warmup_epochs": 0.0,
+        "train_batch_size": _batch(64, num_images),
+        "train_epochs": 60.0 if num_images <= _FEW_IMAGES else 30.0,
+    }
+
+
+def has_plain_flags(config: ExperimentConfig, names: Collection[str]) -> bool:
+    """Whether every one of some flags has its plain default."""
     plain, own = ExperimentConfig().to_flags(), config.to_flags()
-    return all(plain[name] == own[name] for name in TRAINING_FLAGS)
+    return all(plain[name] == own[name] for name in names)

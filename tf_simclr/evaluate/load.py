@@ -17,6 +17,7 @@ from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.finite import require_finite_network
 from tf_simclr.train.manifest import class_names_of
+from tf_simclr.weights import locate
 
 HEAD = "supervised_head/dense/kernel"
 
@@ -39,18 +40,18 @@ class Trained:
     class_names: tuple[str, ...] = ()
 
 
-def _recorded_flags(prefix: str) -> dict[str, Any]:
-    """The flags of the run behind a checkpoint: beside it, or inside an export's card."""
+def _recorded_flags(prefix: str) -> dict[str, Any] | None:
+    """The flags of the run behind a checkpoint: beside it, in an export's card, or as other weights imply; or None."""
+    other = checkpoints.foreign_at(prefix)
+    if other is not None:
+        return other.flags()
     directory = os.path.dirname(prefix)
     flags = read_json(os.path.join(directory, FLAGS_FILE))
     if flags is None and prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
         card = read_json(os.path.join(os.path.dirname(directory), CARD_FILE)) or {}
         flags = card.get("config")
     if not flags:
-        raise InputError(
-            f"`checkpoint` must lie beside the {FLAGS_FILE} of its run, or be an export that records its flags. "
-            f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
-        )
+        return None
     # A flag that a later version dropped says nothing of the networks.
     return {name: value for name, value in of_recorded(flags).items() if name in known_flags()}
 
@@ -59,7 +60,7 @@ def read_config(checkpoint: str, warn: Callable[[str], None] = warnings.warn) ->
     """The config of the run behind a checkpoint, and the checkpoint's prefix; no network is built.
 
     Args:
-        checkpoint: directory of a run, prefix of a checkpoint, or exported SavedModel.
+        checkpoint: directory of a run, prefix of a checkpoint, exported SavedModel, or weights of another program.
         warn: receives a line for each damaged checkpoint of a directory that is passed over for the one before it.
 
     Raises:
@@ -67,11 +68,25 @@ def read_config(checkpoint: str, warn: Callable[[str], None] = warnings.warn) ->
             built.
     """
     prefix = checkpoints.resolve(checkpoint, warn)
-    return build_config(_recorded_flags(prefix)), prefix
+    config = recorded_config(prefix)
+    if config is None:
+        raise InputError(
+            f"`checkpoint` must lie beside the {FLAGS_FILE} of its run, or be an export that records its flags. "
+            f"Received: {prefix}, without either. Copy {FLAGS_FILE} there, or pass the run's directory"
+        )
+    return config, prefix
+
+
+def recorded_config(prefix: str) -> ExperimentConfig | None:
+    """The config of the run behind the prefix of a checkpoint; None where nothing says how its networks were built."""
+    flags = _recorded_flags(prefix)
+    return None if flags is None else build_config(flags)
 
 
 def step_of(prefix: str) -> int:
-    """The training step of a checkpoint's prefix, or of an export's values."""
+    """The training step of a checkpoint's prefix, or of an export's values; 0 where another program's does not say."""
+    if checkpoints.foreign_at(prefix) is not None:
+        return locate.step_of(prefix)
     if not prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
         return checkpoints.step_of(prefix)
     card = read_json(os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)) or {}

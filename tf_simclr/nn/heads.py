@@ -60,6 +60,7 @@ def build_projection_head(
     num_layers: int = 3,
     norm: NormBuilder = BatchNorm,
     dtype: Any = "float32",
+    offset: bool = False,
 ) -> tf.keras.Model:
     """Builds g: dense layers without bias, each followed by a norm, with ReLU between them.
 
@@ -69,8 +70,9 @@ def build_projection_head(
         in_dim: width of h.
         out_dim: width of z, >= 1; "none" keeps in_dim.
         num_layers: >= 1, of a nonlinear head.
-        norm: builds a norm layer from name, dtype and BatchNorm's arguments; the last one has no offset.
+        norm: builds a norm layer from name, dtype and BatchNorm's arguments.
         dtype: Keras dtype policy or its name.
+        offset: whether the last norm has an offset; the authors' has none.
 
     Returns:
         a functional model: h [b, in_dim] -> dict of float32 [b, .] proj_head_input, proj_head_layer1.. (hidden layers
@@ -93,7 +95,7 @@ def build_projection_head(
         endpoints[f"proj_head_layer{number}"] = x
     if count:
         x = _dense(out_dim, f"layer{count}_dense", dtype, use_bias=False)(x)
-        x = norm(name=f"layer{count}_norm", dtype="float32", center=False)(x)
+        x = norm(name=f"layer{count}_norm", dtype="float32", center=offset)(x)
     endpoints["proj_head_output"] = x
     return tf.keras.Model(inputs, endpoints, name="projection_head")
 

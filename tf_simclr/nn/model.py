@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,9 +124,14 @@ def build_model(
     sk_ratio: float = 0.0,
     se_ratio: float = 0.0,
     stem: str = "imagenet",
+    pool_padding: str = "same",
+    identity_shortcut: bool = False,
+    input_mean: Sequence[float] = (),
+    input_std: Sequence[float] = (),
     proj_head_mode: str = "nonlinear",
     proj_out_dim: int = 128,
     num_proj_layers: int = 3,
+    proj_head_offset: bool = False,
     num_classes: int = 0,
     finetune: bool = False,
     ft_proj_selector: int = 0,
@@ -148,10 +153,15 @@ def build_model(
         sk_ratio: > 0 turns on selective kernels.
         se_ratio: > 0 turns on squeeze-and-excitation.
         stem: "imagenet" or "cifar".
+        pool_padding: of the stem's max pool, with identity_shortcut, input_mean and input_std as in `build_encoder`.
+        identity_shortcut: whether group 1 of depths 18 and 34 begins without a projection.
+        input_mean: of the channels; empty for images as they are.
+        input_std: of the channels.
         proj_head_mode: "none", "linear" or "nonlinear", with proj_out_dim and num_proj_layers as in
             `build_projection_head`.
         proj_out_dim: width of z.
         num_proj_layers: layers of a nonlinear head.
+        proj_head_offset: whether the head's last norm has an offset.
         num_classes: of the supervised head; 0 = there is none.
         finetune: whether the supervised head is trained with the encoder, and not beside pretraining.
         ft_proj_selector: what the supervised head reads: 0 = h, k = layer k of the projection head, -1 = its output.
@@ -176,10 +186,24 @@ def build_model(
             f"Received: fine_tune_after_block={fine_tune_after_block}"
         )
     norm = functools.partial(BatchNorm, momentum=batch_norm_decay, global_moments=global_bn)
-    encoder = build_encoder(depth, width_multiplier, sk_ratio, se_ratio, stem, norm, dtype)
+    encoder = build_encoder(
+        depth,
+        width_multiplier,
+        sk_ratio,
+        se_ratio,
+        stem,
+        norm,
+        dtype,
+        pool_padding=pool_padding,
+        identity_shortcut=identity_shortcut,
+        input_mean=input_mean,
+        input_std=input_std,
+    )
     freeze_through(encoder, fine_tune_after_block)
     width = encoder.output["final_avg_pool"].shape[-1]
-    projection = heads.build_projection_head(proj_head_mode, width, proj_out_dim, num_proj_layers, norm, dtype)
+    projection = heads.build_projection_head(
+        proj_head_mode, width, proj_out_dim, num_proj_layers, norm, dtype, proj_head_offset
+    )
     if finetune:
         heads.freeze_beyond(projection, 0 if fine_tune_after_block == 4 else used)
     supervised = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.errors import require_choice, require_range
+from tf_simclr.config.model import BASIC_DEPTHS, POOL_PADDINGS
+from tf_simclr.errors import InputError, require_choice, require_range
 from tf_simclr.nn.blocks import (
     BlockStyle,
     NormBuilder,
@@ -26,7 +28,6 @@ BLOCKS_PER_GROUP = {
     152: (3, 8, 36, 3),
     200: (3, 24, 36, 3),
 }
-BASIC_DEPTHS = (10, 18, 34)
 STEMS = ("imagenet", "cifar")
 NUM_GROUPS = 4
 STEM_WIDTH = 64
@@ -43,7 +44,33 @@ def scaled_width(filters: int, width_multiplier: float) -> int:
     return max(1, round(filters * width_multiplier))
 
 
-def _stem(images: Any, stem: str, width: int, style: BlockStyle) -> tuple[Any, Any]:
+def _normalized(images: Any, mean: Sequence[float], std: Sequence[float]) -> Any:
+    """(images - mean) / std of each channel, in float32; without a mean the images as they are.
+
+    The convolutions after it pad with zeros, which then stand for the mean.
+    """
+    if not mean and not std:
+        return images
+    if not len(mean) == len(std) == 3 or min(std) <= 0:
+        raise InputError(
+            "`input_mean` and `input_std` must be three numbers each, with a standard deviation above 0. Received: "
+            f"input_mean={list(mean)}, input_std={list(std)}. Pass both, or neither"
+        )
+    scale = [1 / s for s in std]
+    offset = [-m / s for m, s in zip(mean, std, strict=True)]
+    return tf.keras.layers.Rescaling(scale, offset, name="input_normalization", dtype="float32")(images)
+
+
+def _max_pool(x: Any, padding: str, style: BlockStyle) -> Any:
+    """The stem's 3x3 max pool with stride 2: [b, h, w, c] -> [b, ceil(h / 2), ceil(w / 2), c] either way."""
+    if padding == "symmetric":
+        # Zeros never win over an image's values, which come from a ReLU.
+        x = tf.keras.layers.ZeroPadding2D(1, name="stem_pool_pad", dtype=style.dtype)(x)
+    padding = "same" if padding == "same" else "valid"
+    return tf.keras.layers.MaxPooling2D(3, strides=2, padding=padding, name="stem_pool", dtype=style.dtype)(x)
+
+
+def _stem(images: Any, stem: str, width: int, pool_padding: str, style: BlockStyle) -> tuple[Any, Any]:
     """The layers before block group 1; returns the endpoints initial_conv (before norm) and initial_max_pool."""
     if stem == "cifar":
         initial_conv = conv(images, width, 3, 1, "stem_conv", style)
@@ -57,17 +84,18 @@ def _stem(images: Any, stem: str, width: int, style: BlockStyle) -> tuple[Any, A
         initial_conv = conv(images, width, 7, 2, "stem_conv", style)
     x = norm_relu(initial_conv, "stem", "", style)
     if stem == "imagenet":
-        x = tf.keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool", dtype=style.dtype)(x)
+        x = _max_pool(x, pool_padding, style)
     return initial_conv, x
 
 
-def _block_group(x: Any, depth: int, group: int, filters: int, style: BlockStyle) -> Any:
+def _block_group(x: Any, depth: int, group: int, filters: int, identity_shortcut: bool, style: BlockStyle) -> Any:
     """The blocks of group 1..4; the first one projects and, from group 2 on, halves the resolution."""
     block = basic_block if depth in BASIC_DEPTHS else bottleneck_block
     for index in range(BLOCKS_PER_GROUP[depth][group - 1]):
         first = index == 0
         strides = 2 if first and group > 1 else 1
-        x = block(x, filters, strides, first, f"block_group{group}_block{index}", style)
+        project = first and not (identity_shortcut and group == 1)
+        x = block(x, filters, strides, project, f"block_group{group}_block{index}", style)
     return x
 
 
@@ -79,6 +107,11 @@ def build_encoder(
     stem: str = "imagenet",
     norm: NormBuilder = BatchNorm,
     dtype: Any = "float32",
+    *,
+    pool_padding: str = "same",
+    identity_shortcut: bool = False,
+    input_mean: Sequence[float] = (),
+    input_std: Sequence[float] = (),
 ) -> tf.keras.Model:
     """Builds a post-activation ResNet with the stride on the 3x3 convolutions ("v1.5").
 
@@ -90,6 +123,10 @@ def build_encoder(
         stem: "imagenet" (7x7 stride 2 and max pool) or "cifar" (3x3 stride 1, no pool).
         norm: builds a norm layer from name, dtype and BatchNorm's arguments.
         dtype: Keras dtype policy or its name, e.g. "mixed_bfloat16".
+        pool_padding: of the imagenet stem's max pool: "same" (TensorFlow's) or "symmetric" (PyTorch's).
+        identity_shortcut: whether the first block of group 1 adds its input as it is; depths 18 and 34 only.
+        input_mean: of the three channels, subtracted first; empty for none, with an empty input_std.
+        input_std: of the three channels, each > 0, divided by after that.
 
     Returns:
         a functional model: images [b, h, w, 3] of any size -> dict with the keys ENDPOINTS: feature maps in the compute
@@ -105,14 +142,18 @@ def build_encoder(
     require_range("width_multiplier", width_multiplier, above=0)
     require_range("sk_ratio", sk_ratio, at_least=0, at_most=1)
     require_range("se_ratio", se_ratio, at_least=0, at_most=1)
+    require_choice("pool_padding", pool_padding, POOL_PADDINGS)
+    if identity_shortcut:
+        require_choice("resnet_depth", depth, BASIC_DEPTHS)
     style = BlockStyle(norm, dtype, sk_ratio, se_ratio)
     images = tf.keras.Input((None, None, 3), name="images")
     endpoints: dict[str, Any] = {}
-    endpoints["initial_conv"], x = _stem(images, stem, scaled_width(STEM_WIDTH, width_multiplier), style)
+    x = _normalized(images, input_mean, input_std)
+    endpoints["initial_conv"], x = _stem(x, stem, scaled_width(STEM_WIDTH, width_multiplier), pool_padding, style)
     endpoints["initial_max_pool"] = x
     for group in range(1, NUM_GROUPS + 1):
         filters = scaled_width(STEM_WIDTH * 2 ** (group - 1), width_multiplier)
-        x = endpoints[f"block_group{group}"] = _block_group(x, depth, group, filters, style)
+        x = endpoints[f"block_group{group}"] = _block_group(x, depth, group, filters, identity_shortcut, style)
     # Averaged in float32: h is what downstream tasks read, and losses want it exact.
     endpoints["final_avg_pool"] = tf.keras.layers.GlobalAveragePooling2D(name="final_avg_pool", dtype="float32")(x)
     return tf.keras.Model(images, endpoints, name="encoder")

@@ -138,6 +138,7 @@ def _require_labels_where_needed(config: ExperimentConfig, train: ImageSource) -
 def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
     """The model of a run; call inside the strategy's scope. `num_classes` 0 means no supervised head."""
     model, train = config.model, config.train
+    mean, std = model.input_normalization
     finetune = train.train_mode == "finetune"
     with_head = finetune or train.lineareval_while_pretraining
     return build_model(
@@ -146,9 +147,14 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
         sk_ratio=model.sk_ratio,
         se_ratio=model.se_ratio,
         stem=model.stem_for(config.data.image_size),
+        pool_padding=model.pool_padding,
+        identity_shortcut=model.identity_shortcut,
+        input_mean=mean,
+        input_std=std,
         proj_head_mode=model.proj_head_mode,
         proj_out_dim=model.proj_out_dim,
         num_proj_layers=model.num_proj_layers,
+        proj_head_offset=model.proj_head_offset,
         num_classes=num_classes if with_head else 0,
         finetune=finetune,
         # While pretraining, the online head always measures h.

@@ -32,6 +32,7 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
         DivergedError: one with a value that is not finite.
     """
     prefix = checkpoints.resolve(config.train.checkpoint or "", say)
+    other = checkpoints.foreign_at(prefix)
     stored = checkpoints.shapes_in(prefix)
     named = model.named_variables()
     encoder, projection, head = (_part(named, part) for part in ("encoder", "projection_head", "supervised_head"))
@@ -51,6 +52,10 @@ def load_pretrained(config: ExperimentConfig, model: SimCLRModel, class_names: S
     for path, variable in wanted.items():
         compat.raw_variable(variable).assign(values[path])
     require_finite_values(wanted, f"the checkpoint {prefix}")
+    if other is not None:
+        here = config.to_flags()
+        for line in other.describe(given={name for name, value in other.flags().items() if here[name] != value}):
+            say(line)
     say(f"loaded {', '.join(loaded)} from {prefix}" + (f"; the supervised head {fresh}" if fresh else ""))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from typing import Any
 
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.plan import Planned
@@ -13,6 +15,8 @@ from tf_simclr.resumable import short_digest
 
 # 2: a result says what the images are made of, and what was predicted for each.
 FORMAT = 2
+# Options of the network that came later: results that are kept from before do not name them.
+_LATER = frozenset({"pool_padding", "identity_shortcut", "input_mean", "input_std", "proj_head_offset"})
 
 
 def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> dict[str, Any]:
@@ -38,13 +42,20 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
         **({"decay": DECAY} if decays else {}),
         # Health compares views in batches of the run's size.
         **({"view_batch": origin.data.train_batch_size} if planned.protocol == "health" else {}),
-        "networks": {part: vars(getattr(origin, part)) for part in ("model", "loss", "augmentation")},
+        "networks": _networks(origin),
         **({} if stem is None else {"stem": stem}),
         "checkpoint": None if untrained else digest,
         "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,
         **images_identity(context),
         "precision": "float32" if planned.reads_features else context.runtime.precision,
     }
+
+
+def _networks(origin: ExperimentConfig) -> dict[str, Any]:
+    """What the networks and their pretraining were, by part; a later option counts where it is used."""
+    defaults = {field.name: field.default for field in fields(origin.model)}
+    model = {name: v for name, v in asdict(origin.model).items() if name not in _LATER or v != defaults[name]}
+    return {"model": model, "loss": asdict(origin.loss), "augmentation": asdict(origin.augmentation)}
 
 
 def images_identity(context: EvaluationContext) -> dict[str, Any]:

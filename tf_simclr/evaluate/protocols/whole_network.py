@@ -207,6 +207,11 @@ def with_labels(context: EvaluationContext, protocol: LabelledTraining, *, seed:
         pretrained=True,
     )
     if not protocol.pretrained:
+        if not settings.supervised_epochs and not context.pictures_seen:
+            raise InputError(
+                "`supervised_epochs` must be given: a baseline is trained on as many images as the pretraining saw, "
+                f"which {context.prefix} does not say. Received: supervised_epochs=0. Pass --supervised_epochs"
+            )
         training = replace(
             training,
             epochs=settings.supervised_epochs or context.pictures_seen / source.num_examples,

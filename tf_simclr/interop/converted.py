@@ -1,0 +1,77 @@
+"""Weights of another program, written as a run's directory: a checkpoint, its flags, and where it comes from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.config import FLAGS_FILE, ExperimentConfig
+from tf_simclr.config.identity import recorded_flags
+from tf_simclr.config.paths import absolute
+from tf_simclr.errors import InputError
+from tf_simclr.files import write_json
+from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.weights import locate
+from tf_simclr.weights.foreign import Foreign
+
+CONVERSION_FILE = "conversion.json"
+FORMAT = 1
+
+
+def require_new(directory: str) -> None:
+    """Raises InputError where there is something already."""
+    if tf.io.gfile.exists(directory) and not (tf.io.gfile.isdir(directory) and not tf.io.gfile.listdir(directory)):
+        raise InputError(
+            f"`output` must be a new directory. Received: {directory}, which exists. Pass another --output, or remove "
+            "it"
+        )
+
+
+def write_converted(foreign: Foreign, config: ExperimentConfig, directory: str, lines: Sequence[str]) -> None:
+    """Writes the directory; a reader never sees half of it, and after an error nothing is left.
+
+    Args:
+        foreign: the weights.
+        config: of a run with their network.
+        directory: new or empty.
+        lines: what was found, assumed and left out, for whoever reads conversion.json.
+
+    Raises:
+        InputError: a value that is not finite, or cannot be read.
+    """
+    with _whole(directory) as partial:
+        variables = {path: tf.Variable(_finite(foreign, path)) for path in foreign.network.shapes()}
+        CheckpointStore(partial, variables, 1).save(locate.step_of(foreign.place))
+        write_json(os.path.join(partial, FLAGS_FILE), recorded_flags(config))
+        origin = {"format": FORMAT, "source": absolute(foreign.place), "names": foreign.naming.format}
+        write_json(os.path.join(partial, CONVERSION_FILE), {**origin, "notes": list(lines)})
+
+
+@contextlib.contextmanager
+def _whole(directory: str) -> Iterator[str]:
+    """A directory beside the one to write, which takes its place at the end and is removed after an error."""
+    place = directory.rstrip("/") if "://" in directory else os.path.normpath(directory)
+    partial = f"{place}.partial-{os.getpid()}"
+    try:
+        tf.io.gfile.makedirs(partial)
+        yield partial
+        if tf.io.gfile.exists(place):
+            tf.io.gfile.rmtree(place)  # empty
+        tf.io.gfile.rename(partial, place)
+    finally:
+        if tf.io.gfile.exists(partial):
+            tf.io.gfile.rmtree(partial)
+
+
+def _finite(foreign: Foreign, path: str) -> np.ndarray:
+    value = foreign.read(path)
+    if not np.isfinite(value).all():
+        raise InputError(
+            f"`checkpoint` must hold finite numbers. Received: {foreign.place}, where "
+            f"{foreign.naming.names[path]} has NaN or infinity. Take another file"
+        )
+    return value
