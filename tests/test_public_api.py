@@ -21,7 +21,7 @@ from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.interop.stock_encoder import write_stock_encoder
-from tf_simclr.train.build import view_policy
+from tf_simclr.train.input import view_policy
 
 FLAGS = {
     "dataset": "shapes",

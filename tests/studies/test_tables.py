@@ -15,7 +15,7 @@ from tf_simclr.studies.results import CellResult, Results, file_name
 from tf_simclr.studies.run_cell import cell_config
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import MEASURES, Curves, Lines, Views
-from tf_simclr.train.build import view_policy
+from tf_simclr.train.input import view_policy
 
 EVERY = [(study, scale) for study in STUDIES.values() for scale in SCALES]
 EVERY_ID = [f"{study.name}-{scale}" for study, scale in EVERY]

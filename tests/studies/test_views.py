@@ -9,7 +9,7 @@ from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
 from tf_simclr.studies import views
 from tf_simclr.studies.study import Views
-from tf_simclr.train.build import view_policy
+from tf_simclr.train.input import view_policy
 
 FIGURE = Views("views", "Views of one image")
 IMAGES = 3

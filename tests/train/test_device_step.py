@@ -10,9 +10,9 @@ from tests.networks import small_networks
 from tests.train.test_device_views import ONE_DEVICE, batches, config_of
 from tf_simclr.compat import raw_variable
 from tf_simclr.config import Durations
-from tf_simclr.train import build
+from tf_simclr.train import build, input
 from tf_simclr.train.device_views import DeviceViews
-from tf_simclr.train.loop import build_train_function
+from tf_simclr.train.train_function import build_train_function
 
 DURATIONS = Durations(train_steps=10, warmup_steps=0, checkpoint_steps=10, steps_per_epoch=10)
 
@@ -33,7 +33,7 @@ def trained(strategy, given=False, **values):
     """
     values = {"augmentation": "crop,flip,cutout,color_drop"} | values  # traced and compiled in no time
     state = state_of(strategy, **values | {"augment_on": "host" if given else "device"})
-    views = DeviceViews(*build.view_policy(state.config))
+    views = DeviceViews(*input.view_policy(state.config))
 
     def given_step(batch):
         return state.step(batch | {"views": views(batch)})

@@ -14,7 +14,7 @@ from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.views import ViewPolicy, apply_views, draw_view, to_levels
 from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import example_key
-from tf_simclr.train import build
+from tf_simclr.train import input
 from tf_simclr.train.device_views import DeviceViews, choose_place, given_views, place_on, xla_problem
 
 IMAGES, BATCH = 4, 8
@@ -96,7 +96,7 @@ def images():
 
 
 def batches(config, strategy=ONE_DEVICE, start=0, **options):
-    return build.build_train_iterator(config, images(), strategy, start, **options)
+    return input.build_train_iterator(config, images(), strategy, start, **options)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def batches(config, strategy=ONE_DEVICE, start=0, **options):
 )
 def test_host_and_device_differ_by_the_rounding_of_crops(flags, most):
     config = config_of(**flags)
-    policy, num_views = build.view_policy(config)
+    policy, num_views = input.view_policy(config)
     host, sent = next(batches(config)), next(batches(config, host_only=True))
     np.testing.assert_array_equal(host["index"], sent["index"])
     assert {crop.dtype for crop in sent["crops"]} == {tf.uint8}
@@ -123,7 +123,7 @@ def test_host_and_device_differ_by_the_rounding_of_crops(flags, most):
 def test_replicas_compile_their_views_by_themselves(replicas, mirrored):
     """What GPUs do where the step cannot be compiled as a whole."""
     strategy, config = mirrored(replicas), config_of(augmentation="crop,flip,cutout,color_drop")
-    policy, num_views = build.view_policy(config)
+    policy, num_views = input.view_policy(config)
     compiled, plain = (DeviceViews(policy, num_views, compiled=by_xla) for by_xla in (True, False))
 
     @tf.function
@@ -142,7 +142,7 @@ def test_a_run_goes_on_with_the_same_images(monkeypatch):
     later = next(batches(config, start=2, host_only=True))
     for field in ("index", "epoch", "label"):
         np.testing.assert_array_equal(whole[2][field], later[field])
-    views = DeviceViews(*build.view_policy(config))(later)
+    views = DeviceViews(*input.view_policy(config))(later)
     np.testing.assert_allclose(views, whole[2]["views"], atol=10 * HALF_LEVEL)
     np.testing.assert_allclose(tf.cast(later["plain"], tf.float32) / 255, whole[2]["plain"], atol=1.001 * HALF_LEVEL)
 

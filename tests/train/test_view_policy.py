@@ -9,7 +9,7 @@ from tf_simclr.config import build_config
 from tf_simclr.data.views import ViewPolicy, draw_view
 from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import MIN_CROP_AREA, example_key
-from tf_simclr.train.build import view_policy
+from tf_simclr.train.input import view_policy
 
 
 def policy_of(**flags):

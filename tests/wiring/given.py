@@ -18,7 +18,7 @@ from tf_simclr.cli import evaluate_flags, flags, study_flags, train_flags
 from tf_simclr.compat import raw_variable
 from tf_simclr.config import resolve_durations, with_warmup_that_ends
 from tf_simclr.config.experiment import build_config
-from tf_simclr.train import build
+from tf_simclr.train import build, input
 
 TASKS = {"train": train_flags, "evaluate": evaluate_flags, "study": study_flags}
 TINY = {
@@ -140,12 +140,12 @@ class Given:
 
     @functools.cached_property
     def policy(self) -> Any:
-        return build.view_policy(self.config)[0]
+        return input.view_policy(self.config)[0]
 
     @functools.cached_property
     def batch(self) -> dict[str, Any]:
         """The first batch of training."""
-        return next(iter(build.build_train_iterator(self.config, self.data.train, self.strategy, 0)))
+        return next(iter(input.build_train_iterator(self.config, self.data.train, self.strategy, 0)))
 
     @functools.cached_property
     def before(self) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import evaluate_classifier
 from tf_simclr.evaluate.online import plan_at_the_end, plan_online
-from tf_simclr.train import build
+from tf_simclr.train import input
 
 
 def as_numbers(image):
@@ -125,7 +125,7 @@ def held_in_memory(run):
     """Whether training reads the images that `load` returned: those here are black."""
     black = replace(run.data.train, load=None, decode=lambda data: tf.zeros(run.data.train.image_shape))
     source = replace(run.data.train, load=lambda: black)
-    batch = next(iter(build.build_train_iterator(run.config, source, run.strategy, 0)))
+    batch = next(iter(input.build_train_iterator(run.config, source, run.strategy, 0)))
     return not np.any(batch["views"][0])
 
 

@@ -14,7 +14,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import example_key
 from tf_simclr.studies.drawing import new_canvas, save
 from tf_simclr.studies.study import Views
-from tf_simclr.train.build import view_policy
+from tf_simclr.train.input import view_policy
 
 VIEWS = 6
 _INCHES = 0.9  # side of an image

@@ -11,23 +11,21 @@ import tensorflow as tf
 from tf_simclr import compat
 from tf_simclr.config import ADAPTIVE_OPTIMIZERS, DataConfig, Durations, ExperimentConfig
 from tf_simclr.data.datasets import build_splits
-from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.splits import OverlapError
-from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
+from tf_simclr.train.input import view_policy
 from tf_simclr.train.micro_batch import build_micro_batch_step
-from tf_simclr.train.online_head import OnlineHead, share_of_plain
+from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.skip import SkippedUpdates
 from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
-from tf_simclr.train.strategy import distribute, per_replica_batch
 
 Say = Callable[[str], None]
 
@@ -235,71 +233,3 @@ def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.k
 def _without(variables: list[Any], excluded: list[Any]) -> list[Any]:
     out = {id(v) for v in excluded}
     return [v for v in variables if id(v) not in out]
-
-
-def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
-    """The augmentation of a training run, and how many views of each image it takes."""
-    size, augmentation = config.data.image_size, config.augmentation
-    num_views = 1 if config.train.train_mode == "finetune" else 2
-    if augmentation.operators:
-        policy = ViewPolicy.composed(
-            size,
-            augmentation.operators,
-            one_branch=augmentation.augmentation_branch == "one",
-            color_jitter_strength=augmentation.color_jitter_strength,
-            color_jitter_impl=augmentation.color_jitter_impl,
-            min_crop_area=augmentation.min_crop_area,
-        )
-    elif num_views == 1:
-        policy = ViewPolicy.crop_and_flip(size, augmentation.min_crop_area)
-    else:
-        policy = ViewPolicy(
-            image_size=size,
-            color_jitter_strength=augmentation.color_jitter_strength,
-            color_jitter_impl=augmentation.color_jitter_impl,
-            blur=augmentation.use_blur,
-            min_crop_area=augmentation.min_crop_area,
-        )
-    return policy, num_views
-
-
-def plain_share(config: ExperimentConfig, source: ImageSource, share: int) -> int:
-    """Images of a replica's batch that the online head sees as evaluation does; 0 where the head is another, or none.
-
-    Never more than a micro-batch: they go through the encoder together.
-    """
-    if not (source.labelled and config.train.trains_online_head and config.train.online_head == "standardised"):
-        return 0
-    return min(share_of_plain(config.data.train_batch_size, share), config.train.micro_batch_size or share)
-
-
-def build_train_iterator(
-    config: ExperimentConfig,
-    source: ImageSource,
-    strategy: tf.distribute.Strategy,
-    start_step: int,
-    *,
-    host_only: bool = False,
-) -> Any:
-    """A distributed iterator over training batches that stands at `start_step`; `host_only` as in `train_batches`."""
-    policy, num_views = view_policy(config)
-    share = per_replica_batch("train_batch_size", config.data.train_batch_size, strategy)
-
-    def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        # Replicas of this process take batches in turn: one global step is that many of them.
-        in_turn = context.num_replicas_in_sync // context.num_input_pipelines
-        return train_batches(
-            source,
-            policy=policy,
-            num_views=num_views,
-            batch_size=share,
-            seed=config.runtime.seed,
-            start_step=start_step * in_turn,
-            shard=(context.num_input_pipelines, context.input_pipeline_id),
-            cache=config.data.cache_dataset,
-            plain=plain_share(config, source, share),
-            eval_crop=config.data.crop_of_evaluation,
-            host_only=host_only,
-        )
-
-    return iter(distribute(strategy, dataset_of))

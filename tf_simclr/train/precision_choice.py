@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.train.build import build_train_iterator
+from tf_simclr.train.input import build_train_iterator
 from tf_simclr.train.run import build_run_state
 
 CANDIDATES = ("float32", "bfloat16")

@@ -11,11 +11,12 @@ import tensorflow as tf
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import DivergedError
-from tf_simclr.train.build import Say, TrainState, build_train_iterator, build_train_state
+from tf_simclr.train.build import Say, TrainState, build_train_state
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
 from tf_simclr.train.device_views import choose_place
 from tf_simclr.train.finite import list_not_finite, require_finite_values
+from tf_simclr.train.input import build_train_iterator
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import run_loop
 from tf_simclr.train.manifest import Manifest, describe_images

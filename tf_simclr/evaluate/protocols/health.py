@@ -13,7 +13,7 @@ from tf_simclr.evaluate.measures.health import alignment, collapse_warning, cont
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.frozen import FrozenFeatures
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.train.build import build_train_iterator
+from tf_simclr.train.input import build_train_iterator
 
 # Images of the test split that are enough: pairs of all of them would take a time that grows with their square.
 MOST_FEATURES, MOST_VIEWED = 5000, 2048
