@@ -168,7 +168,7 @@ def build_finetune_step(
     """
 
     def step(batch: dict[str, Any]) -> Metrics:
-        [images] = views(batch)
+        images = views(batch)[0]
         with tf.GradientTape() as tape:
             logits = model.endpoints(images, training=True)["logits_sup"]
             metrics = supervised_terms(logits, batch["label"])
