@@ -129,10 +129,12 @@ def test_a_normalisation_that_was_only_assumed_may_be_another(tmp_path):
 
 def test_other_weights_are_evaluated_as_they_are(images, tmp_path, capsys):
     write_tf1(tmp_path / "model.ckpt-5", Spec(18, width=4))
-    words = ["evaluate", f"--checkpoint={tmp_path}", "--image_size=24", "--protocols=knn", "--knn_k=1"]
+    words = ["evaluate", f"--checkpoint={tmp_path}", "--image_size=24", "--protocols=knn,supervised", "--knn_k=1"]
     assert main([*words, f"--model_dir={tmp_path / 'report'}"]) == 2
     assert "`dataset` must name the images" in capsys.readouterr().err
     folder = ["--dataset=folder", f"--data_dir={images}", f"--model_dir={tmp_path / 'report'}"]
-    assert main([*words, *folder]) == 0
-    assert "trained by another program" in capsys.readouterr().out
+    assert main([*words, *folder]) == 1
+    said = capsys.readouterr().out
+    assert "trained by another program" in said
+    assert "`supervised_epochs` must be given" in said  # how many images it saw is not known
     assert json.loads((tmp_path / "report" / "report.json").read_text())["rows"]

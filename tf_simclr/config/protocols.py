@@ -82,7 +82,8 @@ class ProtocolConfig:
 
     checkpoint: str | None = option(
         None,
-        "What to evaluate: a run's directory (its newest checkpoint), a checkpoint, or an exported SavedModel.",
+        "What to evaluate: a run's directory (its newest checkpoint), a checkpoint, an exported SavedModel, or weights "
+        "of the authors' or PyTorch's (docs/weights.md).",
         path=True,
         affects=(),
     )

@@ -76,7 +76,8 @@ class TrainConfig:
     )
     checkpoint: str | None = option(
         None,
-        "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, or an exported SavedModel.",
+        "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, an exported SavedModel, or "
+        "weights of the authors' or PyTorch's (docs/weights.md). Flags of the network that are not given come from it.",
         path=True,
     )
     fine_tune_after_block: int = option(

@@ -42,7 +42,7 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
         **({"decay": DECAY} if decays else {}),
         # Health compares views in batches of the run's size.
         **({"view_batch": origin.data.train_batch_size} if planned.protocol == "health" else {}),
-        "networks": _networks(origin),
+        "networks": networks_identity(origin),
         **({} if stem is None else {"stem": stem}),
         "checkpoint": None if untrained else digest,
         "pictures_seen": context.pictures_seen if planned.encoder == SCRATCH else None,
@@ -51,7 +51,7 @@ def identity_of(context: EvaluationContext, planned: Planned, digest: str) -> di
     }
 
 
-def _networks(origin: ExperimentConfig) -> dict[str, Any]:
+def networks_identity(origin: ExperimentConfig) -> dict[str, Any]:
     """What the networks and their pretraining were, by part; a later option counts where it is used."""
     defaults = {field.name: field.default for field in fields(origin.model)}
     model = {name: v for name, v in asdict(origin.model).items() if name not in _LATER or v != defaults[name]}

@@ -10,8 +10,8 @@ ENCODER = "base_model/"
 CONVOLUTION, NORM = "base_model/conv2d", "base_model/batch_normalization"
 EMA = "ema_model/"
 # Saved beside the networks: optimizers' slots and counters, and the memory of a momentum encoder.
-LEFT_OUT = ("global_step", "beta1_power", "beta2_power")
-LEFT_OUT_ENDS = ("/Momentum", "/Adam", "/Adam_1")
+LEFT_OUT = ("global_step", "beta1_power", "beta2_power", "LARSOptimizer/")
+LEFT_OUT_ENDS = ("/Momentum", "/LARSOptimizer", "/Adam", "/Adam_1")
 LEFT_OUT_WORDS = ("memory",)
 
 _MOST_HEAD_LAYERS = 16

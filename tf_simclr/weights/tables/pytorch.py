@@ -7,8 +7,6 @@ from tf_simclr.nn.resnet import BLOCKS_PER_GROUP, NUM_GROUPS
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 # Where a checkpoint of a trainer keeps the tensors of its model.
 STATES = ("state_dict", "model_state_dict", "model", "net", "network", "backbone", "encoder")
-# What DistributedDataParallel and torch.compile put before every name.
-WRAPPERS = ("module.", "_orig_mod.")
 
 LEAVES_OF_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 LEAVES = {"weight": "kernel", "bias": "bias"}
