@@ -209,6 +209,7 @@ def test_a_tpu_that_cannot_be_reached_names_the_flag(tmp_path, tiny_flags, capsy
     name, value = flag.lstrip("-").split("=")
     assert error.startswith(f"error: `{name}` asks for a TPU that cannot be reached")
     assert f"Received: {name}={value}" in error and error.count("\n") == 1
+    assert ("requirements-tpu.txt" in error) == (value in ("local", "tpu"))  # what answers there is this TensorFlow
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ from tf_simclr.errors import InputError
 from tf_simclr.train.device_choice import DeviceChoice, choose
 
 TPU_SECONDS = 45.0
+# What TensorFlow says then: No OpKernel was registered to support Op ...
+_NO_TPU_SUPPORT = "ConfigureDistributedTPU"
 _PROBE_SECONDS = 10.0
 
 
@@ -142,9 +144,12 @@ def _tpu(runtime: RuntimeConfig, choice: DeviceChoice) -> tuple[tf.distribute.St
     except Exception as error:
         late = f"no answer within {TPU_SECONDS:g} s"
         reason = late if isinstance(error, DeadlineError) else _one_line(error)
+        remedy = "Check --tpu_name, --tpu_zone and --gcp_project ('local' on a TPU VM), or leave it out"
+        if _NO_TPU_SUPPORT in str(error):
+            reason = "this TensorFlow is built without TPUs"
+            remedy = "On a machine with a TPU, pip install -r requirements-tpu.txt; elsewhere leave it out"
         raise InputError(
-            f"`{name}` asks for a TPU that cannot be reached: {reason}. Received: {name}={value}. Check --tpu_name, "
-            "--tpu_zone and --gcp_project ('local' on a TPU VM), or leave it out"
+            f"`{name}` asks for a TPU that cannot be reached: {reason}. Received: {name}={value}. {remedy}"
         ) from error
     return strategy, f"TPUStrategy over {strategy.num_replicas_in_sync} cores"
 
