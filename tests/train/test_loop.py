@@ -11,6 +11,7 @@ from tf_simclr.config import Durations
 from tf_simclr.train import loop as loop_module
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import DivergedError, run_loop
+from tf_simclr.train.skip import SKIPPED
 from tf_simclr.train.train_function import build_train_function
 
 
@@ -127,6 +128,18 @@ def test_windows_are_means_over_their_steps():
     _, _, recorder = loop(total=5, per_epoch=8)  # summaries every 2 steps
     assert [(step, metrics["train/total_loss"]) for step, metrics in recorder.windows] == [(2, 0.5), (4, 2.5), (5, 4.0)]
     assert recorder.windows[-1][1]["learning_rate"] == 2.0
+
+
+def test_means_are_over_the_updates_that_were_not_left_out(long_calls):
+    """Of the numbers 0 to 3 in one call, the odd ones are left out."""
+
+    def step(batch):
+        skips = tf.cast(batch % 2, tf.float32)
+        return {"train/total_loss": tf.cast(batch, tf.float32) * (1.0 - skips), SKIPPED: skips}
+
+    _, _, recorder = loop(total=4, per_epoch=16, step=step)
+    assert [(progress.skipped, progress.metrics) for progress in recorder.progress] == [(2, {"train/total_loss": 1.0})]
+    assert [metrics["train/total_loss"] for _, metrics in recorder.windows] == [1.0]
 
 
 def test_progress_ends_at_the_last_step():
