@@ -46,9 +46,9 @@ def assert_same_bits(model, values):
 
 
 def assert_same_endpoints(model, values, spec):
-    pictures = images(32 if spec.cifar else 33)
-    expected = Forward(values, spec)(pictures)
-    found = model.endpoints(pictures, training=False)
+    batch = images(32 if spec.cifar else 33)
+    expected = Forward(values, spec)(batch)
+    found = model.endpoints(batch, training=False)
     for name, value in expected.items():
         scale = max(1.0, np.abs(value).max())
         np.testing.assert_allclose(found[name] / scale, value / scale, atol=2e-5, err_msg=name)

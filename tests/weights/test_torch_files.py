@@ -93,8 +93,8 @@ def test_torchvision_itself(tmp_path):
                 torch.nn.init.uniform_(module.weight, 0.3, 0.9)
         torch.save(network.state_dict(), tmp_path / f"{name}.pth")
         network.eval()
-        pictures = images(size)
+        batch = images(size)
         with torch.no_grad():
-            expected = network(torch.from_numpy((pictures - MEAN) / STD).permute(0, 3, 1, 2)).numpy()
-        found = load_trained(str(tmp_path / f"{name}.pth")).model.endpoints(pictures, training=False)["logits_sup"]
+            expected = network(torch.from_numpy((batch - MEAN) / STD).permute(0, 3, 1, 2)).numpy()
+        found = load_trained(str(tmp_path / f"{name}.pth")).model.endpoints(batch, training=False)["logits_sup"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))
