@@ -88,5 +88,6 @@ def require_same(differences: Mapping[str, float], to: str, by: str, most: float
     if not max(differences.values()) <= most:
         raise InputError(
             f"`to` must be a format that computes what the networks do, to {most:g}. Received: to={to}; "
-            f"{difference_note(differences, by)}. Install other versions of the packages that convert, or pass another --to"
+            f"{difference_note(differences, by)}. Install other versions of the packages "
+            "that convert, or pass another --to"
         )

@@ -16,21 +16,21 @@ from tf_simclr.weights.torch_state import CLASSIFIER, torch_state
 ENCODER_FILE, HEAD_FILE = "model.safetensors", "projection_head.safetensors"
 POOL_NOTE = (
     "max pool: the network pads as TensorFlow does, on even maps after the last row and column alone. torchvision pads "
-    "both sides. On maps of even height and width set model.maxpool = torch.nn.MaxPool2d(3, 2, 0, ceil_mode=True), as "
-    "example.py does. Without it h of random weights differs by 0.004 to 0.1"
+    "both sides. On maps of even height and width set model.maxpool = torch.nn.MaxPool2d(3, 2, 0, ceil_mode=True). "
+    "Without it h of random weights differs by 0.004 to 0.1"
 )
 SHORTCUT_NOTE = (
     "shortcut: the first block of group 1 has a 1x1 convolution, and torchvision's ResNet-18 and 34 have none there. "
-    "Set model.layer1[0].downsample to a 1x1 convolution and a batch norm before loading, as example.py does"
+    "Set model.layer1[0].downsample to a 1x1 convolution and a batch norm before loading"
 )
 CIFAR_NOTE = (
     "stem: 3x3 without a pool. Set model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False) and model.maxpool = "
-    "torch.nn.Identity() before loading, as example.py does"
+    "torch.nn.Identity() before loading"
 )
-WIDTH_NOTE = "width: torchvision builds width 1 alone. example.py sets the tensors of its network to those of the file"
+WIDTH_NOTE = "width: torchvision builds width 1 alone. For another, set `.data` of every tensor to that of the file"
 NORMALIZE_NOTE = (
     "images: the network subtracts input_mean and divides by input_std of simclr.json itself. torchvision's does not: "
-    "do it before, as example.py does"
+    "do it before"
 )
 
 
@@ -48,7 +48,7 @@ def write_torch(source: Source, directory: str) -> list[str]:
     """Writes what torchvision's ResNet loads, and beside it the projection head; returns notes for who loads it."""
     state, head = states(source)
     write_safetensors(os.path.join(directory, ENCODER_FILE), state)
-    notes = torch_notes(source)
+    notes = [*torch_notes(source), "example.py does all of this"]
     if head:
         write_safetensors(os.path.join(directory, HEAD_FILE), head)
         notes.append(f"{HEAD_FILE} has the projection head under lightly's names")

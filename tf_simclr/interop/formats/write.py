@@ -11,6 +11,12 @@ from typing import Any
 from tf_simclr import optional
 from tf_simclr.files import write_whole
 from tf_simclr.interop.converted import require_new, whole_directory
+from tf_simclr.interop.formats.keras_files import (
+    require_keras_3,
+    write_hugging_face,
+    write_keras,
+    write_saved_model,
+)
 from tf_simclr.interop.formats.onnx_file import write_onnx
 from tf_simclr.interop.formats.source import Source
 from tf_simclr.interop.formats.tflite_file import require_interpreter, write_tflite
@@ -26,21 +32,22 @@ class Format:
 
     Attributes:
         write: writes the networks into a directory, and returns notes for a person.
-        example: name of the script that reads it.
         require: raises InputError where a package is missing.
         fits: raises InputError where the networks have no place in the format.
     """
 
     write: Callable[[Source, str], list[str]]
-    example: str
     require: Callable[[], Any] = lambda: None
     fits: Callable[[Source], None] = lambda source: None
 
 
 FORMATS = {
-    "tflite": Format(write_tflite, "tflite", require_interpreter),
-    "onnx": Format(write_onnx, "onnx", optional.require_tf2onnx),
-    "torch": Format(write_torch, "torchvision", optional.require_safetensors, require_torch_names),
+    "saved_model": Format(write_saved_model),
+    "keras": Format(write_keras),
+    "tflite": Format(write_tflite, require_interpreter),
+    "onnx": Format(write_onnx, optional.require_tf2onnx),
+    "torch": Format(write_torch, optional.require_safetensors, require_torch_names),
+    "huggingface": Format(write_hugging_face, require_keras_3),
 }
 
 
@@ -71,6 +78,6 @@ def write_format(to: str, source: Source, directory: str) -> list[str]:
     with whole_directory(directory) as partial:
         notes = chosen.write(source, partial)
         source.card.write(source.model, partial, export={"format": to, "notes": notes})
-        example = (_EXAMPLES / f"{chosen.example}.py").read_bytes()
+        example = (_EXAMPLES / f"{to}.py").read_bytes()
         write_whole(os.path.join(partial, EXAMPLE_FILE), example)
     return notes
