@@ -1,4 +1,4 @@
-"""The exports of a run in Keras's and TensorFlow's own formats, and the .keras file unpacked as Hugging Face wants it."""
+"""The exports of a run in Keras's and TensorFlow's own formats, and the .keras file unpacked for Hugging Face."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def require_keras_3() -> None:
 
 
 def write_hugging_face(source: Source, directory: str) -> list[str]:
-    """Writes a folder for a repository of Hugging Face: Keras's files, PyTorch's where it has the layers, and a page."""
+    """Writes a folder for Hugging Face: Keras's files, PyTorch's where it has the layers, and a model card."""
     with tempfile.TemporaryDirectory() as scratch:
         write_stock_encoder(source.model.encoder, scratch)
         with zipfile.ZipFile(os.path.join(scratch, FILE)) as archive:

@@ -85,7 +85,7 @@ def difference_note(differences: Mapping[str, float], by: str) -> str:
 
 def require_same(differences: Mapping[str, float], to: str, by: str, most: float = MOST_OF_FLOAT32) -> None:
     """Raises InputError where a format computes something else."""
-    if not max(differences.values()) <= most:
+    if not all(value <= most for value in differences.values()):  # NaN is not
         raise InputError(
             f"`to` must be a format that computes what the networks do, to {most:g}. Received: to={to}; "
             f"{difference_note(differences, by)}. Install other versions of the packages "
