@@ -35,9 +35,32 @@ def require_jinja2() -> Any:
     return _imported("jinja2", "jinja2", "Pages need")
 
 
-def require_safetensors() -> Any:
-    """The package safetensors. Raises InputError where it is missing."""
-    return _imported("safetensors", "safetensors", "Files of .safetensors need", "weights")
+def require_safetensors(module: str = "safetensors") -> Any:
+    """The package safetensors, or a module of it. Raises InputError where it is missing."""
+    return _imported(module, "safetensors", "Files of .safetensors need", "weights")
+
+
+def require_tf2onnx() -> Any:
+    """The package tf2onnx, and onnx with it. Raises InputError where one is missing."""
+    _imported("onnx", "onnx", "ONNX files need", "onnx")
+    return _imported("tf2onnx", "tf2onnx", "ONNX files need", "onnx")
+
+
+def onnxruntime() -> Any | None:
+    """The package onnxruntime; None where it is missing."""
+    return _found("onnxruntime")
+
+
+def litert_interpreter() -> Any | None:
+    """The module of ai-edge-litert with its Interpreter; None where the package is missing."""
+    return _found("ai_edge_litert.interpreter")
+
+
+def _found(module: str) -> Any | None:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return None
 
 
 def require_torch() -> Any:

@@ -160,6 +160,21 @@ def test_values_that_are_not_finite_or_damaged_leave_nothing_behind(damaged, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+def test_exports_that_cannot_work(theirs, tmp_path, capsys, monkeypatch):
+    place, output = f"--checkpoint={theirs[0]}", f"--output={tmp_path / 'out'}"
+    assert "none was found" in refused(capsys, output, f"--checkpoint={tmp_path / 'nothing'}", "--to=keras")
+    assert "`output` must be a new directory" in refused(capsys, place, f"--output={theirs[0]}", "--to=keras")
+    assert "`image_size` must be left out with --to=keras" in refused(
+        capsys, place, output, "--to=keras", "--image_size=32"
+    )
+    assert "`ema` must be left out" in refused(capsys, place, output, "--to=keras", "--ema")
+    assert "`tflite_type` must be left out" in refused(capsys, place, output, "--to=keras", "--tflite_type=float16")
+    for package, to, extra in (("tf2onnx", "onnx", "onnx"), ("safetensors", "torch", "weights")):
+        monkeypatch.setitem(sys.modules, package, None)
+        assert f"extra `{extra}`" in refused(capsys, place, output, f"--to={to}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_package_that_is_missing_is_named_with_its_extra(tmp_path, capsys, monkeypatch):
     for package in ("torch", "safetensors"):
         monkeypatch.setitem(sys.modules, package, None)

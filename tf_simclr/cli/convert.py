@@ -1,11 +1,13 @@
-"""Reads weights of another program and writes them as a run's."""
+"""Reads weights of another program and writes them as a run's, or a run's in the format of another program."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tf_simclr.cli.convert_out import export
 from tf_simclr.cli.main import say
 from tf_simclr.config import ConvertConfig, build_config
+from tf_simclr.config.convert import RUN
 from tf_simclr.errors import InputError
 from tf_simclr.interop.converted import require_new, write_converted
 from tf_simclr.train import checkpoints
@@ -17,8 +19,8 @@ class ConvertResult:
     """What a conversion wrote.
 
     Attributes:
-        directory: of the run, `output`.
-        lines: what was found, assumed and left out.
+        directory: that was written, `output`.
+        lines: what was found, assumed and left out, and what is to be known of an export.
         exit_code: of the program that does the same.
     """
 
@@ -38,6 +40,8 @@ def run(config: ConvertConfig) -> ConvertResult:
             written then.
     """
     assert config.checkpoint and config.output
+    if config.to != RUN:
+        return ConvertResult(config.output, export(config))
     require_new(config.output)
     foreign, said = _read(config), config.said
     if "ft_proj_selector" in said:
@@ -57,6 +61,6 @@ def _read(config: ConvertConfig) -> Foreign:
     if foreign is None:
         raise InputError(
             f"`checkpoint` must be of another program. Received: {config.checkpoint}, which this program wrote. Pass "
-            "it to run.py, evaluate or tf_simclr.load as it is"
+            "it to run.py, evaluate or tf_simclr.load as it is, or say with --to which format to write"
         )
     return foreign

@@ -1,4 +1,4 @@
-"""Convert weights of other programs into a run's directory."""
+"""Convert weights of other programs into a run's directory, and runs into files of other programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ USAGE = """usage: python -m tf_simclr convert --checkpoint=IN --output=DIR [flag
 
 Reads the authors' TensorFlow checkpoints and SavedModels, and files of PyTorch under the names of torchvision, lightly
 or solo-learn, and writes a directory that run.py, evaluate and tf_simclr.load take as a run's. What the network is
-follows from names and shapes; what these do not say is assumed, printed, and a flag here."""
+follows from names and shapes; what these do not say is assumed, printed, and a flag here.
+
+With --to=saved_model, keras, onnx, tflite, torch or huggingface it writes a run for other programs, with an example.py
+that reads it without tf_simclr."""
 CONVERSION = flags.Group(ConvertConfig)
 FLAG_GROUPS = (CONVERSION,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,7 +64,14 @@ class ModelCard:
             "metrics": self.metrics,
         }
 
-    def write(self, model: SimCLRModel, directory: str) -> None:
-        """Writes simclr.json into the directory of an export."""
+    def write(self, model: SimCLRModel, directory: str, export: Mapping[str, Any] | None = None) -> None:
+        """Writes simclr.json into the directory of an export.
+
+        Args:
+            model: the networks.
+            directory: of the export.
+            export: what is to be known of its format; None where there is nothing.
+        """
+        contents = {**self.describe(model), **({} if export is None else {"export": dict(export)})}
         with tf.io.gfile.GFile(os.path.join(directory, CARD_FILE), "w") as file:
-            file.write(to_json(self.describe(model), indent=2, sort_keys=False) + "\n")
+            file.write(to_json(contents, indent=2, sort_keys=False) + "\n")

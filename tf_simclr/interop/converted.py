@@ -43,7 +43,7 @@ def write_converted(foreign: Foreign, config: ExperimentConfig, directory: str, 
     Raises:
         InputError: a value that is not finite, or cannot be read.
     """
-    with _whole(directory) as partial:
+    with whole_directory(directory) as partial:
         variables = {path: tf.Variable(_finite(foreign, path)) for path in foreign.network.shapes()}
         CheckpointStore(partial, variables, 1).save(locate.step_of(foreign.place))
         write_json(os.path.join(partial, FLAGS_FILE), recorded_flags(config))
@@ -52,7 +52,7 @@ def write_converted(foreign: Foreign, config: ExperimentConfig, directory: str, 
 
 
 @contextlib.contextmanager
-def _whole(directory: str) -> Iterator[str]:
+def whole_directory(directory: str) -> Iterator[str]:
     """A directory beside the one to write, which takes its place at the end and is removed after an error."""
     place = directory.rstrip("/") if "://" in directory else os.path.normpath(directory)
     partial = f"{place}.partial-{os.getpid()}"

@@ -1,0 +1,83 @@
+"""Networks in the formats of other programs: one table of writers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tf_simclr import optional
+from tf_simclr.files import write_whole
+from tf_simclr.interop.converted import require_new, whole_directory
+from tf_simclr.interop.formats.keras_files import (
+    require_keras_3,
+    write_hugging_face,
+    write_keras,
+    write_saved_model,
+)
+from tf_simclr.interop.formats.onnx_file import write_onnx
+from tf_simclr.interop.formats.source import Source
+from tf_simclr.interop.formats.tflite_file import require_interpreter, write_tflite
+from tf_simclr.interop.formats.torch_files import require_torch_names, write_torch
+
+EXAMPLE_FILE = "example.py"
+_EXAMPLES = Path(__file__).parent / "examples"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way out.
+
+    Attributes:
+        write: writes the networks into a directory, and returns notes for a person.
+        require: raises InputError where a package is missing.
+        fits: raises InputError where the networks have no place in the format.
+    """
+
+    write: Callable[[Source, str], list[str]]
+    require: Callable[[], Any] = lambda: None
+    fits: Callable[[Source], None] = lambda source: None
+
+
+FORMATS = {
+    "saved_model": Format(write_saved_model),
+    "keras": Format(write_keras),
+    "tflite": Format(write_tflite, require_interpreter),
+    "onnx": Format(write_onnx, optional.require_tf2onnx),
+    "torch": Format(write_torch, optional.require_safetensors, require_torch_names),
+    "huggingface": Format(write_hugging_face, require_keras_3),
+}
+
+
+def require_possible(to: str, directory: str) -> None:
+    """Raises InputError where a package is missing, or the directory is not new: before the networks are read."""
+    require_new(directory)
+    FORMATS[to].require()
+
+
+def write_format(to: str, source: Source, directory: str) -> list[str]:
+    """Writes networks for other programs: the files of the format, simclr.json and example.py.
+
+    Args:
+        to: a key of FORMATS.
+        source: the networks, and what is asked of the export.
+        directory: new or empty. A reader never sees half of it, and after an error nothing is left.
+
+    Returns:
+        notes for a person: measured differences, and what the reading program must know. simclr.json has them too.
+
+    Raises:
+        InputError: a package is missing, the networks have no place in the format, the directory is not new, or what
+            was written computes something else.
+    """
+    chosen = FORMATS[to]
+    require_possible(to, directory)
+    chosen.fits(source)
+    with whole_directory(directory) as partial:
+        notes = chosen.write(source, partial)
+        source.card.write(source.model, partial, export={"format": to, "notes": notes})
+        example = (_EXAMPLES / f"{to}.py").read_bytes()
+        write_whole(os.path.join(partial, EXAMPLE_FILE), example)
+    return notes
