@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, Protocol
 
@@ -51,9 +52,15 @@ class _Local:
 
     def write(self, path: str, content: bytes) -> None:
         temporary = f"{path}.{os.getpid()}.tmp"
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except OSError as error:
+            error.filename = error.filename or path  # Python does not name the file of a write that fails
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+            raise
 
     def remove(self, path: str) -> None:
         os.remove(path)
