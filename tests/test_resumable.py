@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.errors import InputError
-from tf_simclr.resumable import StoppedError, Task, run_tasks, short_digest
+from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.resumable import Task, run_tasks, short_digest
 
 
 class Shelf:

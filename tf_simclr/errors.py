@@ -1,4 +1,4 @@
-"""The one error class for what a person can fix."""
+"""The one error class for what a person can fix, and the end that a person asks for."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ class InputError(ValueError):
 
     The message is one line: what is wrong, what was received, what to do. The command line prints it without a
     traceback and exits with a code other than 0.
+    """
+
+
+class StoppedError(BaseException):
+    """Somebody asked to stop; what was done so far is kept.
+
+    A signal may raise it anywhere. As KeyboardInterrupt it is no Exception: whoever handles errors lets it pass.
     """
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.errors import InputError
+from tf_simclr.stored import parse_object
 
 
 def write_whole(path: str, content: bytes) -> None:
@@ -74,8 +75,12 @@ def write_json(path: str, values: dict[str, Any], *, indent: int | None = 2) -> 
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """The values of a JSON file, None where there is no such file."""
+    """The values of a JSON file, None where there is no such file.
+
+    Raises:
+        DamagedFileError: it holds no JSON object.
+    """
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
-        return json.loads(file.read())
+    with tf.io.gfile.GFile(path, "rb") as file:
+        return parse_object(file.read(), path)

@@ -12,14 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.files import to_json
 
 _Found = TypeVar("_Found")
-
-
-class StoppedError(Exception):
-    """Somebody asked to stop; what was done so far is kept."""
 
 
 def short_digest(values: Any) -> str:

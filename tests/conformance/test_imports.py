@@ -19,8 +19,10 @@ LAYERS = (
     {"layers", "optimizers", "schedules"},
     {"data", "nn", "losses", "optim"},
     {"ops"},
-    {"resumable"},
+    {"resumable", "directory_lock"},
+    {"lock_files"},
     {"config", "compat", "files", "optional"},
+    {"stored"},
     {"errors", "lazy"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -79,10 +81,14 @@ def test_the_config_needs_no_tensorflow():
     for name in (
         *(path.relative_to(PACKAGE) for path in (PACKAGE / "config").glob("*.py")),
         "errors.py",
+        "stored.py",
+        "directory_lock.py",
         "lazy.py",
         "__init__.py",
         "cli/flags.py",
         "cli/main.py",
+        "cli/failures.py",
+        "train/interrupts.py",
         "cli/train_flags.py",
         "cli/evaluate_flags.py",
         "cli/convert_flags.py",

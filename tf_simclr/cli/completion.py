@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ from tf_simclr.config import (
     of_recorded,
     with_warmup_that_ends,
 )
+from tf_simclr.config.experiment import parts
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.config.own_images import (
     FINE_TUNING_FLAGS,
@@ -32,6 +32,7 @@ from tf_simclr.config.own_images import (
 )
 from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.errors import InputError
+from tf_simclr.stored import DamagedFileError, parse_object, require_types
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = flags.CONFIGS / "quickstart.cfg"
@@ -92,11 +93,10 @@ def recorded_run(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
         if read is None:
             return None
         values = of_recorded(read)
-    except ValueError as error:
-        raise InputError(
-            f"{place} is damaged: {error}. Received: model_dir={model_dir}. Restore it from a copy, or pass --dataset "
-            "and the other flags of the run"
-        ) from error
+        for part in parts(ExperimentConfig()):
+            require_types(values, type(part), place)
+    except DamagedFileError as error:
+        raise InputError(f"{error} with --dataset and the other flags of the run") from error
     keep_own = ("mode", "model_dir", "overwrite", *DEVICE_FLAGS)
     return place, {name: value for name, value in values.items() if name not in keep_own}
 
@@ -107,7 +107,7 @@ def _read_flags(place: str) -> dict[str, Any] | None:
         from tf_simclr.files import read_json
 
         return read_json(place)
-    return json.loads(Path(place).read_text()) if os.path.isfile(place) else None
+    return parse_object(Path(place).read_bytes(), place) if os.path.isfile(place) else None
 
 
 def _fill(parsed: flags.ParsedFlags, values: dict[str, Any]) -> flags.ParsedFlags:

@@ -15,7 +15,8 @@ from tf_simclr import __version__
 from tf_simclr.cli.main import say
 from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.errors import InputError
+from tf_simclr.directory_lock import DirectoryLock
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.load import step_of
 from tf_simclr.evaluate.measures.baselines import Baselines, baselines, multi_label_baselines
 from tf_simclr.evaluate.predictions import EvaluatedImages, labels_in_order
@@ -26,7 +27,7 @@ from tf_simclr.evaluate.report.files import JSON_FILE, print_report, write_repor
 from tf_simclr.evaluate.report.subject import SplitFacts, Subject
 from tf_simclr.files import read_json
 from tf_simclr.optional import require_matplotlib, require_scikit_learn
-from tf_simclr.resumable import StoppedError
+from tf_simclr.stored import DamagedFileError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
 
@@ -65,16 +66,19 @@ def run(
     began = time.monotonic()
     # Networks are built and traced again and again here, which TensorFlow would warn of each time.
     tf.get_logger().setLevel("ERROR")
-    context = open_context(protocols, data, runtime, origin, prefix)
-    runner = Runner(context)
-    with context.stop.watch(), named_images():
+    stop = StopRequest()
+    with stop.watch(), named_images():
         try:
-            records, failed = runner.run()
+            with stop.at_once():
+                context = open_context(protocols, data, runtime, origin, prefix, stop)
+                runner = Runner(context)
+                with DirectoryLock(runtime.directory, say):
+                    records, failed = runner.run()
+                    values = report(context, runner, records, command) if records else {}
         except StoppedError:
-            name, code = exit_code_of(context.stop)
+            name, code = exit_code_of(stop)
             say(f"{name} received: what was done is kept in {runtime.directory}; run the same command to go on")
             return EvaluationResult(runtime.directory, exit_code=code)
-    values = report(context, runner, records, command) if records else {}
     for line in failed:
         say(f"error: not in the report: {line}")
     say(f"done after {time.monotonic() - began:.0f} s")
@@ -82,7 +86,12 @@ def run(
 
 
 def open_context(
-    protocols: ProtocolConfig, data: DataConfig, runtime: RuntimeConfig, origin: ExperimentConfig, prefix: str
+    protocols: ProtocolConfig,
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    origin: ExperimentConfig,
+    prefix: str,
+    stop: StopRequest | None = None,
 ) -> EvaluationContext:
     """Devices and images, checked."""
     require_packages(protocols)
@@ -110,7 +119,7 @@ def open_context(
         pictures_seen=step * origin.data.train_batch_size if origin.data.dataset else 0,
         splits=splits,
         strategy=strategy,
-        stop=StopRequest(),
+        stop=StopRequest() if stop is None else stop,
         reporter=TerminalReporter(),
     )
 
@@ -137,8 +146,13 @@ def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
 
     The same folder with other files in it is no other folder: its report is written anew.
     """
-    values = read_json(os.path.join(directory, JSON_FILE)) or {}
-    there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
+    place = os.path.join(directory, JSON_FILE)
+    try:
+        values = read_json(place) or {}
+        there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
+    except (DamagedFileError, TypeError, AttributeError):
+        say(f"note: {place} is damaged, and is written anew from the results that are kept beside it")
+        there = []
     places = [
         [(one.role, one.name, one.location) for one in facts if one.role != "validation"] for facts in (there, splits)
     ]

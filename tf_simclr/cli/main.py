@@ -8,7 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from tf_simclr.cli.failures import EXIT_NO_FILE, described
 from tf_simclr.errors import InputError
+from tf_simclr.train.interrupts import EXIT_CODES, own_process
 
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
 TASKS = {
@@ -40,10 +42,20 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         say(flags.help_text(task.USAGE, task.FLAG_GROUPS))
         return 0
     try:
-        return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
+        with own_process():
+            return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("SIGINT received: ended; what was saved before is kept", file=sys.stderr, flush=True)
+        return EXIT_CODES["SIGINT"]
+    except Exception as error:
+        line = described(error)
+        if line is None:
+            raise
+        print(f"error: {line}", file=sys.stderr, flush=True)
+        return EXIT_NO_FILE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

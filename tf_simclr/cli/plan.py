@@ -15,6 +15,7 @@ from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import is_remote
 from tf_simclr.data.hold_out import compare_held_out, write_held_out
 from tf_simclr.data.source import ImageSource
+from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.online import OnlinePlan, plan_online
@@ -47,6 +48,7 @@ class Plan:
         online: what is evaluated while pretraining; None for nothing.
         notes: lines that a person should see.
         found: what the run's directory held.
+        lock: of the directory, taken by `claim`; None for an evaluation, which may go on beside the training.
     """
 
     config: ExperimentConfig
@@ -55,6 +57,7 @@ class Plan:
     online: OnlinePlan | None
     notes: tuple[str, ...]
     found: RunDirectory
+    lock: DirectoryLock | None = None
 
     @property
     def directory(self) -> str:
@@ -76,7 +79,7 @@ class Plan:
 
     def claim(self) -> None:
         """Makes the run's directory and writes what the run is: the first thing that a run writes."""
-        kept = begin_run(self.config, overwrite=self.config.runtime.overwrite)
+        kept = begin_run(self.config, overwrite=self.config.runtime.overwrite, lock=self.lock)
         if kept is not None:
             say(f"note: what was in {self.directory} is kept in {kept}")
         write_held_out(self.directory, self.data.train, anew=not self.found.holds_run)
@@ -113,7 +116,8 @@ def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distr
             notes += more
         if found.holds_run:
             notes += compare_held_out(directory, data.train)
-    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes), found)
+    lock = None if config.runtime.mode == "eval" else DirectoryLock(directory, say)
+    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes), found, lock)
 
 
 def keep_precision(config: ExperimentConfig, found: RunDirectory) -> tuple[ExperimentConfig, list[str]]:

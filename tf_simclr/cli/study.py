@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +15,17 @@ from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_str
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
-from tf_simclr.errors import InputError
+from tf_simclr.directory_lock import DirectoryLock
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
 from tf_simclr.optional import require_jinja2, require_matplotlib, require_scikit_learn
-from tf_simclr.resumable import StoppedError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
 from tf_simclr.studies.identity import claim, identity, recorded_hold_out
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
-from tf_simclr.studies.runner import Runner, plan
+from tf_simclr.studies.runner import PlannedCell, Runner, plan
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
@@ -72,28 +73,60 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     todo = [] if config.report else plan(cells, config)
     base = build_config(flags)
     require_packages(cells)
-    context = open_context(study, config, flags, base.data, build_config(given).runtime)
-    runner = Runner(study, context, directory, keep_runs=config.keep_runs)
-    runner.check(todo)
+    stop = StopRequest()
+    with stop.watch(), named_images():
+        try:
+            with stop.at_once():
+                context = open_context(study, config, flags, base.data, build_config(given).runtime, stop)
+                runner = Runner(study, context, directory, keep_runs=config.keep_runs)
+                runner.check(todo)
+                with contextlib.nullcontext() if config.report else lock_of(config, directory):
+                    found = run_cells(study, config, context, runner, todo, command, cache=base.data.cache_dataset)
+        except StoppedError:
+            name, code = exit_code_of(stop)
+            say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
+            return StudyResult(directory, exit_code=code)
+    for line in found.failed:
+        say(f"error: not measured: {line}")
+    say(f"done after {time.monotonic() - began:.0f} s")
+    return found
+
+
+def lock_of(config: StudyConfig, directory: str) -> DirectoryLock:
+    """The lock of a study's directory; shards of the same division work in it at the same time."""
+    index, count = config.part
+    if count == 1:
+        return DirectoryLock(directory, say)
+    return DirectoryLock(directory, say, name=f"lock-{index}-of-{count}.json", beside=rf"lock-\d+-of-{count}\.json")
+
+
+def run_cells(
+    study: Study,
+    config: StudyConfig,
+    context: StudyContext,
+    runner: Runner,
+    todo: Sequence[PlannedCell],
+    command: str,
+    *,
+    cache: bool,
+) -> StudyResult:
+    """Runs what is planned in a directory that is this process's own, and draws what is there.
+
+    Raises:
+        InputError: the directory holds another study.
+        StoppedError: somebody asked to stop.
+    """
+    directory, cells = runner.directory, study.cells(config.scale)
     notes = claim(directory, identity(study, context), new=not config.report)
     for line in (*describe(study, config, context, len(todo), directory), *(f"note: {note}" for note in notes)):
         say(line)
-    with context.stop.watch(), named_images():
-        try:
-            if base.data.cache_dataset and todo:
-                runner.hold_images()
-            failed = runner.run(todo)
-        except StoppedError:
-            name, code = exit_code_of(context.stop)
-            say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
-            return StudyResult(directory, exit_code=code)
+    if cache and todo:
+        runner.hold_images()
+    failed = runner.run(todo)
     results = read_results(directory, [cell.name for cell in cells], context.splits.test.num_examples)
     findings = tuple(check_finding(finding, cells, results) for finding in study.findings)
     if config.report or config.part[1] == 1:  # of several shards none knows when the others are done
         report(study, context, directory, command, results, findings)
-    for line in failed:
-        say(f"error: not measured: {line}")
-    say(f"done after {time.monotonic() - began:.0f} s")
     return StudyResult(directory, results, findings, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 
@@ -143,7 +176,12 @@ def summary(cells: Sequence[StudyCell], results: Results, findings: Sequence[Che
 
 
 def open_context(
-    study: Study, config: StudyConfig, flags: dict[str, Any], data: DataConfig, runtime: RuntimeConfig
+    study: Study,
+    config: StudyConfig,
+    flags: dict[str, Any],
+    data: DataConfig,
+    runtime: RuntimeConfig,
+    stop: StopRequest,
 ) -> StudyContext:
     """Devices and images, checked."""
     strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
@@ -153,7 +191,7 @@ def open_context(
         flags=flags,
         splits=open_images(study, config.scale, data),
         strategy=strategy,
-        stop=StopRequest(),
+        stop=stop,
         reporter=TerminalReporter(),
     )
 

@@ -12,19 +12,18 @@ from tf_simclr.cli.progress import build_counter, build_progress
 from tf_simclr.config import RuntimeConfig
 from tf_simclr.data.read_errors import named
 from tf_simclr.errors import InputError
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
 from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
 
 EXIT_SOME_FAILED = 1
-_SIGNAL_EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
 
 
 def exit_code_of(stop: StopRequest) -> tuple[str, int]:
     """The signal that stopped a task, and the exit code of a program that it ends."""
     name = stop.signal_name or "SIGTERM"
-    return name, _SIGNAL_EXIT_CODES[name]
+    return name, EXIT_CODES[name]
 
 
 @contextlib.contextmanager

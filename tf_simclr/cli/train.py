@@ -22,7 +22,7 @@ from tf_simclr.cli.run_results import RunResult, export, keep_results, report, r
 from tf_simclr.cli.task import exit_code_of, named_images
 from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
@@ -55,13 +55,25 @@ def run(config: ExperimentConfig, given: frozenset[str]) -> RunResult:
     Raises:
         InputError: what a person can fix, before any long work starts.
     """
-    choice = choose_strategy(config.runtime)
-    if choice.worker.count == 1:
-        return run_worker(config, given, choice, None)
+    choice, stop = choose_strategy(config.runtime), StopRequest()
+    with stop.watch():
+        if choice.worker.count > 1:
+            return run_one_of_several(config, given, choice, stop)
+        try:
+            with stop.at_once():
+                return run_worker(config, given, choice, None, stop)
+        except StoppedError:
+            return stopped_outside_training(config, stop)
+
+
+def run_one_of_several(
+    config: ExperimentConfig, given: frozenset[str], choice: DeviceChoice, stop: StopRequest
+) -> RunResult:
+    """Runs the mode as one of several workers; one that loses another says so, and ends with its own exit code."""
     announce(config, choice.worker)
     with tempfile.TemporaryDirectory(prefix="tf_simclr_worker_") as scratch:
         try:
-            return run_worker(config, given, choice, None if choice.worker.chief else scratch)
+            return run_worker(config, given, choice, None if choice.worker.chief else scratch, stop)
         except LOST_WORKER as error:
             print(
                 f"error: worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
@@ -87,7 +99,9 @@ def announce(config: ExperimentConfig, worker: Worker) -> None:
     say(f"worker {worker.index} of {worker.count}: {role}; waiting until all are connected")
 
 
-def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceChoice, scratch: str | None) -> RunResult:
+def run_worker(
+    config: ExperimentConfig, given: frozenset[str], choice: DeviceChoice, scratch: str | None, stop: StopRequest
+) -> RunResult:
     """Runs the mode as one of the workers, or as the only process.
 
     Args:
@@ -95,6 +109,7 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
         given: names of the flags that were given, and not filled in.
         choice: devices, and this process's place among the workers.
         scratch: as in `Workers`.
+        stop: watches the signals.
     """
     account = TimeAccount()
     strategy, devices = build_strategy(config.runtime, choice)
@@ -105,9 +120,11 @@ def run_worker(config: ExperimentConfig, given: frozenset[str], choice: DeviceCh
     if config.runtime.mode == "eval":
         with named_images():
             return follow(plan, strategy)
-    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), StopRequest(), say_here, account)
-    plan = settle_precision(plan, context)
-    with context.stop.watch(), named_images():
+    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), stop, say_here, account)
+    with named_images(), contextlib.ExitStack() as held:
+        if plan.lock is not None:
+            held.callback(plan.lock.release)
+        plan = settle_precision(plan, context)
         result = train_and_evaluate(plan, context)
         context.workers.wait_for_all()
     say_here(f"{'done' if result.finished else 'stopped'} after {account.seconds():.0f} s: {account.describe()}")
@@ -131,10 +148,26 @@ def _silent(line: str) -> None:
 
 
 def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
-    """Trains, evaluates where asked and possible, and exports."""
+    """Trains, evaluates where asked and possible, and exports.
+
+    The last step is saved before the rest begins: a request to stop breaks the rest off, and the same command does it.
+    """
     outcome, watch = pretrain_or_finetune(plan, context)
-    if not outcome.finished:
+    if not outcome.finished or context.stopping():
         return stopped(plan, context, outcome)
+    try:
+        with context.breakable():
+            return evaluate_and_export(plan, context, outcome, watch)
+    except StoppedError:
+        return stopped(plan, context, outcome)
+
+
+def evaluate_and_export(plan: Plan, context: RunContext, outcome: Outcome, watch: OnlineWatch | None) -> RunResult:
+    """What comes after the last step.
+
+    Raises:
+        StoppedError: somebody asked to stop.
+    """
     require_finite(plan, outcome.state.model, outcome.step)
     with context.account.spent_on(EVALUATION):
         found = knn_of(plan, context, outcome, watch)
@@ -147,10 +180,7 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
         with context.account.spent_on(EVALUATION):
             metrics = evaluate_classifier(plan.config, outcome.state, source, context.strategy)
         if plan.config.train.untrained_baseline and plan.config.train.train_mode == "pretrain":
-            floor = untrained_baseline(plan, context, source)
-            if floor is None:
-                return stopped(plan, context, outcome)
-            metrics |= floor
+            metrics |= untrained_baseline(plan, context, source)
         figures |= metrics
         if context.workers.chief:
             figures = report(plan, outcome.step, metrics, online)
@@ -159,6 +189,8 @@ def train_and_evaluate(plan: Plan, context: RunContext) -> RunResult:
             context.say("note: nothing to evaluate: no labels, no evaluation split or no supervised head")
         if online:
             figures = keep_results(plan, outcome.step, online)
+    if context.stopping():
+        raise StoppedError
     path = export(plan, outcome, figures, context.workers.own_directory(plan.directory), context.say)
     if found is not None:
         context.say(knn_line(*found, outcome.step))
@@ -187,15 +219,19 @@ def pretrain_or_finetune(plan: Plan, context: RunContext) -> tuple[Outcome, Onli
     return outcome, watch
 
 
-def untrained_baseline(plan: Plan, context: RunContext, source: ImageSource) -> dict[str, float] | None:
-    """Accuracy of the same linear head, trained as long, on the encoder as it was initialised; None if stopped."""
+def untrained_baseline(plan: Plan, context: RunContext, source: ImageSource) -> dict[str, float]:
+    """Accuracy of the same linear head, trained as long, on the encoder as it was initialised.
+
+    Raises:
+        StoppedError: somebody asked to stop.
+    """
     context.say("the same linear head on the untrained encoder:")
     directory = os.path.join(plan.directory, UNTRAINED_DIRECTORY)
     state = build_run_state(plan.config, plan.durations, plan.data.train, context.strategy, contrastive=False)
     with observed(plan, context, directory, warn_at_chance=False) as observer:
         outcome = train(state, plan.data.train, context, directory=directory, observer=observer)
-    if not outcome.finished:
-        return None
+    if not outcome.finished or context.stopping():
+        raise StoppedError
     with context.account.spent_on(EVALUATION):
         metrics = evaluate_classifier(plan.config, state, source, context.strategy)
     return {untrained_tag(name): metrics[name] for name in (TOP_1, TOP_5)}
@@ -230,8 +266,20 @@ def knn_of(
 def stopped(plan: Plan, context: RunContext, outcome: Outcome) -> RunResult:
     """Says where a run was stopped and how it goes on."""
     name, code = exit_code_of(context.stop)
-    context.say(
-        f"{name} received: saved step {outcome.step} in {plan.directory}; "
-        "run the same command with this --model_dir to go on"
+    done = (
+        f"saved step {outcome.step} in {plan.directory}" if outcome.step else "no step was done, and nothing is saved"
     )
+    context.say(f"{name} received: {done}; run the same command with --model_dir={plan.directory} to go on")
     return RunResult(plan.directory, outcome.step, exit_code=code)
+
+
+def stopped_outside_training(config: ExperimentConfig, stop: StopRequest) -> RunResult:
+    """Says that nothing was lost of what was going on before the training, or beside it."""
+    name, code = exit_code_of(stop)
+    kept = (
+        "figures that were reported are kept"
+        if config.runtime.mode == "eval"
+        else "training had not begun: no step is lost"
+    )
+    say(f"{name} received: {kept}; run the same command with --model_dir={config.runtime.directory} to go on")
+    return RunResult(config.runtime.directory, exit_code=code)

@@ -11,6 +11,7 @@ from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
 from tf_simclr.cli.main import say
 from tf_simclr.cli.pretrained_network import with_network_of_checkpoint
 from tf_simclr.config import build_config
+from tf_simclr.directory_lock import refuse_if_in_use
 from tf_simclr.train.device_choice import choose
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def main(parsed: flags.ParsedFlags) -> RunResult:
     worker = choose(config.runtime, os.environ).worker
     config = with_model_dir(config, shared=worker.count > 1)
     if worker.chief:
+        if config.runtime.mode != "eval":
+            refuse_if_in_use(config.runtime.directory)
         say(f"tf_simclr {tf_simclr.__version__}: {origin}; results in {config.runtime.model_dir}")
         for name in parsed.ignored:
             say(f"note: --{name} is accepted for older recipes and has no effect")

@@ -11,6 +11,7 @@ from tf_simclr.config.model import ModelConfig
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
+from tf_simclr.stored import require_types
 
 # About the machine and not the run: another machine may go on with it, or evaluate it.
 DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "gcp_project", "master")
@@ -62,8 +63,10 @@ def read_recorded(values: Mapping[str, Any], place: str) -> ExperimentConfig:
         place: of the file, for the message.
 
     Raises:
-        InputError: values that this version cannot work with.
+        InputError: values that this version cannot work with; DamagedFileError where they are of other types.
     """
+    for part in parts(ExperimentConfig()):
+        require_types(values, type(part), place)
     try:
         return build_config({name: value for name, value in of_recorded(values).items() if name in known_flags()})
     except (InputError, TypeError) as error:

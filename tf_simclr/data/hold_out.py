@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tf_simclr.data.scan import some
 from tf_simclr.data.source import HeldOut, ImageSource
 from tf_simclr.files import read_json, write_json
+from tf_simclr.stored import require_types
 
 HELD_OUT_FILE = "held_out.json"
 _FORMER_EXTENSIONS = (b".jpg", b".jpeg", b".png", b".gif", b".bmp", b".webp")
@@ -155,9 +157,19 @@ def _never_trained_on(before: HeldOut, now: HeldOut) -> set[str]:
     return set(now.sure) - set(before.kept) if before.draw == now.draw and now.draw else set()
 
 
+@dataclass(frozen=True)
+class _Listed:
+    """What is read of the file of the held-out images."""
+
+    held_out: list[str]
+    draw: str
+    kept: list[str]
+
+
 def _listed(path: str) -> HeldOut | None:
     values = read_json(path)
     if values is None:
         return None
+    require_types(values, _Listed, path)
     # The first version of the file had neither of the last two.
     return HeldOut(tuple(values["held_out"]), values.get("draw", ""), kept=tuple(values.get("kept", ())))

@@ -9,14 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tf_simclr import compat
-from tf_simclr.config import CARD_FILE, FLAGS_FILE, ExperimentConfig, build_config, known_flags, of_recorded
+from tf_simclr.config import FLAGS_FILE, ExperimentConfig, known_flags, of_recorded
+from tf_simclr.config.identity import read_recorded
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.finite import require_finite_network
-from tf_simclr.train.manifest import class_names_of
+from tf_simclr.train.manifest import class_names_of, read_card
 from tf_simclr.weights import locate
 
 HEAD = "supervised_head/dense/kernel"
@@ -45,11 +46,9 @@ def _recorded_flags(prefix: str) -> dict[str, Any] | None:
     other = checkpoints.foreign_at(prefix)
     if other is not None:
         return other.flags()
-    directory = os.path.dirname(prefix)
-    flags = read_json(os.path.join(directory, FLAGS_FILE))
+    flags = read_json(os.path.join(os.path.dirname(prefix), FLAGS_FILE))
     if flags is None and prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
-        card = read_json(os.path.join(os.path.dirname(directory), CARD_FILE)) or {}
-        flags = card.get("config")
+        flags = read_card(prefix).get("config")
     if not flags:
         return None
     # A flag that a later version dropped says nothing of the networks.
@@ -80,7 +79,7 @@ def read_config(checkpoint: str, warn: Callable[[str], None] = warnings.warn) ->
 def recorded_config(prefix: str) -> ExperimentConfig | None:
     """The config of the run behind the prefix of a checkpoint; None where nothing says how its networks were built."""
     flags = _recorded_flags(prefix)
-    return None if flags is None else build_config(flags)
+    return None if flags is None else read_recorded(flags, f"what is recorded beside {prefix}")
 
 
 def step_of(prefix: str) -> int:
@@ -89,8 +88,7 @@ def step_of(prefix: str) -> int:
         return locate.step_of(prefix)
     if not prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
         return checkpoints.step_of(prefix)
-    card = read_json(os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)) or {}
-    return int(card.get("step", 0))
+    return int(read_card(prefix).get("step", 0))
 
 
 def load_trained(checkpoint: str, *, values: bool = True) -> Trained:

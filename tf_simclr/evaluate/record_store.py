@@ -15,9 +15,10 @@ import tensorflow as tf
 from tf_simclr.evaluate.predictions import pack, to_npz, unpack
 from tf_simclr.evaluate.records import Record
 from tf_simclr.files import read_json, write_json, write_whole
+from tf_simclr.stored import require_types
 
 RECORDS_DIRECTORY = "cells"
-_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile)
 
 
 class RecordStore:
@@ -43,7 +44,9 @@ class RecordStore:
             values = read_json(path)
             if values is None:
                 return None
-            records = [Record.from_json(record) for record in values["cells"]]
+            for one in values["cells"]:
+                require_types(one, Record, path)
+            records = [Record.from_json(one) for one in values["cells"]]
             with tf.io.gfile.GFile(self._path(name, "npz"), "rb") as file:
                 predicted = unpack(file.read(), len(records))
         except (*_UNREADABLE, tf.errors.OpError):

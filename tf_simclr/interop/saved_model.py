@@ -133,16 +133,33 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     require_finite_network(model, image_size=card.image_size, what=f"the network at step {card.step}")
     partial = f"{path}.partial"
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    if tf.io.gfile.exists(partial):
-        tf.io.gfile.rmtree(partial)
-    with _thawed(model):
-        _save_endpoints(model, partial, card)
-        _save_feature_vector(model, os.path.join(partial, FEATURE_VECTOR))
-    write_stock_encoder(model.encoder, partial)
-    card.write(model, partial)
+    _remove(partial)
+    try:
+        with _thawed(model):
+            _save_endpoints(model, partial, card)
+            _save_feature_vector(model, os.path.join(partial, FEATURE_VECTOR))
+        write_stock_encoder(model.encoder, partial)
+        card.write(model, partial)
+    except BaseException:  # a full disk, or somebody who asks to stop: the rest would only take space
+        with contextlib.suppress(tf.errors.OpError):
+            _remove(partial)
+        raise
+    discard_export(path)
+    tf.io.gfile.rename(partial, path)
+
+
+def discard_export(path: str) -> None:
+    """Removes an export, if there is one, so that at no moment a half of it has its name."""
+    removed = f"{path}.removed"
+    _remove(removed)
+    if tf.io.gfile.exists(path):
+        tf.io.gfile.rename(path, removed)
+        _remove(removed)
+
+
+def _remove(path: str) -> None:
     if tf.io.gfile.exists(path):
         tf.io.gfile.rmtree(path)
-    tf.io.gfile.rename(partial, path)
 
 
 def step_directory(model_dir: str, step: int) -> str:
@@ -157,5 +174,5 @@ def export_step(model: SimCLRModel, model_dir: str, card: ModelCard, keep_max: i
     export_saved_model(model, path, card)
     steps = sorted(int(name.strip("/")) for name in tf.io.gfile.listdir(root) if name.strip("/").isdigit())
     for old in steps[:-keep_max]:
-        tf.io.gfile.rmtree(os.path.join(root, str(old)))
+        discard_export(os.path.join(root, str(old)))
     return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +15,7 @@ from tf_simclr.config.option import affecting
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.files import read_json, write_json
+from tf_simclr.stored import require_types
 from tf_simclr.studies.run_cell import StudyContext
 from tf_simclr.studies.study import Study
 
@@ -64,9 +65,30 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
 
 def recorded_hold_out(directory: str) -> dict[str, Any]:
     """The flag for the draw of the hold-out that a directory's results began with, where it is not today's."""
-    found = read_json(os.path.join(directory, STUDY_FILE))
+    found = _recorded(directory)
     draw = DataConfig.hold_out_by if found is None else of_recorded(found.get("flags", {}))["hold_out_by"]
     return {} if draw == DataConfig.hold_out_by else {"hold_out_by": draw}
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What is read of study.json beside what is only compared."""
+
+    flags: dict[str, Any]
+    pictures: dict[str, Any]
+    cells: dict[str, Any]
+
+
+def _recorded(directory: str) -> dict[str, Any] | None:
+    """What study.json says; None where there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = os.path.join(directory, STUDY_FILE)
+    found = read_json(path)
+    require_types(found or {}, _Recorded, path)
+    return found
 
 
 def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tuple[str, ...]:
@@ -84,7 +106,7 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
         InputError: it holds results that cannot stand in the same table, or nothing.
     """
     path = os.path.join(directory, STUDY_FILE)
-    found = read_json(path)
+    found = _recorded(directory)
     if found is None and not new:
         raise InputError(
             f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: "

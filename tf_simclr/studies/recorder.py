@@ -22,9 +22,11 @@ class Recorder(Observer):
 
     def __init__(self, directory: str):
         self._path = os.path.join(directory, FILE)
-        self._windows: dict[int, dict[str, float]] = {
-            int(step): metrics for step, metrics in (read_json(self._path) or {}).items()
-        }
+        try:
+            kept = read_json(self._path) or {}
+            self._windows: dict[int, dict[str, float]] = {int(step): dict(means) for step, means in kept.items()}
+        except (TypeError, ValueError):  # damaged: of an earlier try's curve only the rest is drawn
+            self._windows = {}
 
     def on_window(self, step: int, metrics: dict[str, float]) -> None:
         """Keeps the means of a window, and what was measured at its end."""

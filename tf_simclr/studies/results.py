@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json, write_json
+from tf_simclr.stored import DamagedFileError, require_types
 
 CELLS_DIRECTORY = "cells"
 
@@ -56,8 +57,11 @@ def read_result(directory: str, cell: str, seed: int) -> CellResult | None:
     path = os.path.join(directory, CELLS_DIRECTORY, file_name(cell, seed))
     try:
         values = read_json(path)
-        return None if values is None else CellResult(**values)
-    except (TypeError, ValueError) as error:
+        if values is None:
+            return None
+        require_types(values, CellResult, path)
+        return CellResult(**values)
+    except (TypeError, DamagedFileError) as error:
         raise InputError(
             f"a result of a study must be JSON as this program writes it. Received: {path}, {error}. Delete it: the "
             "same command measures the cell again"

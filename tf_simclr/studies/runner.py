@@ -60,7 +60,8 @@ class Runner:
     """
 
     def __init__(self, study: Study, context: StudyContext, directory: str, *, keep_runs: bool = False):
-        self._study, self._context, self._directory, self._keep_runs = study, context, directory, keep_runs
+        self.directory = directory
+        self._study, self._context, self._keep_runs = study, context, keep_runs
 
     def check(self, todo: Sequence[PlannedCell]) -> None:
         """What can be known to fail before the first cell runs.
@@ -79,7 +80,7 @@ class Runner:
                 raise InputError(f"cell {planned.title}: {error}") from error
 
     def _config(self, planned: PlannedCell) -> ExperimentConfig:
-        return cell_config(self._context.flags, planned.cell, planned.seed, self._directory)
+        return cell_config(self._context.flags, planned.cell, planned.seed, self.directory)
 
     def _work(self, planned: PlannedCell) -> float:
         """How much a task is, in no unit: images, times what an image costs."""
@@ -112,7 +113,7 @@ class Runner:
     def _task(self, planned: PlannedCell) -> Task[CellResult]:
         return Task(
             planned.title,
-            read=lambda: read_result(self._directory, planned.cell.name, planned.seed),
+            read=lambda: read_result(self.directory, planned.cell.name, planned.seed),
             run=lambda: self._run(planned),
             keep=lambda result: self._keep(planned, result),
             describe=lambda result: [f"{self._result_line(result)} ({result.seconds:.0f} s)"],
@@ -128,14 +129,14 @@ class Runner:
             gc.collect()
 
     def _keep(self, planned: PlannedCell, result: CellResult) -> None:
-        write_result(self._directory, result)
+        write_result(self.directory, result)
         run = self._run_directory(planned)
         if not self._keep_runs and tf.io.gfile.exists(run):
             tf.io.gfile.rmtree(run)
 
     def _run_directory(self, planned: PlannedCell) -> str:
         name = file_name(planned.cell.name, planned.seed).removesuffix(".json")
-        return os.path.join(self._directory, RUNS_DIRECTORY, name)
+        return os.path.join(self.directory, RUNS_DIRECTORY, name)
 
     def _result_line(self, result: CellResult) -> str:
         shown = [name for name in self._study.measures if name in result.measures]

@@ -6,6 +6,7 @@ its own CheckpointManager manages only those that its list has timestamps for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -99,7 +100,12 @@ class CheckpointStore:
             remove_unfinished(self._target)
         prefix = os.path.join(self._target, f"{PREFIX}-{step}")
         discard_checksums(prefix)
-        self._checkpoint.write(prefix)
+        try:
+            self._checkpoint.write(prefix)
+        except tf.errors.OpError:  # a full disk, above all, which the unfinished parts would keep full
+            with contextlib.suppress(tf.errors.OpError):
+                remove_unfinished(self._target)
+            raise
         if self._chief:
             write_checksums(prefix, ends_of(prefix))
         self._written = True

@@ -16,8 +16,10 @@ from tf_simclr.config import FLAGS_FILE, FOLDER, SHAPES, Durations, ExperimentCo
 from tf_simclr.config.identity import NETWORK_FLAGS, changes, differences, read_recorded, recorded_flags
 from tf_simclr.config.paths import absolute
 from tf_simclr.data.source import ImageSource
+from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json, write_json
+from tf_simclr.stored import DamagedFileError
 from tf_simclr.train import checkpoints
 from tf_simclr.train.checkpoint_files import names_in, prefixes_in
 from tf_simclr.train.manifest import Manifest, describe_images, read_manifest
@@ -72,11 +74,8 @@ def read_flags(place: str) -> dict[str, Any] | None:
     """
     try:
         return read_json(place)
-    except ValueError as error:
-        raise InputError(
-            f"{place} is damaged: {error}. Received: {place}. Restore it from a copy, or remove it: the run goes on "
-            "if its checkpoint fits the flags that are given"
-        ) from error
+    except DamagedFileError as error:
+        raise InputError(f"{error}: the run goes on if its checkpoint fits the flags that are given") from error
 
 
 def _newest_readable(prefixes: list[str]) -> tuple[int, Manifest | None]:
@@ -226,21 +225,26 @@ def _compare_lengths(
     ]
 
 
-def begin_run(config: ExperimentConfig, *, overwrite: bool = False) -> str | None:
+def begin_run(config: ExperimentConfig, *, overwrite: bool = False, lock: DirectoryLock | None = None) -> str | None:
     """Makes the run's directory with its flags.json: the first thing that a run writes; call it after every check.
 
     Args:
         config: of the run.
         overwrite: whether what is in the directory now is kept aside.
+        lock: of the directory, which is taken; None takes none.
 
     Returns:
         where it was kept; None where nothing was.
 
     Raises:
-        InputError: it cannot be renamed.
+        InputError: it cannot be renamed, or another process works in it.
     """
     directory = config.runtime.directory
+    if overwrite and lock is not None:
+        lock.require_free()
     kept = set_aside(directory) if overwrite and names_in(directory) else None
+    if lock is not None:
+        lock.acquire()
     tf.io.gfile.makedirs(directory)
     write_json(os.path.join(directory, FLAGS_FILE), recorded_flags(config))
     return kept

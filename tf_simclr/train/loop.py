@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tf_simclr.config import Durations
-from tf_simclr.errors import DivergedError
+from tf_simclr.errors import DivergedError, StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.observers import Observer, Progress
 from tf_simclr.train.profiling import StepProfiler
@@ -91,6 +93,7 @@ def run_loop(
     account: TimeAccount | None = None,
     runs_ahead: bool = False,
     profiler: StepProfiler | None = None,
+    around_tracing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     figures: Callable[[], dict[str, float]] = dict,
 ) -> int:
     """Trains from `start_step` to exactly `durations.train_steps`, or until somebody asks to stop.
@@ -114,6 +117,8 @@ def run_loop(
         account: receives the seconds of steps, of waiting for images, of `save` and of `on_due`; None for nobody.
         runs_ahead: whether the devices still compute when a batch is waited for; see `timing.runs_ahead`.
         profiler: traces some of the steps; None for none. Who made it closes it.
+        around_tracing: a context for the first call, which traces the graph and may take long. StoppedError in it ends
+            the loop where it began.
         figures: what belongs into a summary beside the metrics and the learning rate, by tag.
 
     Returns:
@@ -141,8 +146,11 @@ def run_loop(
         steps = plan_call(bool(stop), steps)
         if not steps:
             break
-        with profiler.around(step):
-            call = _call(train, iterator, steps, account.clock)
+        try:
+            with around_tracing() if step == start_step else contextlib.nullcontext(), profiler.around(step):
+                call = _call(train, iterator, steps, account.clock)
+        except StoppedError:
+            break  # the variables may be a step further than `step`: nothing is saved
         speed = clock.add(call.seconds, steps)
         timed = _account_for(account, call, wait, steps, traced=not speed)
         step += steps

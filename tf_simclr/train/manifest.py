@@ -13,6 +13,7 @@ from tf_simclr.config import CARD_FILE
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json, to_json
+from tf_simclr.stored import require_types
 from tf_simclr.train import checkpoints
 
 FORMAT = 1
@@ -83,6 +84,30 @@ def read_manifest(prefix: str) -> Manifest | None:
     return Manifest(tuple(values["class_names"]), values["images"])
 
 
+@dataclass(frozen=True)
+class _CardFacts:
+    """What is read of the card of an export."""
+
+    step: int
+    class_names: tuple[str, ...]
+    config: dict[str, Any] | None
+
+
+def read_card(prefix: str) -> dict[str, Any]:
+    """The simclr.json of the export that values belong to; empty without one.
+
+    Args:
+        prefix: of the values of a SavedModel.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    place = os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)
+    card = read_json(place) or {}
+    require_types(card, _CardFacts, place)
+    return card
+
+
 def class_names_of(prefix: str) -> tuple[str, ...] | None:
     """The classes of the supervised head in a checkpoint or an export, in the order of its logits.
 
@@ -93,7 +118,6 @@ def class_names_of(prefix: str) -> tuple[str, ...] | None:
         InputError: as `read_manifest`.
     """
     if prefix.endswith(checkpoints.SAVED_MODEL_VALUES):
-        card = read_json(os.path.join(os.path.dirname(os.path.dirname(prefix)), CARD_FILE)) or {}
-        return tuple(card.get("class_names", ())) or None
+        return tuple(read_card(prefix).get("class_names", ())) or None
     manifest = read_manifest(prefix)
     return None if manifest is None else manifest.class_names

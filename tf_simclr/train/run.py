@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
-from tf_simclr.errors import DivergedError
+from tf_simclr.errors import DivergedError, StoppedError
 from tf_simclr.train.build import Say, TrainState, build_train_state
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.classes import head_classes, require_order_of
@@ -46,6 +46,19 @@ class RunContext:
     stop: StopRequest
     say: Say
     account: TimeAccount = field(default_factory=TimeAccount)
+
+    @contextlib.contextmanager
+    def breakable(self) -> Iterator[None]:
+        """For work of which nothing is kept half: a request to stop breaks it off with StoppedError.
+
+        Several workers compute together, and would wait for one that broke off: they do the work to its end.
+        """
+        with self.stop.at_once() if self.workers.alone else self.stop.between_steps():
+            yield
+
+    def stopping(self) -> bool:
+        """Whether any worker was asked to stop; every worker must call it."""
+        return self.workers.plan_call(bool(self.stop), 1) == 0
 
 
 @dataclass(frozen=True)
@@ -118,15 +131,26 @@ def train(
     if begin is not None:
         begin()
     config, durations = state.config, state.durations
-    if on_due is not None and durations.online_eval_is_due(step):
+
+    def observe_due(at: int) -> None:
+        # A request to stop breaks it off here; the loop then saves, and the same command calls it again.
+        with contextlib.suppress(StoppedError), context.breakable():
+            if on_due is not None:
+                on_due(at)
+
+    if durations.online_eval_is_due(step):
         with context.account.spent_on(EVALUATION):
-            on_due(step)  # the run may have been stopped between saving this step and calling
+            observe_due(step)  # the run may have been stopped between saving this step and calling
     if step < durations.train_steps:
         place = choose_place(config, context.strategy)
         if place.note:
             context.say(place.note)
         context.say(f"training from step {step} to {durations.train_steps}; tracing the graph takes some seconds")
-        with contextlib.closing(StepProfiler(directory, profile_steps, context.say)) as profiler, _skips_named(state):
+        with (
+            contextlib.closing(StepProfiler(directory, profile_steps, context.say)) as profiler,
+            _skips_named(state),
+            context.stop.between_steps(),
+        ):
             step = run_loop(
                 train=build_train_function(context.strategy, state.step),
                 iterator=build_train_iterator(
@@ -141,7 +165,8 @@ def train(
                 stop=context.stop,
                 list_not_finite=lambda: list_not_finite(state.named_state()),
                 plan_call=context.workers.plan_call,
-                on_due=on_due,
+                on_due=observe_due,
+                around_tracing=context.breakable,
                 account=context.account,
                 runs_ahead=runs_ahead(context.strategy),
                 profiler=profiler,

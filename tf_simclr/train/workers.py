@@ -39,6 +39,11 @@ class Workers:
         """Whether this process writes what stays, and prints."""
         return self._me.chief
 
+    @property
+    def alone(self) -> bool:
+        """Whether this process is the only one."""
+        return self._me.count == 1
+
     def own_directory(self, directory: str) -> str:
         """Where this process writes what the chief writes into `directory`."""
         if self._scratch is None:

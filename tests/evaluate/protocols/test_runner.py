@@ -17,7 +17,7 @@ from tests import networks as networks_module
 from tests.networks import small_networks, write_run
 from tf_simclr import compat
 from tf_simclr.config import DataConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate import features as features_module
 from tf_simclr.evaluate import load as trained_module
 from tf_simclr.evaluate.features import cached_features, model_digest
@@ -31,7 +31,6 @@ from tf_simclr.evaluate.protocols.plan import plan
 from tf_simclr.evaluate.protocols.runner import Runner
 from tf_simclr.evaluate.record_store import RecordStore
 from tf_simclr.evaluate.records import PRETRAINED, SCRATCH, UNTRAINED
-from tf_simclr.resumable import StoppedError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.observers import Progress
 

@@ -15,12 +15,11 @@ from tf_simclr.data.datasets import BUILT_IN, build_splits
 from tf_simclr.data.joined import joined
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.measures import metrics
 from tf_simclr.nn.model import SimCLRModel
-from tf_simclr.resumable import StoppedError
 from tf_simclr.train.build import TrainState
 from tf_simclr.train.device_choice import Worker
 from tf_simclr.train.interrupts import StopRequest
@@ -115,7 +114,7 @@ class WorkContext:
                 on_due=None if on_due is None else on_due(state),
                 begin=begin,
             )
-        if not outcome.finished:
+        if not outcome.finished or self.stop:
             raise StoppedError
         return outcome.state.model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -13,9 +14,17 @@ from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.whole_network import Training, batch_of, evaluated_on, trained_model
 from tf_simclr.files import read_json, write_json
+from tf_simclr.stored import require_types
 
 VALIDATION_SHARE = 0.1
 _GRID_FILE = "grid.json"
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What grid.json holds: a dictionary for each point that is done."""
+
+    points: list[dict[str, Any]]
 
 
 def finetune_grid(context: EvaluationContext, *, seed: int, directory: str) -> dict[str, Any]:
@@ -32,7 +41,9 @@ def finetune_grid(context: EvaluationContext, *, seed: int, directory: str) -> d
     """
     part, validation = _parts(context, seed)
     path = os.path.join(directory, _GRID_FILE)
-    done: list[dict[str, Any]] = (read_json(path) or {}).get("points", [])
+    kept = read_json(path) or {}
+    require_types(kept, _Kept, path)
+    done: list[dict[str, Any]] = kept.get("points", [])
     rates, decays = context.protocols.grid
     points = [(rate, decay) for rate in rates for decay in decays]
     for rate, decay in points[len(done) :]:
