@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -158,6 +160,35 @@ def learning_rate_schedule(optimizer: Any) -> Any:
     if _is_legacy(optimizer):
         return optimizer._hyper["learning_rate"]
     return optimizer._learning_rate
+
+
+def register_python_function(token: str, function: Callable[..., Any]) -> None:
+    """Makes a Python function known to PyFunc operations of this process under a name of our own.
+
+    TensorFlow gives functions numbers, which mean nothing in another process that is sent the graph. It keeps no
+    reference: the caller must.
+    """
+    from tensorflow.python.ops import script_ops
+
+    script_ops._py_funcs._funcs[token] = function
+
+
+class Cancellation:
+    """Lets one thread end the calls of tf.functions that others make inside `scope`: they raise CancelledError."""
+
+    def __init__(self) -> None:
+        from tensorflow.python.eager import cancellation
+
+        self._manager = cancellation.CancellationManager()
+        self._context = cancellation.CancellationManagerContext
+
+    def scope(self) -> contextlib.AbstractContextManager[None]:
+        """A context whose calls `cancel` ends."""
+        return self._context(self._manager)
+
+    def cancel(self) -> None:
+        """Ends what runs, and whatever is called later."""
+        self._manager.start_cancel()
 
 
 def addons() -> Any:

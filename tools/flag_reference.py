@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_simclr.cli import convert_flags, evaluate_flags, study_flags
+from tf_simclr.cli import convert_flags, evaluate_flags, input_worker_flags, study_flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 from tools.generated_page import write_or_check
@@ -114,6 +114,8 @@ def reference() -> str:
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")
+    lines += section(input_worker_flags.WORKER)
+    lines.append("\nThese are the flags of `python -m tf_simclr input_worker`.")
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]
     return "\n".join(lines) + "\n"
 

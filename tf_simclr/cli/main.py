@@ -18,6 +18,7 @@ TASKS = {
     "evaluate": "tf_simclr.cli.evaluate_flags",
     "study": "tf_simclr.cli.study_flags",
     "convert": "tf_simclr.cli.convert_flags",
+    "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2
 
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in TASKS:
         return run_task(words[0], words[1:])
-    listed = "\n".join(f"  {name:10} {_purpose(name)}" for name in TASKS)
+    listed = "\n".join(f"  {name:12} {_purpose(name)}" for name in TASKS)
     usage = f"usage: python -m tf_simclr TASK [flags]\n\ntasks (TASK --help lists a task's flags):\n{listed}"
     if not words or words[0] in ("--help", "-h"):
         say(usage)

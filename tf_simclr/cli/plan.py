@@ -14,6 +14,7 @@ from tf_simclr.config.experiment import parts
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import is_remote
 from tf_simclr.data.hold_out import compare_held_out, write_held_out
+from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.source import ImageSource
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError
@@ -148,6 +149,7 @@ def check_run(
     if config.runtime.mode != "eval":
         check_step(config, strategy)
         require_steps_to_profile(config, durations)
+        require_input_workers(config.runtime.input_addresses)
     per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
     if data.evaluation is not None and data.evaluation.labelled:
         require_comparable_classes(data.train, data.evaluation)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import build_counter, build_progress
 from tf_simclr.config import RuntimeConfig
+from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.read_errors import named
 from tf_simclr.errors import InputError
 from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
@@ -46,7 +47,7 @@ def build_own_strategy(runtime: RuntimeConfig, what: str) -> tuple[tf.distribute
         what: is done in one process, for the message.
 
     Raises:
-        InputError: TF_CONFIG makes this process one of several workers.
+        InputError: TF_CONFIG makes this process one of several workers, or an input worker cannot be reached.
     """
     choice = choose_strategy(runtime)
     if choice.worker.count > 1:
@@ -54,7 +55,9 @@ def build_own_strategy(runtime: RuntimeConfig, what: str) -> tuple[tf.distribute
             f"{what} in one process. Received: worker {choice.worker.index} of {choice.worker.count}. Unset TF_CONFIG, "
             "or pass --strategy=one_device or --strategy=mirrored"
         )
-    return build_strategy(runtime, choice)
+    built = build_strategy(runtime, choice)
+    require_input_workers(runtime.input_addresses)
+    return built
 
 
 class TerminalReporter:

@@ -62,6 +62,11 @@ class ExperimentConfig:
                 f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
                 "measure the head"
             )
+        if self.runtime.input_workers is not None and self.data.cache_dataset:
+            raise InputError(
+                "`cache_dataset` holds the images in this process, and with --input_workers others read them. "
+                f"Received: cache_dataset=True, input_workers={self.runtime.input_workers}. Leave one of them out"
+            )
         if self.train.untrained_baseline and not self.train.lineareval_while_pretraining:
             raise InputError(
                 "`untrained_baseline` compares online linear heads. Received: "

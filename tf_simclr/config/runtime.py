@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from tf_simclr.config.option import check_options, option
+from tf_simclr.config.option import check_options, listed, option
 from tf_simclr.errors import InputError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -41,6 +42,13 @@ class RuntimeConfig:
         AUGMENT_ON,
         affects=(),
     )
+    input_workers: str | None = option(
+        None,
+        "Other processes that read, decode and crop the training images, and make the views where the host does: "
+        "grpc://HOST:PORT, several with commas, each started by python -m tf_simclr input_worker. They read the same "
+        "paths and give the same batches as this process would. Omitted: this process does it.",
+        affects=(),
+    )
     strategy: str = option(
         "auto",
         "Devices: one_device, mirrored (all GPUs of the machine, or all logical CPUs), multi_worker (TF_CONFIG), tpu, "
@@ -68,6 +76,13 @@ class RuntimeConfig:
         return self.model_dir
 
     @property
+    def input_addresses(self) -> tuple[str, ...]:
+        """The addresses of --input_workers, grpc://HOST:PORT, each once; empty where this process makes the batches."""
+        if self.input_workers is None:
+            return ()
+        return listed("input_workers", self.input_workers, _input_address)
+
+    @property
     def tpu_request(self) -> tuple[str, Any] | None:
         """Name and value of the flag that asks for a TPU; None without one."""
         asked = {"tpu_name": self.tpu_name, "master": self.master, "use_tpu": self.use_tpu}
@@ -87,6 +102,7 @@ class RuntimeConfig:
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+        _ = self.input_addresses
         if self.overwrite and self.mode == "eval":
             raise InputError(
                 "`overwrite` starts a new run, and mode eval evaluates the one that is there. Received: "
@@ -97,3 +113,17 @@ class RuntimeConfig:
             raise InputError(
                 f"`{name}` asks for a TPU. Received: {name}={value} with strategy={self.strategy}. Pass one of the two"
             )
+
+
+def _input_address(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        whole = url.scheme == "grpc" and bool(url.hostname) and bool(url.port) and url.netloc == text[len("grpc://") :]
+    except ValueError:  # the port is no number, or too large
+        whole = False
+    if not whole:
+        raise InputError(
+            f"`input_workers` must be addresses grpc://HOST:PORT, with commas between them. Received: input_workers="
+            f"{text}. Take those that python -m tf_simclr input_worker prints"
+        )
+    return text

@@ -20,6 +20,7 @@ from tf_simclr.data.image_header import DAMAGED
 from tf_simclr.data.orientation_ops import plain_jpeg
 from tf_simclr.data.pillow_images import decode_with_pillow
 from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
+from tf_simclr.data.python_ops import PythonOp
 
 CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
 DAMAGED_IMAGE = "This image is damaged, remove or replace it:"
@@ -120,9 +121,7 @@ def _unless(image: tf.Tensor, reason: tf.Tensor, message: list[tf.Tensor]) -> tf
 
 
 def _by_pillow(content: tf.Tensor) -> Outcome:
-    pixels, reason = tf.numpy_function(
-        _with_bytes(decode_with_pillow), [content], [tf.uint8, tf.string], stateful=False
-    )
+    pixels, reason = _PILLOW(content)
     pixels, reason = tf.ensure_shape(pixels, [None, None, None]), tf.ensure_shape(reason, [])
 
     def sixteen() -> tf.Tensor:
@@ -140,16 +139,11 @@ def facts_of(content: tf.Tensor) -> Facts:
     """The facts of a header. A jpeg without EXIF never meets Python; with other files it is faster than operations."""
 
     def by_python() -> Facts:
-        numbers, obstacle = tf.numpy_function(_with_bytes(_numbers), [content], [tf.int64, tf.string], stateful=False)
+        numbers, obstacle = _HEADER(content)
         return Facts.of(tf.ensure_shape(numbers, [6]), tf.ensure_shape(obstacle, []))
 
     plain = plain_jpeg(content)
     return tf.cond(plain.sure, lambda: header_ops.jpeg_facts(plain.height, plain.width), by_python)
-
-
-def _with_bytes(function: Callable[[bytes], Any]) -> Callable[[Any], Any]:
-    """For tf.numpy_function, which hands over a string as bytes in a graph, and as an array eagerly."""
-    return lambda content: function(content.item() if isinstance(content, np.ndarray) else content)
 
 
 def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
@@ -158,6 +152,10 @@ def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
     number = FORMATS.index(header.format) if header.format in FORMATS else len(FORMATS)
     numbers = [number, header.height, header.width, header.orientation, header.transparent, header.sixteen_bits]
     return np.array(numbers, np.int64), header.obstacle.encode()
+
+
+_PILLOW = PythonOp("decode_with_pillow", decode_with_pillow, (tf.uint8, tf.string))
+_HEADER = PythonOp("header", _numbers, (tf.int64, tf.string))
 
 
 def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any]) -> Outcome:

@@ -36,6 +36,7 @@ def train_batches(
     seed: int,
     start_step: int = 0,
     shard: tuple[int, int] = (1, 0),
+    dealt: tf.Tensor | None = None,
     cache: bool = False,
     parallelism: int | None = None,
     plain: int = 0,
@@ -52,6 +53,8 @@ def train_batches(
         seed: the order of the examples and every augmentation depend on it.
         start_step: number of steps already done: the batches go on exactly where an uninterrupted run would be.
         shard: (number of processes, number of this one): this process takes every shard[0]-th example.
+        dealt: int64 [3], perhaps symbolic: (d, N, n) for batches d + n, d + n + N, d + n + 2 N, ... alone, to be made
+            on a machine that is not known here, with as much parallelism as suits it; None for all of them.
         cache: hold the images in memory, before augmentation: see `memory.held`.
         parallelism: images, and batches, worked on at a time; None takes as many as there are cores, and of batches
             no more than fit into 2 GiB. It never changes the batches.
@@ -86,9 +89,19 @@ def train_batches(
         eval_crop=eval_crop,
         host_only=host_only,
     )
-    records = _endless_records(source, seed, start_step * global_batch).shard(*shard)
+    position = start_step * global_batch
+    if dealt is not None:
+        # In whole batches, before anything is decoded.
+        records = _endless_records(source, seed, position + dealt[0] * global_batch).shard(*shard)
+        records = records.batch(batch_size, drop_remainder=True).shard(dealt[1], dealt[2]).unbatch()
+        return stages.batches(records, tf.data.AUTOTUNE, tf.data.AUTOTUNE).prefetch(_READY_BATCHES)
+    records = _endless_records(source, seed, position).shard(*shard)
     in_flight = parallelism or _batches_in_flight(batch_size * num_views * policy.image_size**2)
-    batches = stages.batches(records, parallelism or _cores(), in_flight)
+    return ready(stages.batches(records, parallelism or _cores(), in_flight))
+
+
+def ready(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches with two of them made ahead, for a process that trains."""
     return batches.prefetch(_READY_BATCHES).with_options(_options())
 
 
@@ -194,9 +207,9 @@ def _options() -> tf.data.Options:
     return options
 
 
-def _endless_records(source: ImageSource, seed: int, position: int) -> tf.data.Dataset:
+def _endless_records(source: ImageSource, seed: int, position: int | tf.Tensor) -> tf.data.Dataset:
     """The global stream of records, epoch after epoch, each in an order of its own, from `position` on."""
-    first_epoch, skipped = divmod(position, source.num_examples)
+    first_epoch, skipped = position // source.num_examples, position % source.num_examples
 
     def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         key = tf.random.experimental.stateless_fold_in(tf.constant([seed, _SHUFFLE_STREAM], tf.int64), epoch)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig
-from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.pipeline import ready, train_batches
+from tf_simclr.data.remote import remote_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.train.online_head import share_of_plain
@@ -65,18 +67,22 @@ def build_train_iterator(
     def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
         # Replicas of this process take batches in turn: one global step is that many of them.
         in_turn = context.num_replicas_in_sync // context.num_input_pipelines
-        return train_batches(
+        batches = functools.partial(
+            train_batches,
             source,
             policy=policy,
             num_views=num_views,
             batch_size=share,
             seed=config.runtime.seed,
-            start_step=start_step * in_turn,
             shard=(context.num_input_pipelines, context.input_pipeline_id),
             cache=config.data.cache_dataset,
             plain=plain_share(config, source, share),
             eval_crop=config.data.crop_of_evaluation,
             host_only=host_only,
         )
+        first, addresses = start_step * in_turn, config.runtime.input_addresses
+        if not addresses:
+            return batches(start_step=first)
+        return ready(remote_batches(addresses, lambda dealt: batches(start_step=first, dealt=dealt)))
 
     return iter(distribute(strategy, dataset_of))
