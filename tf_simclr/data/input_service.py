@@ -120,7 +120,7 @@ def why_unreachable(address: str, seconds: float = _SECONDS_TO_CONNECT) -> str |
     """Why nobody listens at an address grpc://HOST:PORT; None where somebody does."""
     url = urlsplit(address)
     try:
-        socket.create_connection((url.hostname, url.port), timeout=seconds).close()
+        socket.create_connection((url.hostname or "", url.port or 0), timeout=seconds).close()
     except OSError as error:
         return error.strerror or str(error)
     return None
