@@ -9,7 +9,9 @@ import numpy as np
 try:
     from ai_edge_litert.interpreter import Interpreter
 except ImportError:  # an older TensorFlow has it as well
-    from tensorflow.lite import Interpreter
+    import tensorflow as tf
+
+    Interpreter = tf.lite.Interpreter
 
 here = Path(__file__).parent
 side = json.loads((here / "simclr.json").read_text())["image_size"]
