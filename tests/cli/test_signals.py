@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.networks import small_networks
+from tf_simclr.cli import evaluate as evaluate_task
 from tf_simclr.cli import follow, run_results
+from tf_simclr.cli import study as study_task
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
 from tf_simclr.cli.online import OnlineWatch
+from tf_simclr.evaluate import load
 from tf_simclr.interop import saved_model
 from tf_simclr.train import build
 from tf_simclr.train import run as train_run
@@ -29,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small networks, and the handlers as they were afterwards."""
-    monkeypatch.setattr(build, "build_networks", small_networks)
+    for module in (build, load):
+        monkeypatch.setattr(module, "build_networks", small_networks)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in before.items():
@@ -42,10 +46,10 @@ def command(tiny_flags, tmp_path):
     return [*tiny_flags, "--width_multiplier=1", *more, f"--model_dir={tmp_path / 'run'}"]
 
 
-def run(flags):
+def run(flags, task="train"):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_task("train", flags)
+        code = run_task(task, flags)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -104,6 +108,30 @@ def test_sigterm_while_an_evaluation_waits_for_checkpoints(monkeypatch, command)
     monkeypatch.setattr(follow, "report", then_wait)
     code, output, _ = run([*command, "--mode=eval", "--train_steps=4", "--eval_timeout=60"])
     assert code == 143 and "figures that were reported are kept" in output
+
+
+@pytest.mark.parametrize("name", ["open_context", "report"])
+def test_sigterm_in_an_evaluation(monkeypatch, tmp_path, command, name):
+    assert run([*command, "--mode=train"])[0] == 0
+    flags = [f"--checkpoint={tmp_path / 'run'}", "--protocols=knn", f"--model_dir={tmp_path / 'report'}"]
+    with monkeypatch.context() as patch:
+        calls = asked_to_stop(patch, evaluate_task, name)
+        code, output, errors = run(flags, "evaluate")
+    assert calls and code == 143, errors
+    assert "SIGTERM received: what was done is kept" in output
+    assert not list(tmp_path.rglob("lock*"))
+    code, output, errors = run(flags, "evaluate")
+    assert code == 0 and ("1 of 1 results are kept" in output) == (name == "report"), errors
+
+
+@pytest.mark.parametrize("name", ["open_context", "run_cells", "report"])
+def test_sigterm_in_a_study(monkeypatch, tmp_path, name):
+    flags = ["--study=figure5", "--cells=crop", "--scale=tiny", "--train_split=train[:48]", "--eval_split=test[:22]"]
+    calls = asked_to_stop(monkeypatch, study_task, name)
+    code, output, errors = run([*flags, f"--model_dir={tmp_path / 'study'}"], "study")
+    assert calls and code == 143, errors
+    assert "SIGTERM received: what was done is kept" in output and not list(tmp_path.rglob("lock*"))
+    assert len(list(tmp_path.rglob("cells/*.json"))) == (name == "report")
 
 
 TWICE = """

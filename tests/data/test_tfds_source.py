@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tf_simclr.data import tfds_builder
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.tfds_source import load_tfds
 from tf_simclr.errors import InputError
@@ -184,3 +188,21 @@ def test_bad_input_teaches(data_dir, name, splits, message):
     with pytest.raises(InputError, match=message) as caught:
         load_sources(name, data_dir=data_dir, **splits)
     assert "\n" not in str(caught.value)
+
+
+def test_without_a_network_nothing_is_tried_for_minutes(tmp_path):
+    """The machines of the data set are ones that no network has (RFC 2606)."""
+    builder = SimpleNamespace(
+        url_infos={"https://data.invalid/a.tar": None, "http://other.invalid/b": None},
+        data_path=tmp_path / "cifar10",
+        _data_dir_root=str(tmp_path),
+    )
+    with pytest.raises(InputError, match=r"no network to download it: none of data\.invalid, other\.invalid answers"):
+        tfds_builder._prepare(tfds, builder, "cifar10")
+
+
+def test_a_machine_that_answers_is_found_among_others():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        assert tfds_builder.any_answers([("data.invalid", 443), place])
+    assert not tfds_builder.any_answers([place])

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
+import queue
+import socket
+import threading
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,6 +70,14 @@ def open_builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[
 
 
 def _prepare(tfds: Any, builder: Any, name: str) -> None:
+    hosts = _hosts_of(builder)
+    if hosts and not _has_downloads(builder) and not urllib.request.getproxies() and not any_answers(hosts):
+        # TFDS would try each of them for minutes.
+        raise InputError(
+            f"{name} is not in {builder.data_path}, and there is no network to download it: none of "
+            f"{', '.join(hostname for hostname, _ in hosts)} answers. Received: dataset={name!r}. Prepare it where "
+            "there is a network, copy the folder and pass its --data_dir; or pass --dataset=shapes, which needs none"
+        )
     logging.getLogger(__name__).warning("%s is not in %s yet: downloading and preparing it", name, builder.data_path)
     try:
         builder.download_and_prepare()
@@ -71,6 +86,40 @@ def _prepare(tfds: Any, builder: Any, name: str) -> None:
             f"{name} is not in {builder.data_path} and cannot be prepared: {one_line(error)} Remove the "
             f"cause, or prepare it elsewhere and pass --data_dir. Received: dataset={name!r}"
         ) from error
+
+
+def _hosts_of(builder: Any) -> list[tuple[str, int]]:
+    """(name, port) of the machines from which TFDS downloads a data set; empty where it does not say."""
+    places = [urllib.parse.urlsplit(url) for url in getattr(builder, "url_infos", None) or ()]
+    ports = {"http": 80, "https": 443}
+    found = [(place.hostname, place.port or ports[place.scheme]) for place in places if place.scheme in ports]
+    return [(hostname, port) for hostname, port in dict.fromkeys(found) if hostname]
+
+
+def _has_downloads(builder: Any) -> bool:
+    """Whether anything was downloaded before: TFDS then needs no network for it."""
+    place = os.path.join(str(getattr(builder, "_data_dir_root", "")), "downloads")
+    return any(name.endswith(".INFO") for _, _, names in os.walk(place) for name in names)
+
+
+def any_answers(hosts: Sequence[tuple[str, int]], seconds: float = 5.0) -> bool:
+    """Whether one of some machines can be connected to within a time; a look-up of names knows no limit of its own."""
+    answers: queue.Queue[bool] = queue.Queue()
+
+    def ask(host: tuple[str, int]) -> None:
+        try:
+            socket.create_connection(host, timeout=seconds).close()
+            answers.put(True)
+        except OSError:
+            answers.put(False)
+
+    for host in hosts:
+        threading.Thread(target=ask, args=(host,), daemon=True).start()
+    until = time.monotonic() + seconds
+    try:
+        return any(answers.get(timeout=max(0.0, until - time.monotonic())) for _ in hosts)
+    except queue.Empty:
+        return False
 
 
 def one_line(error: BaseException) -> str:
