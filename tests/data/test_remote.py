@@ -18,7 +18,7 @@ from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.input_service import InputService, require_input_workers
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.read_errors import named
-from tf_simclr.data.remote import NONE_LEFT, remote_batches
+from tf_simclr.data.remote import lost, remote_batches
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
@@ -94,11 +94,11 @@ def test_two_workers_give_the_batches_that_this_process_makes(kind, host_only, f
 
 
 def test_a_worker_that_is_killed_changes_no_batch(workers):
-    stream, lost = stream_of(shapes_source("train[:12]")), WorkerProcess()
-    found = remote([lost.address, workers[0]], stream).as_numpy_iterator()
+    stream, killed = stream_of(shapes_source("train[:12]")), WorkerProcess()
+    found = remote([killed.address, workers[0]], stream).as_numpy_iterator()
     expected = stream().as_numpy_iterator()
     assert_same(found, expected, 2)
-    lost.kill()
+    killed.kill()
     assert_same(found, expected, 12)
 
 
@@ -121,8 +121,10 @@ def test_a_stream_ends_with_an_error_when_no_worker_is_left():
     found = remote([address], stream).as_numpy_iterator()
     next(found)
     del only
-    with pytest.raises(tf.errors.UnknownError, match=f"{NONE_LEFT}: {address}: "):
+    with pytest.raises(tf.errors.UnknownError) as failure:
         list(itertools.islice(found, 12))
+    line = str(lost(failure.value))
+    assert f"Received: none is left; {address}: " in line and len(line.splitlines()) == 1
 
 
 def test_an_image_that_no_worker_can_read_is_named(folder, workers):

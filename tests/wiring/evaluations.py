@@ -17,6 +17,7 @@ from tests.networks import write_run
 from tests.wiring.given import TINY
 from tf_simclr.cli import evaluate, evaluate_flags, flags
 from tf_simclr.config import ExperimentConfig, LabelledTraining
+from tf_simclr.errors import InputError
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.protocols import frozen, grid, whole_network
 from tf_simclr.evaluate.protocols import runner as runner_module
@@ -206,3 +207,12 @@ def looks_for_twins(run: Evaluation) -> bool:
 def chosen_by(run: Evaluation) -> float:
     """What settings are chosen by, where one class of two is always missed, and has one image of four."""
     return run.context.metric(np.zeros(4, np.int64), np.array([0, 0, 0, 1]))
+
+
+def input_worker_missed(run):
+    """The address of an input worker that is not there, as the evaluation names it when it opens its devices."""
+    try:
+        _ = run.context
+    except InputError as error:
+        return str(error).partition("Received: ")[2].partition(". ")[0]
+    return None

@@ -215,3 +215,13 @@ def cpu_refused(run):
     except InputError as error:
         return "cpu_devices=3" in str(error)
     return False
+
+
+def input_worker_missed(run):
+    """The address of an input worker that is not there, as the plan of a run names it."""
+    try:
+        with in_small():
+            plan_run(run.config, run.parsed.given, run.strategy)
+    except InputError as error:
+        return str(error).partition("Received: ")[2].partition(". ")[0]
+    return None

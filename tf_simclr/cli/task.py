@@ -12,6 +12,7 @@ from tf_simclr.cli.progress import build_counter, build_progress
 from tf_simclr.config import RuntimeConfig
 from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.read_errors import named
+from tf_simclr.data.remote import lost
 from tf_simclr.errors import InputError
 from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
 from tf_simclr.train.observers import Observer, Observers
@@ -29,11 +30,11 @@ def exit_code_of(stop: StopRequest) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def named_images() -> Iterator[None]:
-    """Turns the error of an image that is damaged, gone or closed into one line with its path."""
+    """Turns the error of an image that is damaged, gone or closed into one line with its path; of input workers too."""
     try:
         yield
     except (tf.errors.OpError, UnicodeDecodeError) as error:
-        explained = named(error)
+        explained = named(error) or lost(error)
         if explained is None:
             raise
         raise explained from error

@@ -101,10 +101,11 @@ class Reader:
             )
             iterator = iter(self._dataset.apply(distribute))
             # Only the call of a function can be cancelled, and a worker that is gone would be waited for without end.
-            following = tf.function(lambda: next(iterator), autograph=False)
+            # The iterator is its argument, so that it ends with this thread and not with the function.
+            following = tf.function(lambda of: next(of), autograph=False)
             with self._cancellation.scope():
                 while not self._closed.is_set():
-                    self._hand_over(following(), None)
+                    self._hand_over(following(iterator), None)
         except Exception as error:  # handed to the thread that takes, whatever it is
             self._hand_over(None, error)
 
@@ -133,8 +134,8 @@ def require_input_workers(addresses: Sequence[str]) -> None:
         InputError: within half a minute, where one gives none, or runs other versions.
     """
     end = time.monotonic() + SECONDS_TO_ANSWER
-    asked = [(address, why_unreachable(address)) for address in addresses]
-    for address, reason in asked:
+    for address in addresses:
+        reason = why_unreachable(address)
         if reason is not None:
             raise _unusable(address, f"cannot be reached: {reason}")
     question = tf.data.Dataset.range(1).map(lambda number: tf.ensure_shape(_VERSIONS(number)[0], []))

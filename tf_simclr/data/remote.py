@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import queue
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,12 +19,13 @@ import tensorflow as tf
 
 from tf_simclr.data.input_service import Reader, why_unreachable
 from tf_simclr.data.read_errors import named
+from tf_simclr.errors import InputError
 
 # Of waiting for a batch, after which its worker is looked for.
 PATIENCE_SECONDS = 5.0
 # How often the same batch may fail on workers that are there.
 _ATTEMPTS = 3
-NONE_LEFT = "No input worker of --input_workers is left"
+_NO_BATCH = "The input workers give no batch"
 
 # int64 [3], (d, N, n) -> batches d + n, d + n + N, ... of a stream; see `train_batches`.
 PartOf = Callable[[tf.Tensor], tf.data.Dataset]
@@ -42,7 +44,8 @@ def remote_batches(addresses: Sequence[str], part_of: PartOf) -> tf.data.Dataset
         part_of: makes the part of the stream that one of them is sent. It is called once, with a symbolic tensor.
 
     Returns:
-        an endless dataset of them. Its iteration fails with NONE_LEFT in the message when all workers are lost.
+        an endless dataset of them. Its iteration fails when all workers are lost, or a batch fails again and
+        again: see `lost`.
     """
     # Traced once, whatever the number of workers and however often they are dealt to: it takes seconds.
     traced = tf.function(part_of, input_signature=[tf.TensorSpec([3], tf.int64)], autograph=False)
@@ -53,6 +56,17 @@ def remote_batches(addresses: Sequence[str], part_of: PartOf) -> tf.data.Dataset
 
     return tf.data.Dataset.from_generator(
         lambda: _dealt(tuple(addresses), part), output_signature=part(0, 1, 0).element_spec
+    )
+
+
+def lost(error: BaseException) -> InputError | None:
+    """The error that a person should see of `remote_batches` that ended; None for any other error."""
+    found = re.search(rf"{_NO_BATCH}: (.*)", str(error)) if isinstance(error, tf.errors.OpError) else None
+    if found is None:
+        return None
+    return InputError(
+        f"`input_workers` gives no more batches. Received: {found[1]}. Start them again, and run the same command: it "
+        "goes on from the last checkpoint"
     )
 
 
@@ -69,7 +83,7 @@ def _dealt(addresses: tuple[str, ...], part: _Part) -> Iterator[Any]:
             attempts = attempts + 1 if failed == position else 1
             failed = position
             if attempts >= _ATTEMPTS:
-                raise RuntimeError(f"{_ATTEMPTS} attempts at a batch failed on input workers: {error}") from error
+                raise RuntimeError(f"{_NO_BATCH}: {_ATTEMPTS} attempts failed; {error}") from error
             logging.getLogger(__name__).warning("note: %s; the others go on from the same batch", error)
 
 
@@ -77,7 +91,8 @@ def _present(addresses: Sequence[str]) -> list[str]:
     reasons = {address: why_unreachable(address) for address in addresses}
     present = [address for address in addresses if reasons[address] is None]
     if not present:
-        raise RuntimeError(f"{NONE_LEFT}: " + ", ".join(f"{where}: {why}" for where, why in reasons.items()))
+        listed = ", ".join(f"{address}: {reason}" for address, reason in reasons.items())
+        raise RuntimeError(f"{_NO_BATCH}: none is left; {listed}")
     return present
 
 
