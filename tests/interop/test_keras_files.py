@@ -13,7 +13,7 @@ from tests.weights.foreign_files import Spec, torchvision_h
 from tf_simclr import compat
 from tf_simclr.evaluate.load import load_trained
 
-needs_keras_3 = pytest.mark.skipif(not compat.KERAS_3, reason="Keras 2 reads no unpacked .keras file")
+needs_keras_3 = pytest.mark.skipif(not compat.KERAS_3, reason="of Keras 3 alone")
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,7 @@ def test_keras_2_says_so(run, tmp_path, capsys):
     assert "`to` must not be huggingface on TensorFlow 2.15" in capsys.readouterr().err
 
 
+@needs_keras_3
 def test_selective_kernels_open_without_this_library(tmp_path):
     run = a_run(tmp_path / "run", resnet_depth=50, sk_ratio=0.0625, stem="cifar")
     assert convert(run, "keras", tmp_path / "out") == 0

@@ -21,9 +21,10 @@ _FLOAT32: dict[str, Any] = {"dtype": "float32"}
 def _stock(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     """The same layer without weights: float32, thawed, and a BatchNorm as Keras's BatchNormalization."""
     values = {**layer.get_config(), "dtype": "float32", "trainable": True}
-    if isinstance(layer, MeanOfHalvesSum):
+    # Keras 2 never finishes cloning a model into which models are put for layers.
+    if compat.KERAS_3 and isinstance(layer, MeanOfHalvesSum):
         return _mean_of_halves_sum(layer.input.shape[-1] // 2, layer.name)
-    if isinstance(layer, SelectHalves):
+    if compat.KERAS_3 and isinstance(layer, SelectHalves):
         return _select_halves(layer.output.shape[-1], layer.name)
     if not isinstance(layer, BatchNorm):
         return type(layer).from_config(values)
@@ -62,7 +63,8 @@ def stock_encoder(encoder: tf.keras.Model) -> tf.keras.Model:
     """A float32 copy of an encoder, values and all, from stock layers.
 
     In inference it computes what the encoder computes. In training its batch norms take the moments of each replica.
-    The two small layers of ours that selective kernels have become models within the model.
+    The two small layers of ours that selective kernels have become models within the model. On Keras 2 they remain, and
+    `import tf_simclr.nn.blocks` registers them.
 
     Args:
         encoder: from `build_encoder`, whatever its precision and whatever is frozen.
