@@ -322,7 +322,7 @@ def test_neither_evaluation_nor_fine_tuning_takes_a_network_of_nans(pretrained, 
 
 def encoder_of(values):
     found = {name: value for name, value in values.items() if name.startswith("variables/encoder")}
-    assert len(found) > 100
+    assert len(found) > 50
     return found
 
 
@@ -469,7 +469,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, ti
     assert again.returncode == whole.returncode == 0
     assert "resuming from step" in output
     want, got = values_of(tmp_path / "whole" / "ckpt-16"), values_of(tmp_path / "killed" / "ckpt-16")
-    assert set(want) == set(got) and len(want) > 100
+    assert set(want) == set(got) and len(want) > 60
     assert [name for name in want if not np.array_equal(want[name], got[name])] == []
 
 
