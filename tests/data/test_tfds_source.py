@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.input_service import InputService
+from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.remote import remote_batches
 from tf_simclr.data.tfds_source import load_tfds
+from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 
 # TFDS looks for the code of a builder in the package it is defined in, and tests are in none.
@@ -184,3 +191,15 @@ def test_bad_input_teaches(data_dir, name, splits, message):
     with pytest.raises(InputError, match=message) as caught:
         load_sources(name, data_dir=data_dir, **splits)
     assert "\n" not in str(caught.value)
+
+
+def test_an_input_worker_streams_the_files_in_the_same_order(data_dir):
+    """Seeded shuffles of files and of a buffer are the same in another process."""
+    source, _ = load_tfds(
+        "simclr_labelled_bits/fixed", data_dir=data_dir, train_split="train", eval_split=None, memory_budget=0
+    )
+    stream = functools.partial(train_batches, source, policy=ViewPolicy.crop_and_flip(6), batch_size=24, seed=3)
+    service = InputService(host="localhost")
+    found = remote_batches([service.address], lambda dealt: stream(dealt=dealt))
+    for one, other in itertools.islice(zip(found, stream(), strict=False), 4):
+        tf.nest.map_structure(np.testing.assert_array_equal, one, other)

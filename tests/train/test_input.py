@@ -48,5 +48,5 @@ def test_what_is_no_address_is_refused(text):
 
 
 def test_images_held_here_are_not_read_elsewhere():
-    with pytest.raises(InputError, match="`cache_dataset` .* input_workers=grpc://host:1"):
+    with pytest.raises(InputError, match=r"`cache_dataset` .* input_workers=grpc://host:1"):
         build_config({"input_workers": "grpc://host:1", "cache_dataset": True})
