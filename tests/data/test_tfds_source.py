@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.input_workers import WorkerProcess
 from tf_simclr.data.datasets import load_sources
-from tf_simclr.data.input_service import InputService
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.remote import remote_batches
 from tf_simclr.data.tfds_source import load_tfds
@@ -199,7 +199,8 @@ def test_an_input_worker_streams_the_files_in_the_same_order(data_dir):
         "simclr_labelled_bits/fixed", data_dir=data_dir, train_split="train", eval_split=None, memory_budget=0
     )
     stream = functools.partial(train_batches, source, policy=ViewPolicy.crop_and_flip(6), batch_size=24, seed=3)
-    service = InputService(host="localhost")
-    found = remote_batches([service.address], lambda dealt: stream(dealt=dealt))
+    worker = WorkerProcess()
+    found = remote_batches([worker.address], lambda dealt: stream(dealt=dealt))
     for one, other in itertools.islice(zip(found, stream(), strict=False), 4):
         tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+    worker.kill()
