@@ -34,5 +34,5 @@ def run(config: InputWorkerConfig) -> NoReturn:
         while not stop:
             waiting.wait(_LOOK_SECONDS)
         say(f"{stop.signal_name} received: input worker ends")
-        # TensorFlow's servers, as they end, may wait for calls of Python that wait for this thread. Nothing is to be saved.
+        # TensorFlow's servers, as they end, may wait for calls of Python that wait for this thread.
         os._exit(0)
