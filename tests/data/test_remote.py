@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import itertools
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.input_workers import WorkerProcess
 from tf_simclr.data import input_service
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.input_service import InputService, require_input_workers
@@ -25,23 +24,6 @@ from tf_simclr.errors import InputError
 
 POLICY = ViewPolicy.crop_and_flip(8)
 NOBODY = "grpc://localhost:1"
-
-
-class WorkerProcess:
-    """`python -m tf_simclr input_worker` on free ports of this machine."""
-
-    def __init__(self):
-        command = [sys.executable, "-m", "tf_simclr", "input_worker", "--port=0", "--host=localhost"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-    @functools.cached_property
-    def address(self):
-        line = next(line for line in self.process.stdout if "--input_workers=" in line)
-        return line.split("--input_workers=")[1].split()[0]
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
 
 
 @pytest.fixture(scope="module")

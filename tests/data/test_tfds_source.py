@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import socket
 from types import SimpleNamespace
 
@@ -10,9 +12,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from tests.input_workers import WorkerProcess
 from tf_simclr.data import tfds_builder
 from tf_simclr.data.datasets import load_sources
+from tf_simclr.data.pipeline import train_batches
+from tf_simclr.data.remote import remote_batches
 from tf_simclr.data.tfds_source import load_tfds
+from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 
 # TFDS looks for the code of a builder in the package it is defined in, and tests are in none.
@@ -206,3 +212,16 @@ def test_a_machine_that_answers_is_found_among_others():
         place = server.getsockname()
         assert tfds_builder.any_answers([("data.invalid", 443), place])
     assert not tfds_builder.any_answers([place])
+
+
+def test_an_input_worker_streams_the_files_in_the_same_order(data_dir):
+    """Seeded shuffles of files and of a buffer are the same in another process."""
+    source, _ = load_tfds(
+        "simclr_labelled_bits/fixed", data_dir=data_dir, train_split="train", eval_split=None, memory_budget=0
+    )
+    stream = functools.partial(train_batches, source, policy=ViewPolicy.crop_and_flip(6), batch_size=24, seed=3)
+    worker = WorkerProcess()
+    found = remote_batches([worker.address], lambda dealt: stream(dealt=dealt))
+    for one, other in itertools.islice(zip(found, stream(), strict=False), 4):
+        tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+    worker.kill()

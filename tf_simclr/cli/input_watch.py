@@ -41,4 +41,4 @@ def input_remedy(config: ExperimentConfig) -> str:
         return "--cache_dataset keeps them in memory, so that later epochs do not read and decode them again"
     if config.runtime.augment_on == "host":
         return "--augment_on=device leaves colour, blur and the other operators to a GPU or TPU"
-    return "the views are made on the CPU: more cores make them faster"
+    return "the views are made on the CPU: more cores make them faster, here or on other machines (--input_workers)"

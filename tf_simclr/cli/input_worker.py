@@ -1,9 +1,10 @@
-"""Serves training batches until a signal ends it."""
+"""Serves training batches until a signal ends the process."""
 
 from __future__ import annotations
 
+import os
 import threading
-from dataclasses import dataclass
+from typing import NoReturn
 
 import tensorflow as tf
 
@@ -15,21 +16,8 @@ from tf_simclr.train.interrupts import StopRequest
 _LOOK_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
-class InputWorkerResult:
-    """How an input worker ended.
-
-    Attributes:
-        address: where it was reached.
-        exit_code: of the program; a signal is how it is meant to end.
-    """
-
-    address: str
-    exit_code: int = 0
-
-
-def run(config: InputWorkerConfig) -> InputWorkerResult:
-    """Serves until SIGTERM or SIGINT.
+def run(config: InputWorkerConfig) -> NoReturn:
+    """Serves until SIGTERM or SIGINT, which end the process with exit code 0.
 
     Args:
         config: the address.
@@ -46,4 +34,5 @@ def run(config: InputWorkerConfig) -> InputWorkerResult:
         while not stop:
             waiting.wait(_LOOK_SECONDS)
         say(f"{stop.signal_name} received: input worker ends")
-    return InputWorkerResult(service.address)
+        # TensorFlow's servers, as they end, may wait for calls of Python that wait for this thread.
+        os._exit(0)

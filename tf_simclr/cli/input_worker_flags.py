@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from tf_simclr.cli import flags
 from tf_simclr.config.input_worker import InputWorkerConfig
-
-if TYPE_CHECKING:
-    from tf_simclr.cli.input_worker import InputWorkerResult
 
 USAGE = """usage: python -m tf_simclr input_worker [--port=PORT] [--host=HOST]
 
@@ -20,10 +17,10 @@ WORKER = flags.Group(InputWorkerConfig)
 FLAG_GROUPS = (WORKER,)
 
 
-def main(parsed: flags.ParsedFlags) -> InputWorkerResult:
+def main(parsed: flags.ParsedFlags) -> NoReturn:
     """Runs the task."""
     config = WORKER.build(parsed.values)
     config.validate()
     from tf_simclr.cli import input_worker  # imports TensorFlow, which takes seconds
 
-    return input_worker.run(config)
+    input_worker.run(config)
