@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -173,22 +172,45 @@ def register_python_function(token: str, function: Callable[..., Any]) -> None:
     script_ops._py_funcs._funcs[token] = function
 
 
-class Cancellation:
-    """Lets one thread end the calls of tf.functions that others make inside `scope`: they raise CancelledError."""
+class CancellableReads:
+    """Elements of a dataset's iterator, which one thread waits for and another may give up.
 
-    def __init__(self) -> None:
-        from tensorflow.python.eager import cancellation
+    TensorFlow's own context for cancelling counts for all threads of a process: a training step would be cancelled too.
 
-        self._manager = cancellation.CancellationManager()
-        self._context = cancellation.CancellationManagerContext
+    Args:
+        iterator: of a tf.data.Dataset, made eagerly.
+        manager: what `cancellation` returned.
+    """
 
-    def scope(self) -> contextlib.AbstractContextManager[None]:
-        """A context whose calls `cancel` ends."""
-        return self._context(self._manager)
+    def __init__(self, iterator: Any, manager: Any):
+        self._iterator, self._manager = iterator, manager
 
-    def cancel(self) -> None:
-        """Ends what runs, and whatever is called later."""
-        self._manager.start_cancel()
+    def __next__(self) -> Any:
+        from tensorflow.python.data.util import structure
+        from tensorflow.python.eager import context, execute
+
+        of = self._iterator
+        flat = execute.execute_with_cancellation(
+            "IteratorGetNext",
+            len(of._flat_output_types),
+            [of._iterator_resource],
+            (
+                "output_types",
+                [dtype.as_datatype_enum for dtype in of._flat_output_types],
+                "output_shapes",
+                [execute.make_shape(shape, "output_shapes") for shape in of._flat_output_shapes],
+            ),
+            context.context(),
+            self._manager,
+        )
+        return structure.from_compatible_tensor_list(of._element_spec, flat)
+
+
+def cancellation() -> Any:
+    """What ends the reads of `CancellableReads`, those under way and all later ones, by its `start_cancel()`."""
+    from tensorflow.python.eager.cancellation import CancellationManager
+
+    return CancellationManager()
 
 
 def addons() -> Any:

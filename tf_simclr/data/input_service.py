@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import tf_simclr.data.decoding  # noqa: F401  registers what pipelines call in Python
 from tf_simclr import __version__
-from tf_simclr.compat import Cancellation
+from tf_simclr.compat import CancellableReads, cancellation
 from tf_simclr.data.python_ops import PythonOp
 from tf_simclr.errors import InputError
 
@@ -69,7 +69,7 @@ class Reader:
 
     def __init__(self, address: str, dataset: tf.data.Dataset):
         self.address = address
-        self._dataset, self._cancellation = dataset, Cancellation()
+        self._dataset, self._cancellation = dataset, cancellation()
         self._ready: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(1)
         self._closed = threading.Event()
         threading.Thread(target=self._read, name=f"reads from {address}", daemon=True).start()
@@ -92,20 +92,17 @@ class Reader:
     def close(self) -> None:
         """Gives up what is under way."""
         self._closed.set()
-        self._cancellation.cancel()
+        self._cancellation.start_cancel()
 
     def _read(self) -> None:
         try:
             distribute = _service.distribute(
                 _service.ShardingPolicy.OFF, self.address, max_outstanding_requests=_UNDER_WAY, compression=None
             )
-            iterator = iter(self._dataset.apply(distribute))
-            # Only the call of a function can be cancelled, and a worker that is gone would be waited for without end.
-            # The iterator is its argument, so that it ends with this thread and not with the function.
-            following = tf.function(lambda of: next(of), autograph=False)
-            with self._cancellation.scope():
-                while not self._closed.is_set():
-                    self._hand_over(following(iterator), None)
+            # A worker that is gone would be waited for without end.
+            elements = CancellableReads(iter(self._dataset.apply(distribute)), self._cancellation)
+            while not self._closed.is_set():
+                self._hand_over(next(elements), None)
         except Exception as error:  # handed to the thread that takes, whatever it is
             self._hand_over(None, error)
 
