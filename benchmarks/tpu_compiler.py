@@ -68,4 +68,4 @@ def compiled(path: str, topology: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     for name in sys.argv[2:]:
-        print(json.dumps(compiled(sys.argv[1], name)), flush=True)
+        print(json.dumps(compiled(sys.argv[1], name), allow_nan=False), flush=True)

@@ -233,7 +233,7 @@ def _in_use(directory: str, owner: Owner) -> InputError:
 
 
 def _to_bytes(owner: Owner) -> bytes:
-    return (json.dumps(dataclasses.asdict(owner), indent=2, sort_keys=True) + "\n").encode()
+    return (json.dumps(dataclasses.asdict(owner), indent=2, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _read(path: str) -> Owner | None:

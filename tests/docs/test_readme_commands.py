@@ -28,8 +28,8 @@ from tf_simclr.data.datasets import BUILT_IN
 pytestmark = pytest.mark.whole_runs
 README = Path(__file__).parents[2] / "README.md"
 STARTS = {"python run.py": "train", "python -m tf_simclr evaluate": "evaluate"}
-# Commands that show a form, and cannot be pasted: other machines, or dots in place of flags.
-NOT_A_COMMAND = re.compile(r"\.\.\.|gs://")
+# Commands that show a form, and cannot be pasted: other machines or programs' files, or dots in place of flags.
+NOT_A_COMMAND = re.compile(r"\.\.\.|gs://|resnet50\.")
 SMALL = {
     "train": "--width_multiplier=0.0625 --train_batch_size=8 --eval_batch_size=8 --train_steps=2 --warmup_epochs=0",
     "evaluate": "--eval_batch_size=20 --eval_seeds=0 --knn_k=5 --logreg_strengths=1 --logreg_iterations=5 "

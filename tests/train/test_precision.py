@@ -84,7 +84,7 @@ def test_losses_are_close_and_the_state_is_float32(low):
     assert list(state.named_state()) == list(reference.named_state())
     for path, variable in state.named_state().items():
         value = raw_variable(variable)
-        assert value.dtype == (tf.int64 if path.endswith(("iterations", "steps")) else tf.float32), path
+        assert value.dtype == (tf.int64 if path.endswith(("iterations", "steps", "count")) else tf.float32), path
         assert np.isfinite(value.numpy()).all(), path
 
 

@@ -84,9 +84,12 @@ def begun(run, before=("old.txt",)):
         for name in before:
             (directory / name).write_text("")
         config = replace(run.config, runtime=replace(run.config.runtime, model_dir=str(directory)))
-        plan_run(config, run.parsed.given, run.strategy).claim()
+        plan = plan_run(config, run.parsed.given, run.strategy)
+        plan.claim()
         beside = {path.name.partition(".replaced-")[1] for path in Path(root).iterdir()} - {""}
-        return sorted(path.name for path in directory.iterdir()), beside
+        names = sorted(path.name for path in directory.iterdir())
+        plan.lock.release()
+        return names, beside
 
 
 def exports_kept(run):

@@ -269,7 +269,7 @@ RUNTIME = [
     row("mode", "eval", kind_of_mode, "follow"),
     row("mode", "train", lambda run: run.data.evaluation, None),
     row("model_dir", "somewhere/else", lambda run: opened_in(run), "somewhere/else", instead="here"),
-    row("overwrite", True, begun, (["flags.json"], {".replaced-"}), **OVER),
+    row("overwrite", True, begun, (["flags.json", "lock.json"], {".replaced-"}), **OVER),
     row("seed", 7, lambda run: as_numbers(run.batch["views"][1]), batch_of(7)),
     row("seed", 7, lambda run: stem_of(run), stem_weights(7)),
     row("precision", "bfloat16", lambda run: run.networks.encoder.get_layer("stem_conv").compute_dtype, "bfloat16"),
