@@ -188,7 +188,7 @@ def trained(directory, bad, monkeypatch, *, steps=6, limit=2):
     """A run whose batches of these steps have images that are no numbers: its outcome, observer, and lines."""
     given = Given(train_steps=steps, skip_nonfinite_steps=limit, checkpoint_steps=3)
 
-    def batches(config, source, strategy, start):
+    def batches(config, source, strategy, start, *, host_only):
         def batch(number):
             spoilt = tf.reduce_any(tf.equal(number + 1, tf.constant([0, *bad], tf.int64)))
             factor = tf.where(spoilt, np.nan, 1.0)
