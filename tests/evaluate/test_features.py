@@ -28,6 +28,7 @@ from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
+from tf_simclr.nn.resnet import build_encoder
 from tf_simclr.train import checkpoints
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
@@ -281,6 +282,26 @@ def test_one_changed_bit_of_a_weight_is_another_model():
         assert model_digest(model) != before
         variable.assign(value)
     assert model_digest(model) == before
+
+
+def test_the_digest_knows_what_an_encoder_computes_without_variables():
+    """The same values behind another padding or another normalisation make other features."""
+    options = [
+        {},
+        {"pool_padding": "symmetric"},
+        {"input_mean": (0.5, 0.5, 0.5), "input_std": (1.0, 1.0, 1.0)},
+        {"input_mean": (0.5, 0.5, 0.4), "input_std": (1.0, 1.0, 1.0)},
+        {"input_mean": (0.5, 0.5, 0.5), "input_std": (1.0, 1.0, 2.0)},
+    ]
+    digests = []
+    for chosen in options:
+        tf.keras.utils.set_random_seed(1)
+        encoder = build_encoder(10, 1 / 64, **chosen)
+        digests.append((chosen, model_digest(SimCLRModel(encoder)), [v.numpy() for v in encoder.variables]))
+    for chosen, _, values in digests[1:]:
+        for value, first in zip(values, digests[0][2], strict=True):
+            np.testing.assert_array_equal(value, first, err_msg=str(chosen))
+    assert len({digest for _, digest, _ in digests}) == len(options)
 
 
 def test_a_checkpoint_is_known_by_its_content(source, tmp_path, passes):

@@ -277,6 +277,8 @@ def test_normalized_inputs_are_padded_by_the_mean(stem):
         ({"identity_shortcut": True, "depth": 50}, "resnet_depth.*18, 34"),
         ({"input_mean": (0.5,) * 3}, "three numbers each"),
         ({"input_mean": (0.5,) * 3, "input_std": (0.5, 0.5, 0)}, "above 0"),
+        ({"input_mean": (0.5,) * 3, "input_std": (0.5, float("nan"), 0.5)}, "above 0"),
+        ({"input_mean": (0.5, float("nan"), 0.5), "input_std": (0.5,) * 3}, "above 0"),
     ],
 )
 def test_bad_options_of_other_frameworks(options, message):

@@ -41,7 +41,7 @@ class ModelConfig:
     )
     identity_shortcut: bool = option(
         False,
-        "Depths 18 and 34: the first block of group 1 adds its input as it is, as torchvision's does, without a "
+        "Depths 10, 18 and 34: the first block of group 1 adds its input as it is, as torchvision's does, without a "
         "convolution on the way.",
     )
     input_mean: str = option(

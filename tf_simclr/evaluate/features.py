@@ -30,6 +30,7 @@ from tf_simclr.evaluate.feature_store import (
 )
 from tf_simclr.evaluate.measures.thumbnails import THUMBNAIL
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.nn.resnet import INPUT_NORMALIZATION, STEM_POOL_PAD
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -38,13 +39,20 @@ Progress = Callable[[int, int], None]
 def model_digest(model: SimCLRModel) -> str:
     """SHA-256, as 64 hexadecimal digits, of the names, types, shapes and bytes of all variables of a model.
 
-    It is the content of a checkpoint, whatever its path and its time, on every stack and any number of replicas.
+    It is the content of a checkpoint, whatever its path and its time, on every stack and any number of replicas. What
+    an encoder computes without variables counts too: its input normalisation and symmetric pool padding.
     """
     digest = hashlib.sha256()
     for name, variable in sorted(model.named_variables().items()):
         value = _value_of(variable)
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(np.ascontiguousarray(value).data)
+    for layer in model.encoder.layers:
+        if layer.name == INPUT_NORMALIZATION:
+            numbers = [np.asarray(part, np.float32).tolist() for part in (layer.scale, layer.offset)]
+            digest.update(f"{layer.name} {numbers}\n".encode())
+        elif layer.name == STEM_POOL_PAD:
+            digest.update(f"{layer.name}\n".encode())
     return digest.hexdigest()
 
 

@@ -154,7 +154,7 @@ def build_model(
         se_ratio: > 0 turns on squeeze-and-excitation.
         stem: "imagenet" or "cifar".
         pool_padding: of the stem's max pool, with identity_shortcut, input_mean and input_std as in `build_encoder`.
-        identity_shortcut: whether group 1 of depths 18 and 34 begins without a projection.
+        identity_shortcut: whether group 1 of depths 10, 18 and 34 begins without a projection.
         input_mean: of the channels; empty for images as they are.
         input_std: of the channels.
         proj_head_mode: "none", "linear" or "nonlinear", with proj_out_dim and num_proj_layers as in

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config.model import BASIC_DEPTHS, POOL_PADDINGS
@@ -29,6 +30,8 @@ BLOCKS_PER_GROUP = {
     200: (3, 24, 36, 3),
 }
 STEMS = ("imagenet", "cifar")
+# Layers without variables that change what the others compute.
+INPUT_NORMALIZATION, STEM_POOL_PAD = "input_normalization", "stem_pool_pad"
 NUM_GROUPS = 4
 STEM_WIDTH = 64
 ENDPOINTS = (
@@ -51,21 +54,22 @@ def _normalized(images: Any, mean: Sequence[float], std: Sequence[float]) -> Any
     """
     if not mean and not std:
         return images
-    if not len(mean) == len(std) == 3 or min(std) <= 0:
+    # NaN is above nothing.
+    if not len(mean) == len(std) == 3 or not all(s > 0 for s in std) or not np.isfinite([*mean, *std]).all():
         raise InputError(
             "`input_mean` and `input_std` must be three numbers each, with a standard deviation above 0. Received: "
             f"input_mean={list(mean)}, input_std={list(std)}. Pass both, or neither"
         )
     scale = [1 / s for s in std]
     offset = [-m / s for m, s in zip(mean, std, strict=True)]
-    return tf.keras.layers.Rescaling(scale, offset, name="input_normalization", dtype="float32")(images)
+    return tf.keras.layers.Rescaling(scale, offset, name=INPUT_NORMALIZATION, dtype="float32")(images)
 
 
 def _max_pool(x: Any, padding: str, style: BlockStyle) -> Any:
     """The stem's 3x3 max pool with stride 2: [b, h, w, c] -> [b, ceil(h / 2), ceil(w / 2), c] either way."""
     if padding == "symmetric":
         # Zeros never win over an image's values, which come from a ReLU.
-        x = tf.keras.layers.ZeroPadding2D(1, name="stem_pool_pad", dtype=style.dtype)(x)
+        x = tf.keras.layers.ZeroPadding2D(1, name=STEM_POOL_PAD, dtype=style.dtype)(x)
     padding = "same" if padding == "same" else "valid"
     return tf.keras.layers.MaxPooling2D(3, strides=2, padding=padding, name="stem_pool", dtype=style.dtype)(x)
 
@@ -124,7 +128,7 @@ def build_encoder(
         norm: builds a norm layer from name, dtype and BatchNorm's arguments.
         dtype: Keras dtype policy or its name, e.g. "mixed_bfloat16".
         pool_padding: of the imagenet stem's max pool: "same" (TensorFlow's) or "symmetric" (PyTorch's).
-        identity_shortcut: whether the first block of group 1 adds its input as it is; depths 18 and 34 only.
+        identity_shortcut: whether the first block of group 1 adds its input as it is; depths 10, 18 and 34 only.
         input_mean: of the three channels, subtracted first; empty for none, with an empty input_std.
         input_std: of the three channels, each > 0, divided by after that.
 

@@ -43,7 +43,7 @@ def time_candidates(
     def step_in(precision: str) -> Callable[[], object]:
         state = build_run_state(with_precision(config, precision), durations, source, strategy)
 
-        @tf.function
+        @tf.function(autograph=False)
         def step(batch: object) -> tf.Tensor:
             per_replica = strategy.run(state.step, args=(batch,))["train/total_loss"]
             return strategy.reduce(tf.distribute.ReduceOp.MEAN, per_replica, axis=None)
