@@ -50,7 +50,7 @@ def resnet(
         batch_norm_decay: of the moving statistics, in [0, 1]. Default 0.9.
         global_bn: whether batch norms take the moments over all replicas. Default True.
         pool_padding: of the stem's max pool: "same" (TensorFlow's) or "symmetric" (PyTorch's). Default "same".
-        identity_shortcut: depths 18 and 34: whether group 1 begins without a projection, as torchvision's does.
+        identity_shortcut: depths 10, 18 and 34: whether group 1 begins without a projection, as torchvision's does.
         input_mean: three numbers that are subtracted from the channels first; empty, the default, for none.
         input_std: three numbers > 0 that the channels are divided by after that; empty, the default, for none.
         dtype: Keras dtype policy or its name, as "mixed_bfloat16"; None for the global policy.
