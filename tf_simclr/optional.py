@@ -66,3 +66,8 @@ def _found(module: str) -> Any | None:
 def require_torch() -> Any:
     """The package torch. Raises InputError where it is missing."""
     return _imported("torch", "torch", "Files of torch.save need", "torch")
+
+
+def require_pyarrow(module: str = "pyarrow") -> Any:
+    """The package pyarrow, or a module of it. Raises InputError where it is missing."""
+    return _imported(module, "pyarrow", "Parquet files need", "index")

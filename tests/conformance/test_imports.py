@@ -11,7 +11,7 @@ LAYERS = (
     {"__main__"},
     {"tasks"},
     {"cli"},
-    {"studies", "callbacks", "loading"},
+    {"studies", "callbacks", "loading", "index"},
     {"evaluate", "interop", "simclr", "image_data"},
     {"simclr_probe"},
     {"train", "simclr_batches", "simclr_checks"},
@@ -21,7 +21,7 @@ LAYERS = (
     {"ops"},
     {"resumable", "directory_lock"},
     {"lock_files"},
-    {"config", "compat", "files", "optional"},
+    {"config", "compat", "files", "optional", "mapped_arrays"},
     {"stored"},
     {"errors", "lazy"},
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ONLY_DATA_DIR, with_other_folder
 from tf_simclr.cli.main import say
-from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, EmbedConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
@@ -33,7 +33,7 @@ PROTOCOLS = flags.Group(ProtocolConfig)
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
-_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig)
+_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig, EmbedConfig)
 # What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
 _OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
@@ -73,7 +73,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
 
     used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
     used |= {"labels": data.labels} if data.labels else {}
-    command = pasted({**used, "model_dir": runtime.model_dir})
+    command = pasted("evaluate", {**used, "model_dir": runtime.model_dir})
     return evaluate.run(protocols, data, runtime, origin, prefix, command)
 
 
@@ -85,10 +85,10 @@ def described(prefix: str, given: Collection[str]) -> list[str]:
     return [] if foreign is None else foreign.describe(given)
 
 
-def pasted(values: dict[str, Any]) -> str:
-    """The command with these flags, as it can be pasted in any directory: local paths are absolute."""
+def pasted(task: str, values: dict[str, Any]) -> str:
+    """The command of a task with these flags, as it can be pasted in any directory: local paths are absolute."""
     words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
-    return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
+    return shlex.join(["python", "-m", "tf_simclr", task, *words])
 
 
 def default_directory(prefix: str, data: DataConfig) -> str:

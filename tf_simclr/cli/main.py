@@ -18,6 +18,8 @@ TASKS = {
     "evaluate": "tf_simclr.cli.evaluate_flags",
     "study": "tf_simclr.cli.study_flags",
     "convert": "tf_simclr.cli.convert_flags",
+    "embed": "tf_simclr.cli.embed_flags",
+    "search": "tf_simclr.cli.search_flags",
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2

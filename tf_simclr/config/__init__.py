@@ -31,6 +31,7 @@ from tf_simclr.config.experiment import (
     of_recorded,
     parts,
 )
+from tf_simclr.config.index import DuplicatesConfig, EmbedConfig, IndexConfig, SearchConfig
 from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
 from tf_simclr.config.option import option
 from tf_simclr.config.protocols import (
@@ -71,9 +72,12 @@ __all__ = [
     "CheckpointConfig",
     "ConvertConfig",
     "DataConfig",
+    "DuplicatesConfig",
     "Durations",
+    "EmbedConfig",
     "EvalConfig",
     "ExperimentConfig",
+    "IndexConfig",
     "LabelledTraining",
     "LossConfig",
     "ModelConfig",
@@ -81,6 +85,7 @@ __all__ = [
     "OptimizerConfig",
     "ProtocolConfig",
     "RuntimeConfig",
+    "SearchConfig",
     "StudyConfig",
     "TrainConfig",
     "build_config",

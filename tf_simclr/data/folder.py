@@ -86,6 +86,13 @@ def load_folder(
     return sources.train, sources.evaluation
 
 
+def whole_folder(
+    data_dir: str | None, *, labels: str | None = None, decoder: str = "auto", on_bad_image: str = "error"
+) -> Layout:
+    """A folder as it is laid out, in which nothing is held out. Arguments and errors as in `open_folder`."""
+    return recognise_layout(_existing(data_dir), "train", labels, Reading(decoder, on_bad_image))
+
+
 def _existing(data_dir: str | None) -> str:
     """The folder's absolute path."""
     if not data_dir:

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tf_simclr import __version__
 from tf_simclr.errors import InputError
 from tf_simclr.files import to_json
+from tf_simclr.mapped_arrays import new_array
 
 # 2: the key says where the images lie and what they are made of.
 FORMAT = 2
@@ -225,19 +226,11 @@ class _Arrays:
     def __init__(self, place: pathlib.Path, num_examples: int):
         self._place, self._rows = place, num_examples
         self._features: np.memmap | None = None
-        self._labels = self._new(LABELS, np.int64, (num_examples,))
-
-    def _new(self, name: str, dtype: Any, shape: tuple[int, ...]) -> np.memmap:
-        array = np.lib.format.open_memmap(self._place / name, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):
-            # A disk that is full is an error here, and would kill the process when the memory map is written to.
-            with (self._place / name).open("r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-        return array
+        self._labels = new_array(place / LABELS, np.int64, (num_examples,))
 
     def write(self, rows: np.ndarray, features: np.ndarray, labels: np.ndarray) -> None:
         if self._features is None:
-            self._features = self._new(FEATURES, np.float32, (self._rows, features.shape[1]))
+            self._features = new_array(self._place / FEATURES, np.float32, (self._rows, features.shape[1]))
         self._features[rows], self._labels[rows] = features, labels
 
     def flush(self) -> None:

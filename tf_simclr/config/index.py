@@ -1,0 +1,145 @@
+"""What becomes an index of images, and what an index is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tf_simclr.config.option import check_options, listed, option
+from tf_simclr.errors import InputError
+
+INDEX_TYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Which features are stored, and where."""
+
+    checkpoint: str | None = option(
+        None,
+        "The network: a run's directory (its newest checkpoint), a checkpoint, an exported SavedModel, or weights of "
+        "the authors' or PyTorch's (docs/weights.md).",
+        path=True,
+    )
+    out: str | None = option(
+        None,
+        "Directory of the index, on a local disk. One that is there is brought up to date: new images are added, and "
+        "those that are gone are dropped.",
+        path=True,
+    )
+    endpoint: str = option("final_avg_pool", "Which features: final_avg_pool is h; proj_head_output, block_group3, ...")
+    index_type: str = option("float32", "Numbers of the index: float16 takes half the space.", INDEX_TYPES)
+    embed_split: str = option(
+        "",
+        "Comma-separated splits to embed. Empty: every split of a folder, and --train_split of another data set.",
+    )
+    shard: str = option(
+        "",
+        "I/N embeds one of N parts of the images, I from 0 to N-1: for several processes or machines. --merge makes "
+        "one index of all parts. Empty: all images.",
+    )
+    merge: bool = option(False, "Make one index of the parts in --out that were embedded with --shard.")
+    parquet: bool = option(
+        False, "Write index.parquet beside the index: the rows and, as a column of lists, the features. Needs pyarrow."
+    )
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+        if not self.out:
+            raise InputError("`out` must name the directory of the index. Received: out=None. Pass --out=DIR")
+        if self.merge and self.shard:
+            raise InputError(
+                f"`shard` makes a part, and --merge one index of all parts. Received: shard={self.shard}, merge=True. "
+                "Leave one of them out"
+            )
+        if not self.checkpoint and not self.merge:
+            raise InputError(
+                "`checkpoint` must name the network: a run's directory, a checkpoint or an exported SavedModel. "
+                "Received: none. Pass --checkpoint=DIR"
+            )
+        _ = self.division
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits, in order; none for all."""
+        return listed("embed_split", self.embed_split, str) if self.embed_split else ()
+
+    @property
+    def division(self) -> tuple[int, int]:
+        """Which shard, of how many: (0, 1) for all images."""
+        if not self.shard:
+            return 0, 1
+        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", self.shard)
+        number, shards = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not number < shards:
+            raise InputError(
+                f"`shard` must be I/N with I from 0 to N-1. Received: shard={self.shard}. Pass for example --shard=0/4"
+            )
+        return number, shards
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """Which index is read."""
+
+    index: str | None = option(None, "Directory of an index that embed has written.", path=True)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+        if not self.index:
+            raise InputError("`index` must name the directory of an index. Received: index=None. Pass --index=DIR")
+
+    @property
+    def directory(self) -> str:
+        """The directory, once there is one."""
+        assert self.index is not None
+        return self.index
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """What is searched for."""
+
+    query: str | None = option(
+        None,
+        "An image file, a folder of image files, the path of an image in the index, or the number of its row.",
+    )
+    k: int = option(9, "Most similar images of each query.", at_least=1, at_most=10_000)
+    checkpoint: str | None = option(
+        None,
+        "Where the network of the index lies now, for queries that are files. Omitted: where it lay when the index was "
+        "made.",
+        path=True,
+    )
+    csv: str | None = option(None, "File for the results, a row each.", path=True)
+    page: str | None = option(None, "HTML file for the results with their thumbnails; it opens offline.", path=True)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+        if not self.query:
+            raise InputError(
+                "`query` must name an image. Received: query=None. Pass --query=FILE, a folder, or the path or number "
+                "of a row of the index"
+            )
+
+
+@dataclass(frozen=True)
+class DuplicatesConfig:
+    """Which images count as copies of each other."""
+
+    threshold: float | None = option(
+        None,
+        "Cosine similarity from which two images are copies. Omitted: it is chosen between the copies and the rest, "
+        "from the histogram of every image's similarity to its nearest neighbour.",
+        above=-1,
+        at_most=1,
+    )
+    csv: str | None = option(None, "File for the groups, a row an image. Omitted: INDEX/duplicates.csv.", path=True)
+    page: str | None = option(None, "HTML file for the groups with thumbnails; it opens offline.", path=True)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)

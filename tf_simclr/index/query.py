@@ -1,0 +1,74 @@
+"""Queries that are images: the network of an index is read again and computes their features."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.data.folder_source import folder_source
+from tf_simclr.data.image_files import Reading
+from tf_simclr.data.layout import Listing
+from tf_simclr.data.scan import find_images
+from tf_simclr.data.source import UNLABELLED
+from tf_simclr.errors import InputError
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import extracted
+from tf_simclr.evaluate.features import model_digest
+from tf_simclr.evaluate.load import load_trained
+from tf_simclr.index.store import Index
+
+_BATCH = 32
+
+
+def embedded_files(index: Index, path: str, checkpoint: str | None = None) -> tuple[list[str], np.ndarray]:
+    """The features of image files, by the network of an index and read as its images were.
+
+    Args:
+        index: whose network it is.
+        path: absolute path of a file, or of a folder, whose folders are entered.
+        checkpoint: where the network lies now; None for where it lay when the index was made.
+
+    Returns:
+        the paths of the n files, and their features float32 [n, d], each of length 1.
+
+    Raises:
+        InputError: no image, an image that cannot be decoded, or another network.
+    """
+    identity, place = index.identity, checkpoint or index.facts.checkpoint
+    listing = _listed(path, Reading(identity.reading.get("decoder", "auto")))
+    trained = load_trained(place)
+    if model_digest(trained.model) != identity.network:
+        raise InputError(
+            f"A query needs the network that made the index. Received: {place}, which holds another network than "
+            f"{index.directory} was made with. Pass --checkpoint with that one, or embed the images again"
+        )
+    loader = EvalLoader(
+        tf.distribute.get_strategy(),
+        min(_BATCH, len(listing.files)),
+        identity.image_size,
+        identity.reading.get("eval_crop"),
+    )
+    source = folder_source(os.path.dirname(path), "queries", listing)
+    features, _ = extracted(trained.model, source, loader, [identity.endpoint])
+    return [file.path for file in listing.files], unit(features[identity.endpoint])
+
+
+def _listed(path: str, reading: Reading) -> Listing:
+    folder = os.path.isdir(path)
+    files = find_images(path if folder else os.path.dirname(path), recursive=folder, reading=reading)
+    if not folder:
+        files.images = [file for file in files.images if file.path == path]
+        files.refused = {name: why for name, why in files.refused.items() if name == path}
+    files.require_decodable()
+    if not files.images:
+        why = files.unreadable.get(path, "no image")
+        raise InputError(f"`query` must be an image, or a folder of images. Received: {path}: {why}. Pass another file")
+    return Listing(files.images, [UNLABELLED] * len(files.images), (), (), reading)
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Features [n, d], each of length 1; one that is 0 everywhere stays so."""
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(norms > 0, norms, 1)

@@ -1,0 +1,286 @@
+"""An index on disk: index.json names a file of features and a file of rows, and says which network made them.
+
+An index is replaced as a whole: new files get names of their own, and index.json, which is replaced last, names them.
+It needs no TensorFlow. It lies on a local disk, because its features are mapped into memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_simclr.config.paths import is_remote
+from tf_simclr.errors import InputError
+from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
+from tf_simclr.lock_files import files_of
+from tf_simclr.mapped_arrays import new_array
+from tf_simclr.stored import DamagedFileError, parse_object, require_types
+
+INDEX_FILE = "index.json"
+FORMAT = 1
+_BLOCK = 1 << 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """What the features of an index depend on, apart from the images: equal in all of its rows.
+
+    Attributes:
+        network: digest of the values of the network.
+        endpoint: of the network.
+        image_size: side of the images that the network saw, in pixels.
+        reading: what else decides how an image is read, by name.
+        dtype: of the stored numbers: float32 or float16.
+        dataset: what the images are of, as --dataset.
+        data_dir: the folder, absolute; "" without one.
+    """
+
+    network: str
+    endpoint: str
+    image_size: int
+    reading: dict[str, Any]
+    dtype: str
+    dataset: str
+    data_dir: str
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits of all of it."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What index.json holds.
+
+    Attributes:
+        format: of the files, FORMAT.
+        identity: as `Identity`.
+        checkpoint: where the network was read from, absolute.
+        shard: "I/N" where these are a part of the images only; "" for all of them.
+        features: name of the file of features.
+        rows: name of the file of rows.
+        sizes: bytes of the two files, by name.
+        written_by: versions of the software, and the command.
+    """
+
+    format: int
+    identity: dict[str, Any]
+    checkpoint: str
+    shard: str
+    features: str
+    rows: str
+    sizes: dict[str, int]
+    written_by: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Index:
+    """Features and what they are of.
+
+    Attributes:
+        directory: of the index.
+        facts: of index.json.
+        identity: the same as in the facts.
+        features: float32 or float16 [n, d], mapped into memory, read-only.
+        rows: n of them, ordered by path.
+    """
+
+    directory: str
+    facts: Facts
+    identity: Identity
+    features: np.ndarray
+    rows: list[Row]
+
+    @functools.cached_property
+    def norms(self) -> np.ndarray:
+        """float32 [n], the length of each feature; 1 for one that is 0 everywhere, which is similar to nothing."""
+        norms = np.concatenate([np.linalg.norm(block, axis=1) for _, block in self.blocks()])
+        return np.where(norms > 0, norms, 1).astype(np.float32)
+
+    def blocks(self, size: int = _BLOCK) -> Iterable[tuple[int, np.ndarray]]:
+        """First row and features float32 [b, d] of every part of the index, so that memory stays bounded."""
+        for first in range(0, len(self.features), size):
+            yield first, np.asarray(self.features[first : first + size], np.float32)
+
+    def path_of(self, row: int) -> str:
+        """The path of a row's file; "" where the images are no files."""
+        root = self.identity.data_dir
+        return os.path.join(root, self.rows[row].path) if root and self.rows[row].size else ""
+
+    def normalised(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The features of some rows, float32 [k, d], each of length 1."""
+        return np.asarray(self.features[rows], np.float32) / self.norms[rows, np.newaxis]
+
+
+def require_local(directory: str) -> None:
+    """Raises InputError for a directory that cannot be mapped into memory."""
+    if is_remote(directory):
+        raise InputError(
+            f"An index must lie on a local disk, because it is mapped into memory. Received: {directory}. Pass another "
+            "directory, and copy it afterwards"
+        )
+
+
+def open_index(directory: str) -> Index:
+    """Opens an index; its features are not read yet.
+
+    Raises:
+        InputError: there is none, it is damaged, or another version of the program wrote it.
+    """
+    require_local(directory)
+    index = find_index(directory)
+    if index is None:
+        raise InputError(
+            f"`index` must be a directory that embed has written. Received: {directory}, which has no {INDEX_FILE}. "
+            f"Run: python -m tf_simclr embed --checkpoint=RUN --data_dir=FOLDER --out={directory}"
+        )
+    if index.facts.shard:
+        raise InputError(
+            f"`index` must hold all images. Received: {directory}, which is part {index.facts.shard}. Embed the others "
+            "and pass --merge"
+        )
+    return index
+
+
+def find_index(directory: str) -> Index | None:
+    """The index in a directory; None where there is none.
+
+    Raises:
+        InputError: it is damaged, or another version of the program wrote it.
+    """
+    place = os.path.join(directory, INDEX_FILE)
+    files = files_of(place)
+    if not files.exists(place):
+        return None
+    values = parse_object(files.read(place), place)
+    if values.get("format") != FORMAT:
+        raise InputError(
+            f"An index must have the format {FORMAT}. Received: {values.get('format')!r} in {place}, of another "
+            "version of this program. Embed the images again into another directory"
+        )
+    facts = _built(Facts, values, place)
+    identity = _built(Identity, facts.identity, place)
+    for name in (facts.features, facts.rows):
+        _require_whole(os.path.join(directory, name), facts.sizes.get(name))
+    rows_place = os.path.join(directory, facts.rows)
+    rows = rows_from_bytes(files.read(rows_place), rows_place)
+    features_place = os.path.join(directory, facts.features)
+    features = _mapped(features_place)
+    if features.ndim != 2 or len(features) != len(rows) or features.dtype != identity.dtype:
+        raise DamagedFileError(
+            f"{features_place} does not fit its {len(rows)} rows. Received: {features.dtype} {features.shape}. Embed "
+            "the images again into another directory"
+        )
+    return Index(directory, facts, identity, features, rows)
+
+
+def require_same(before: Index, identity: Identity) -> None:
+    """Raises InputError where an index is of another network, or of other images."""
+    there, here = dataclasses.asdict(before.identity), dataclasses.asdict(identity)
+    differing = [name for name in here if there[name] != here[name]]
+    if differing:
+        shown = ", ".join(f"{name} {there[name]!r} there and {here[name]!r} here" for name in differing)
+        raise InputError(
+            f"`out` must be a new directory, or an index of the same network and images. Received: {before.directory}, "
+            f"with {shown}. Pass another --out"
+        )
+
+
+def write_index(
+    directory: str,
+    identity: Identity,
+    rows: Sequence[Row],
+    dimension: int,
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+    *,
+    checkpoint: str,
+    shard: str = "",
+    written_by: dict[str, Any],
+) -> Index:
+    """Writes an index in place of the one that may be there, which stays whole until the new one is.
+
+    Args:
+        directory: of the index; made where it is missing.
+        identity: of all features.
+        rows: ordered by path, at least one.
+        dimension: d.
+        blocks: positions int [b] among the rows and features [b, d]; together every row once.
+        checkpoint, shard, written_by: as in `Facts`.
+    """
+    os.makedirs(directory, exist_ok=True)
+    content = rows_to_bytes(rows)
+    token = f"{identity.digest}-{hashlib.sha256(content).hexdigest()[:8]}"
+    names = f"features-{token}.npy", f"rows-{token}.csv"
+    _write_features(os.path.join(directory, names[0]), identity.dtype, (len(rows), dimension), blocks)
+    files = files_of(directory)
+    files.write(os.path.join(directory, names[1]), content)
+    sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in names}
+    facts = Facts(FORMAT, dataclasses.asdict(identity), checkpoint, shard, *names, sizes, written_by)
+    values = json.dumps(dataclasses.asdict(facts), indent=2, sort_keys=True, allow_nan=False)
+    files.write(os.path.join(directory, INDEX_FILE), f"{values}\n".encode())
+    _remove_others(directory, {*names, INDEX_FILE})
+    found = find_index(directory)
+    assert found is not None
+    return found
+
+
+def _write_features(
+    path: str, dtype: str, shape: tuple[int, int], blocks: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        array = new_array(temporary, dtype, shape)
+        for positions, features in blocks:
+            array[positions] = features
+        array.flush()
+        os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or path
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+
+
+def _remove_others(directory: str, kept: set[str]) -> None:
+    """Removes the files of earlier indexes, and what a process that was killed left half-written."""
+    for name in os.listdir(directory):
+        own = name.startswith(("features-", "rows-")) and name.endswith((".npy", ".csv", ".tmp"))
+        if own and name not in kept:
+            os.remove(os.path.join(directory, name))
+
+
+def _built(kind: Any, values: dict[str, Any], place: str) -> Any:
+    require_types(values, kind, place)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise DamagedFileError(f"{place} has the fields of no index. Received: {sorted(values)}: {error}") from error
+
+
+def _require_whole(path: str, size: int | None) -> None:
+    found = os.path.getsize(path) if os.path.isfile(path) else None
+    if found is None or found != size:
+        raise DamagedFileError(
+            f"An index must be whole. Received: {path} with {found} bytes in place of {size}. Embed the images again "
+            "into another directory"
+        )
+
+
+def _mapped(path: str) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DamagedFileError(
+            f"{path} is damaged. Received: {' '.join(str(error).split())}. Embed the images into another directory"
+        ) from error
