@@ -30,6 +30,11 @@ def require_scikit_learn(module: str = "linear_model", task: str = "Logistic reg
     return _imported(f"sklearn.{module}", "scikit-learn", f"{task} needs")
 
 
+def require_scipy(module: str) -> Any:
+    """A module of scipy. Raises InputError where it is missing."""
+    return _imported(f"scipy.{module}", "scipy", "Finding groups needs", "index")
+
+
 def require_jinja2() -> Any:
     """The package jinja2. Raises InputError where it is missing."""
     return _imported("jinja2", "jinja2", "Pages need")

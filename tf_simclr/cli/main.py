@@ -20,6 +20,11 @@ TASKS = {
     "convert": "tf_simclr.cli.convert_flags",
     "embed": "tf_simclr.cli.embed_flags",
     "search": "tf_simclr.cli.search_flags",
+    "duplicates": "tf_simclr.cli.duplicates_flags",
+    "outliers": "tf_simclr.cli.outliers_flags",
+    "cluster": "tf_simclr.cli.cluster_flags",
+    "select": "tf_simclr.cli.select_flags",
+    "label_errors": "tf_simclr.cli.label_errors_flags",
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2

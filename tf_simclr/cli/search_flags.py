@@ -3,95 +3,53 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from tf_simclr.cli import flags
+from tf_simclr.cli.index_results import INDEX, RESULT, IndexResult, Results
 from tf_simclr.cli.main import say
-from tf_simclr.config import IndexConfig, SearchConfig
+from tf_simclr.config import SearchConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.data.scan import as_text
 from tf_simclr.errors import InputError
 from tf_simclr.index.neighbours import nearest
-from tf_simclr.index.page import Section, Tile, require_page, write_page
-from tf_simclr.index.store import Index, open_index
-from tf_simclr.index.tables import require_folder, write_csv
+from tf_simclr.index.page import Section, Tile
+from tf_simclr.index.store import Index
 
 USAGE = """usage: python -m tf_simclr search --index=INDEX --query=IMAGE [flags]
 
 Finds the images of an index that are most similar to a query, by the cosine similarity of their features. The query is
 an image file, a folder of image files, the path of an image in the index as the index has it, or the number of its
 row. Prints a table; --csv writes it as a file, and --page writes a page with thumbnails."""
-INDEX, SEARCH = flags.Group(IndexConfig), flags.Group(SearchConfig)
-FLAG_GROUPS = (INDEX, SEARCH)
+SEARCH = flags.Group(SearchConfig)
+FLAG_GROUPS = (INDEX, SEARCH, RESULT)
+HEADINGS = ("query", "rank", "row", "path", "class", "similarity")
 _SHOWN_QUERIES = 20
 
 
-@dataclass(frozen=True)
-class Match:
-    """An image that was found.
-
-    Attributes:
-        query: what it is similar to, as text.
-        rank: its place, from 1.
-        row: in the index.
-        path: as the index has it.
-        label: its class; "" without one.
-        similarity: cosine of the angle between the features, in [-1, 1].
-    """
-
-    query: str
-    rank: int
-    row: int
-    path: str
-    label: str
-    similarity: float
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        matches: of each query, the most similar first.
-        exit_code: of the program that does the same.
-    """
-
-    matches: tuple[Match, ...] = field(default_factory=tuple)
-    exit_code: int = 0
-
-
-def main(parsed: flags.ParsedFlags) -> SearchResult:
+def main(parsed: flags.ParsedFlags) -> IndexResult:
     """Runs the task."""
-    where: IndexConfig = INDEX.build(parsed.values)
     wanted: SearchConfig = SEARCH.build(parsed.values)
-    where.validate()
     wanted.validate()
-    if wanted.csv:
-        require_folder("csv", wanted.csv)
-    if wanted.page:
-        require_page(wanted.page)
-    index = open_index(where.directory)
+    results = Results(parsed)
+    index = results.index
     names, files, queries = _queries(index, wanted)
     rows, similarities = nearest(index, queries, wanted.k)
-    matches = tuple(
-        Match(name, rank, row, as_text(index.rows[row].path), index.rows[row].label, similarity)
+    lines = [
+        (name, rank, row, results.name(row), index.rows[row].label, round(similarity, 6))
         for name, found, values in zip(names, rows.tolist(), similarities.tolist(), strict=True)
         for rank, (row, similarity) in enumerate(zip(found, values, strict=True), 1)
-    )
-    _show(matches, len(names))
-    if wanted.csv:
-        headings = ("query", "rank", "row", "path", "class", "similarity")
-        lines = [(m.query, m.rank, m.row, m.path, m.label, f"{m.similarity:.6f}") for m in matches]
-        write_csv(wanted.csv, headings, lines)
-        say(f"{len(matches)} matches written to {wanted.csv}")
-    if wanted.page:
-        _write_page(wanted.page, index, names, files, matches)
-        say(f"page written to {wanted.page}")
-    return SearchResult(matches)
+    ]
+    _show(lines, len(names))
+    sections = []
+    for number, (name, file) in enumerate(zip(names, files, strict=True)):
+        own = lines[number * rows.shape[1] : (number + 1) * rows.shape[1]]
+        tiles = [results.tile(row, f"{value:.3f}{', ' * bool(label)}{label}") for *_, row, _, label, value in own]
+        sections.append(Section(name, [Tile(file, name, "the query"), *tiles]))
+    return results.write(HEADINGS, lines, "Most similar images", sections)
 
 
 def _queries(index: Index, wanted: SearchConfig) -> tuple[list[str], list[str], np.ndarray]:
@@ -126,28 +84,13 @@ def _row_of(index: Index, query: str) -> int | None:
     return next((place for place, row in enumerate(index.rows) if row.path in names), None)
 
 
-def _show(matches: tuple[Match, ...], queries: int) -> None:
-    labelled = any(match.label for match in matches)
+def _show(lines: list[tuple[str, int, int, str, str, float]], queries: int) -> None:
+    labelled = any(label for *_, label, _ in lines)
     table = Table(box=None, pad_edge=False)
     for heading in ("query",) * (queries > 1) + ("rank", "similarity", "path") + ("class",) * labelled:
         table.add_column(heading, overflow="fold", justify="right" if heading in ("rank", "similarity") else "left")
-    shown = list(dict.fromkeys(match.query for match in matches))[:_SHOWN_QUERIES]
-    for match in (match for match in matches if match.query in shown):
-        cells = [match.query] * (queries > 1) + [str(match.rank), f"{match.similarity:.3f}", match.path]
-        table.add_row(*cells, *[match.label] * labelled)
+    for query, rank, _, path, label, similarity in lines[: _SHOWN_QUERIES * len(lines) // queries]:
+        table.add_row(*[query] * (queries > 1), str(rank), f"{similarity:.3f}", path, *[label] * labelled)
     Console(highlight=False, markup=False).print(table)
-    if queries > len(shown):
-        say(f"... and {queries - len(shown)} more queries: pass --csv=FILE or --page=FILE to have all")
-
-
-def _write_page(path: str, index: Index, names: list[str], files: list[str], matches: tuple[Match, ...]) -> None:
-    sections = []
-    for name, file in zip(names, files, strict=True):
-        tiles = [Tile(file, name, "the query")]
-        for match in (match for match in matches if match.query == name):
-            label = f", {match.label}" if match.label else ""
-            tiles.append(Tile(index.path_of(match.row), match.path, f"{match.similarity:.3f}{label}"))
-        sections.append(Section(name, tiles))
-    facts = [f"{len(index.rows):,} images of {index.identity.data_dir or index.identity.dataset}"]
-    facts.append(f"Cosine similarity of {index.identity.endpoint}, network {index.facts.checkpoint}")
-    write_page(path, "Most similar images", facts, sections)
+    if queries > _SHOWN_QUERIES:
+        say(f"... and {queries - _SHOWN_QUERIES} more queries: --csv=FILE and --page=FILE have all")

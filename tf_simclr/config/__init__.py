@@ -31,7 +31,16 @@ from tf_simclr.config.experiment import (
     of_recorded,
     parts,
 )
-from tf_simclr.config.index import DuplicatesConfig, EmbedConfig, IndexConfig, SearchConfig
+from tf_simclr.config.index import (
+    ClusterConfig,
+    DuplicatesConfig,
+    EmbedConfig,
+    IndexConfig,
+    NeighboursConfig,
+    ResultConfig,
+    SearchConfig,
+    SelectConfig,
+)
 from tf_simclr.config.model import RESNET_DEPTHS, LossConfig, ModelConfig
 from tf_simclr.config.option import option
 from tf_simclr.config.protocols import (
@@ -70,6 +79,7 @@ __all__ = [
     "STUDY_NAMES",
     "AugmentationConfig",
     "CheckpointConfig",
+    "ClusterConfig",
     "ConvertConfig",
     "DataConfig",
     "DuplicatesConfig",
@@ -81,11 +91,14 @@ __all__ = [
     "LabelledTraining",
     "LossConfig",
     "ModelConfig",
+    "NeighboursConfig",
     "OperatorOption",
     "OptimizerConfig",
     "ProtocolConfig",
+    "ResultConfig",
     "RuntimeConfig",
     "SearchConfig",
+    "SelectConfig",
     "StudyConfig",
     "TrainConfig",
     "build_config",

@@ -9,6 +9,7 @@ from tf_simclr.config.option import check_options, listed, option
 from tf_simclr.errors import InputError
 
 INDEX_TYPES = ("float32", "float16")
+STRATEGIES = ("typical", "diverse", "random")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,20 @@ class IndexConfig:
 
 
 @dataclass(frozen=True)
+class ResultConfig:
+    """Where results are written."""
+
+    csv: str | None = option(
+        None, "File for the results, a row each. Omitted: INDEX/TASK.csv; search prints them only.", path=True
+    )
+    page: str | None = option(None, "HTML file for the results with thumbnails; it opens offline.", path=True)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+
+
+@dataclass(frozen=True)
 class SearchConfig:
     """What is searched for."""
 
@@ -113,8 +128,6 @@ class SearchConfig:
         "made.",
         path=True,
     )
-    csv: str | None = option(None, "File for the results, a row each.", path=True)
-    page: str | None = option(None, "HTML file for the results with their thumbnails; it opens offline.", path=True)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
@@ -137,8 +150,52 @@ class DuplicatesConfig:
         above=-1,
         at_most=1,
     )
-    csv: str | None = option(None, "File for the groups, a row an image. Omitted: INDEX/duplicates.csv.", path=True)
-    page: str | None = option(None, "HTML file for the groups with thumbnails; it opens offline.", path=True)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class NeighboursConfig:
+    """How many neighbours count."""
+
+    neighbours: int = option(10, "Nearest images that each image is compared with.", at_least=1, at_most=10_000)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """Into how many groups images are divided."""
+
+    clusters: int | None = option(
+        None,
+        "Number of clusters. Omitted: the number from 2 to 50 with the largest silhouette coefficient.",
+        at_least=2,
+        at_most=100_000,
+    )
+    seed: int = option(0, "Seed of the first centres.", at_least=0, at_most=2**31 - 1)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Which images are chosen to be labelled."""
+
+    n: int = option(100, "Images to choose.", at_least=1, at_most=10**7)
+    strategy: str = option(
+        "typical",
+        "typical: the densest image of each cluster (TypiClust), for few labels. diverse: each image as far as "
+        "possible from those before it (k-centre greedy). random: to compare with.",
+        STRATEGIES,
+    )
+    seed: int = option(0, "Seed of the choice.", at_least=0, at_most=2**31 - 1)
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from tf_simclr.index.store import Index
+
+_BLOCK = 1 << 16
+_QUERIES = 256
+_CHUNK = 128
 
 
 def nearest(index: Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,24 +24,16 @@ def nearest(index: Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.n
         k: rows of each query; at most n are taken.
 
     Returns:
-        rows int64 [q, k] and cosine similarities float32 [q, k], the most similar first; of equal ones the first row.
+        rows int64 [q, k] and cosine similarities float32 [q, k], the most similar first.
     """
-    k = min(k, len(index.rows))
-    rows: np.ndarray = np.empty([len(queries), 0], np.int64)
-    similarities: np.ndarray = np.empty([len(queries), 0], np.float32)
-    for first, block in index.blocks():
-        found = (queries @ block.T) / index.norms[first : first + len(block)]
-        places = np.broadcast_to(np.arange(first, first + len(block)), found.shape)
-        similarities = np.concatenate([similarities, found], axis=1)
-        rows = np.concatenate([rows, places], axis=1)
-        if similarities.shape[1] > k:
-            # Ties at the edge are decided by the order below, which needs all of them.
-            edge = -np.partition(-similarities, k - 1, axis=1)[:, k - 1 : k]
-            most = int((similarities >= edge).sum(axis=1).max())
-            kept = np.argpartition(-similarities, most - 1, axis=1)[:, :most]
-            similarities, rows = (np.take_along_axis(values, kept, axis=1) for values in (similarities, rows))
-    order = np.lexsort((rows, -similarities))[:, :k]
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(similarities, order, axis=1)
+    blocks = ((first, block, index.norms[first : first + len(block)]) for first, block in index.blocks(_BLOCK))
+    return _merged(blocks, queries, k)
+
+
+def nearest_in(features: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """`nearest` among features float32 [n, d] in memory, each of length 1."""
+    blocks = ((first, features[first : first + _BLOCK]) for first in range(0, len(features), _BLOCK))
+    return _merged(((first, block, np.ones(len(block), np.float32)) for first, block in blocks), queries, k)
 
 
 def all_nearest(index: Index, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,11 +46,44 @@ def all_nearest(index: Index, k: int) -> tuple[np.ndarray, np.ndarray]:
     k = min(k, n - 1)
     rows: np.ndarray = np.empty([n, k], np.int64)
     similarities: np.ndarray = np.empty([n, k], np.float32)
-    # A block of queries against the whole index has 256 x n similarities at a time.
-    for first in range(0, n, 256):
-        own = np.arange(first, min(first + 256, n))
+    for first in range(0, n, _QUERIES):
+        own = np.arange(first, min(first + _QUERIES, n))
         found, values = nearest(index, index.normalised(own), k + 1)
         others = found != own[:, np.newaxis]
-        others[others.all(axis=1), -1] = False  # k + 1 copies before itself: the last goes
+        others[others.all(axis=1), -1] = False  # k + 1 copies are as similar as itself: the last goes
         rows[own], similarities[own] = found[others].reshape(-1, k), values[others].reshape(-1, k)
     return rows, similarities
+
+
+def _merged(
+    blocks: Iterable[tuple[int, np.ndarray, np.ndarray]], queries: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of blocks (first row, features, their lengths): the k best rows of all."""
+    rows: np.ndarray = np.empty([len(queries), 0], np.int64)
+    similarities: np.ndarray = np.empty([len(queries), 0], np.float32)
+    for first, block, norms in blocks:
+        places, found = _best((queries @ block.T) / norms, k)
+        rows = np.concatenate([rows, places + first], axis=1)
+        similarities = np.concatenate([similarities, found], axis=1)
+        order = np.lexsort((rows, -similarities))[:, :k]
+        rows, similarities = (np.take_along_axis(values, order, axis=1) for values in (rows, similarities))
+    return rows, similarities
+
+
+def _best(similarities: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of the k largest of each row of [q, b], in any order; all where b is at most k.
+
+    The k largest lie in the k chunks with the largest maxima. Maxima are found ten times as fast as the k largest.
+    """
+    queries, length = similarities.shape
+    places = np.broadcast_to(np.arange(length), similarities.shape)
+    if length > 2 * k * _CHUNK:
+        padded = np.pad(similarities, ((0, 0), (0, -length % _CHUNK)), constant_values=-np.inf)
+        chunks = padded.reshape(queries, -1, _CHUNK)
+        best = np.argpartition(-chunks.max(axis=2), k - 1, axis=1)[:, :k, np.newaxis]
+        similarities = np.take_along_axis(chunks, best, axis=1).reshape(queries, -1)
+        places = (best * _CHUNK + np.arange(_CHUNK)).reshape(queries, -1)
+    if similarities.shape[1] <= k:
+        return places, similarities
+    kept = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
+    return np.take_along_axis(places, kept, axis=1), np.take_along_axis(similarities, kept, axis=1)

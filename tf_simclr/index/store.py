@@ -112,6 +112,11 @@ class Index:
         for first in range(0, len(self.features), size):
             yield first, np.asarray(self.features[first : first + size], np.float32)
 
+    def part(self, rows: np.ndarray) -> Index:
+        """Some rows of the index, int64 [m], as an index in memory."""
+        chosen = [self.rows[place] for place in rows.tolist()]
+        return dataclasses.replace(self, features=self.features[rows], rows=chosen)
+
     def path_of(self, row: int) -> str:
         """The path of a row's file; "" where the images are no files."""
         root = self.identity.data_dir

@@ -1,0 +1,29 @@
+"""Choose the images of an index to label first."""
+
+from __future__ import annotations
+
+from tf_simclr.cli import flags
+from tf_simclr.cli.index_results import INDEX, RESULT, IndexResult, Results
+from tf_simclr.config import SelectConfig
+from tf_simclr.index.page import Section
+from tf_simclr.index.selection import select
+
+USAGE = """usage: python -m tf_simclr select --index=INDEX --n=100 [flags]
+
+Chooses images that are worth a label. The table has them in order: the first k are a good choice of k."""
+SELECT = flags.Group(SelectConfig)
+FLAG_GROUPS = (INDEX, SELECT, RESULT)
+HEADINGS = ("rank", "row", "path", "class")
+_OF_A_PAGE = 500
+
+
+def main(parsed: flags.ParsedFlags) -> IndexResult:
+    """Runs the task."""
+    wanted: SelectConfig = SELECT.build(parsed.values)
+    wanted.validate()
+    results = Results(parsed, "select")
+    index = results.index
+    rows = select(index, wanted.n, wanted.strategy, wanted.seed).tolist()
+    lines = [(rank, row, results.name(row), index.rows[row].label) for rank, row in enumerate(rows, 1)]
+    shown = Section(f"{len(rows):,} images, {wanted.strategy}", [results.tile(row) for row in rows[:_OF_A_PAGE]])
+    return results.write(HEADINGS, lines, "Images to label first", [shown])
