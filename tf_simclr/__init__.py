@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
-    from tf_simclr.tasks import evaluate_checkpoint, run, run_study
+    from tf_simclr.tasks import embed, evaluate_checkpoint, explore, run, run_study, search
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,9 @@ PUBLIC = {
     "run": "tf_simclr.tasks",
     "evaluate_checkpoint": "tf_simclr.tasks",
     "run_study": "tf_simclr.tasks",
+    "embed": "tf_simclr.tasks",
+    "search": "tf_simclr.tasks",
+    "explore": "tf_simclr.tasks",
     "layers": "tf_simclr.layers",
     "losses": "tf_simclr.losses",
     "optimizers": "tf_simclr.optimizers",
@@ -38,8 +41,10 @@ PUBLIC = {
 __all__ = [
     "SimCLR",
     "callbacks",
+    "embed",
     "evaluate",
     "evaluate_checkpoint",
+    "explore",
     "image_dataset",
     "layers",
     "load",
@@ -50,6 +55,7 @@ __all__ = [
     "run",
     "run_study",
     "schedules",
+    "search",
 ]
 
 __getattr__, __dir__ = attach(__name__, PUBLIC)

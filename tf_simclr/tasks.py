@@ -7,12 +7,16 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, require_choice
 
 if TYPE_CHECKING:
+    from tf_simclr.cli.embed import EmbedResult
     from tf_simclr.cli.evaluate import EvaluationResult
+    from tf_simclr.cli.index_results import IndexResult
     from tf_simclr.cli.run_results import RunResult
     from tf_simclr.cli.study import StudyResult
+
+INDEX_TASKS = ("duplicates", "outliers", "cluster", "select", "label_errors")
 
 
 def run(**flags: Any) -> RunResult:
@@ -95,6 +99,91 @@ def run_study(**flags: Any) -> StudyResult:
             print(finding.outcome, finding.statement)
     """
     result: StudyResult = _call("study", flags)
+    return result
+
+
+def embed(**flags: Any) -> EmbedResult:
+    """Stores the features of images in an index, or brings it up to date, as `python -m tf_simclr embed` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values. `checkpoint` makes the features, `out` is the
+            directory of the index, and `data_dir` the folder of images.
+
+    Returns:
+        the directory of the index, how many images it has, and how many were computed now.
+
+    Raises:
+        InputError: an unknown flag, values that cannot work together, or images that cannot be read.
+
+    Example:
+        import tf_simclr
+
+        tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        run = tf_simclr.run(
+            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
+        )
+        found = tf_simclr.embed(checkpoint=run.directory, out="index")
+        assert found.rows == 32
+    """
+    result: EmbedResult = _call("embed", flags)
+    return result
+
+
+def search(**flags: Any) -> IndexResult:
+    """Finds the images of an index that are most similar to a query, as `python -m tf_simclr search` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values. `index` is a directory that `embed` wrote.
+            `query` is an image file, a folder of them, or the path or number of a row.
+
+    Returns:
+        the table of results: its headings and its lines.
+
+    Raises:
+        InputError: an unknown flag, no such index or query, or another network than that of the index.
+
+    Example:
+        import tf_simclr
+
+        tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        run = tf_simclr.run(
+            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
+        )
+        tf_simclr.embed(checkpoint=run.directory, out="index")
+        found = tf_simclr.search(index="index", query=5, k=3)
+        for query, rank, row, path, label, similarity in found.lines:
+            print(rank, path, label, similarity)
+    """
+    result: IndexResult = _call("search", flags)
+    return result
+
+
+def explore(task: str, **flags: Any) -> IndexResult:
+    """Does one of the other tasks on an index, as `python -m tf_simclr TASK` does.
+
+    Args:
+        task: "duplicates", "outliers", "cluster", "select" or "label_errors".
+        **flags: the flags of the command by name, with Python values. `index` is a directory that `embed` wrote.
+
+    Returns:
+        the table of results: its headings and its lines, and the file that it was written to.
+
+    Raises:
+        InputError: an unknown task or flag, or no such index.
+
+    Example:
+        import tf_simclr
+
+        tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        run = tf_simclr.run(
+            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
+        )
+        tf_simclr.embed(checkpoint=run.directory, out="index")
+        for rank, row, path, label, distance in tf_simclr.explore("outliers", index="index").lines[:3]:
+            print(path, distance)
+    """
+    require_choice("task", task, INDEX_TASKS)
+    result: IndexResult = _call(task, flags)
     return result
 
 

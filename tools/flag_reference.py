@@ -12,7 +12,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tf_simclr.cli import convert_flags, evaluate_flags, input_worker_flags, study_flags
+from tf_simclr.cli import (
+    cluster_flags,
+    convert_flags,
+    duplicates_flags,
+    embed_flags,
+    evaluate_flags,
+    index_results,
+    input_worker_flags,
+    label_errors_flags,
+    outliers_flags,
+    search_flags,
+    select_flags,
+    study_flags,
+)
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
 from tools.generated_page import write_or_check
@@ -34,9 +47,19 @@ AUTHORS_FLAGS = frozenset(_AUTHORS.split())
 # Where a default of ours is not theirs.
 AUTHORS_DEFAULTS = {"dataset": "imagenet2012", "use_tpu": "True"}
 
+# The tasks on an index, and the flags that each has for itself.
+INDEX_TASKS = {
+    "search": search_flags.SEARCH,
+    "duplicates": duplicates_flags.DUPLICATES,
+    "outliers": outliers_flags.NEIGHBOURS,
+    "cluster": cluster_flags.CLUSTERS,
+    "select": select_flags.SELECT,
+    "label_errors": label_errors_flags.NEIGHBOURS,
+}
+
 INTRODUCTION = f"""# Flags
 
-Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate`, `study` and `convert`. This page is
+Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate` and of the other tasks. This page is
 made from the config by `{COMMAND}`; do not edit it.
 
 - Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
@@ -114,6 +137,18 @@ def reference() -> str:
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")
+    lines += section(embed_flags.EMBED)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr embed` takes the flags above of data and of devices, but not "
+        f"{_without(embed_flags.DATA, embed_flags.RUNTIME)}. What is not given of the images comes from the "
+        "checkpoint's run."
+    )
+    for group in (index_results.INDEX, index_results.RESULT):
+        lines += section(group)
+    lines.append(f"\nThese are flags of {', '.join(f'`{task}`' for task in INDEX_TASKS)}.")
+    for task, group in INDEX_TASKS.items():
+        lines += section(group)
+        lines.append(f"\nThese are flags of `python -m tf_simclr {task}`.")
     lines += section(input_worker_flags.WORKER)
     lines.append("\nThese are the flags of `python -m tf_simclr input_worker`.")
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]

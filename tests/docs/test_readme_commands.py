@@ -27,7 +27,8 @@ from tf_simclr.data.datasets import BUILT_IN
 
 pytestmark = pytest.mark.whole_runs
 README = Path(__file__).parents[2] / "README.md"
-STARTS = {"python run.py": "train", "python -m tf_simclr evaluate": "evaluate"}
+STARTS = {"python run.py": "train"}
+STARTS |= {f"python -m tf_simclr {task}": task for task in ("evaluate", "embed", "search")}
 # Commands that show a form, and cannot be pasted: other machines or programs' files, or dots in place of flags.
 NOT_A_COMMAND = re.compile(r"\.\.\.|gs://|resnet50\.")
 SMALL = {
@@ -35,6 +36,8 @@ SMALL = {
     "evaluate": "--eval_batch_size=20 --eval_seeds=0 --knn_k=5 --logreg_strengths=1 --logreg_iterations=5 "
     "--linear_epochs=0.1 --finetune_epochs=0.5 --finetune_batch_size=8 --supervised_epochs=0.1 --grid_steps=1 "
     "--grid_learning_rates=0.1 --grid_weight_decays=0",
+    "embed": "--eval_batch_size=20",
+    "search": "",
 }
 BUILT_IN_DATA = "--dataset=shapes --train_split=train[:128] --eval_split=test[:40]"
 # One percent of the labels is one image a class.
@@ -89,7 +92,9 @@ def filled_in(task, words, folders, checkout):
     filled = [placeholders.sub(lambda found: f"={folders[found[1]]}", word) for word in words]
     in_checkout = [re.sub("^--flagfile=", f"--flagfile={checkout}/", word) for word in filled]
     parsed = parse(in_checkout, importlib.import_module(TASKS[task]).FLAG_GROUPS)
-    dataset = parsed.values["dataset"] or ("folder" if parsed.values["data_dir"] and task == "train" else "")
+    dataset = parsed.values.get("dataset", "")
+    if task == "train" and parsed.values["data_dir"]:
+        dataset = dataset or "folder"
     more = shlex.split(BUILT_IN_DATA) if dataset and dataset not in BUILT_IN else []
     if task == "train" and dataset == "folder" and not parsed.given & TRAINING_FLAGS:
         # What the program chooses by itself: with a training flag, such as those below, it would not.
@@ -97,7 +102,7 @@ def filled_in(task, words, folders, checkout):
     return [*filled, *more, *shlex.split(SMALL[task])]
 
 
-def test_there_are_commands_of_both_tasks():
+def test_there_are_commands_of_each_task():
     assert {task for _, task, _ in commands()} == set(STARTS.values()) and len(commands()) >= 5
 
 

@@ -33,19 +33,38 @@ def without_bad_images(source: ImageSource) -> ImageSource:
     Raises:
         InputError: more than 1% of the images are bad.
     """
+    index, good, note = good_examples(source)
+    return _rows(source, index, good, note) if note else source
+
+
+def good_examples(source: ImageSource, out_of: int | None = None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Decodes every image of a split once.
+
+    Args:
+        source: any split.
+        out_of: how many images 1% is of; None for those of the split.
+
+    Returns:
+        of every example, in the canonical order: its index, and whether it can be decoded; and a note that names the
+        first ten that cannot, "" where all can.
+
+    Raises:
+        InputError: more than 1% of the images are bad.
+    """
     index, good, names = _decoded(source)
     bad = np.flatnonzero(~good)
     if not bad.size:
-        return source
+        return index, good, ""
     listed = ", ".join(name.decode("utf-8", "backslashreplace") for name in names[bad[:_NAMED]])
     listed += f" and {bad.size - _NAMED} more" if bad.size > _NAMED else ""
-    if bad.size > MOST_BAD * len(index):
+    if bad.size > MOST_BAD * (out_of or len(index)):
         raise InputError(
-            f"`on_bad_image` skip leaves out up to {MOST_BAD:.0%} of the images. Received: {bad.size} of {len(index)} "
-            f"in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or replace them"
+            f"`on_bad_image` skip leaves out up to {MOST_BAD:.0%} of the images. Received: {bad.size} of "
+            f"{out_of or len(index)} in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or "
+            "replace them"
         )
     note = f"left out {bad.size} of {len(index)} images of {source.split!r} that cannot be decoded: {listed}"
-    return _rows(source, index, good, note)
+    return index, good, note
 
 
 def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -86,6 +86,8 @@ def embed(
         if not positions.size:
             continue
         source, rows = part.read(positions)
+        if not rows:
+            continue
         for some_rows, features in _pieces_of(extract, loader, source, rows, identity.endpoint):
             pieces.add(some_rows, _narrowed(features, identity.dtype))
             done += len(some_rows)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tf_simclr.config import FOLDER, DataConfig
-from tf_simclr.data.bad_images import without_bad_images
+from tf_simclr.data.bad_images import good_examples
 from tf_simclr.data.datasets import load_splits
 from tf_simclr.data.folder import whole_folder
 from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
@@ -90,16 +90,12 @@ def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
         chosen[positions] = True
         source = folder_source(root, split or "all", part_of(listing, chosen))
         of_source = [rows[position] for position in positions.tolist()]
-        return _without_bad(source, of_source) if skip else (source, of_source)
+        good = good_examples(source, len(rows))[1] if skip else np.ones(len(of_source), bool)
+        if good.all():
+            return source, of_source
+        return read(positions[good]) if good.any() else (source, [])
 
     return Part(rows, read, listing.notes)
-
-
-def _without_bad(source: ImageSource, rows: list[Row]) -> tuple[ImageSource, list[Row]]:
-    good = without_bad_images(source)
-    assert good.names is not None
-    names = set(good.names())
-    return good, [row for row in rows if as_text(row.path) in names]
 
 
 # ---- Other data sets ----

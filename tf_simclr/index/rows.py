@@ -52,7 +52,8 @@ def shard_of(path: str, shards: int) -> int:
 def rows_to_bytes(rows: Iterable[Row]) -> bytes:
     """The rows as a CSV file with a line of headings."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    # A name may hold a carriage return alone, which is quoted only where it is a part of the terminator.
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")

@@ -1,0 +1,156 @@
+"""What an index is good for: copies, outliers, clusters, choices and doubtful labels, in made-up features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.index.indexes import an_index, random_features
+from tf_simclr.errors import InputError
+from tf_simclr.index import duplicates
+from tf_simclr.index.clusters import find_clusters
+from tf_simclr.index.duplicates import EXACT, choose_threshold, groups_of_copies, histogram, nearest_similarities
+from tf_simclr.index.label_errors import label_votes
+from tf_simclr.index.outliers import outlier_scores
+from tf_simclr.index.selection import select
+
+
+def blobs(sizes, spread=0.05, d=16, seed=0):
+    """Features around as many orthogonal centres, and the number of each one's centre."""
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    features = np.eye(d)[labels] + generator.normal(scale=spread, size=[len(labels), d])
+    return features.astype(np.float32), labels
+
+
+# ---- Copies ----
+
+
+def with_copies(n=300, copies=40, noise=1e-3):
+    features = random_features(n, 32)
+    near = features[:copies] + np.random.default_rng(1).normal(scale=noise, size=[copies, 32]).astype(np.float32)
+    return np.concatenate([features, near])
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2, 5e-2])
+def test_planted_copies_are_found_and_nothing_else(tmp_path, noise):
+    index = an_index(tmp_path, with_copies(noise=noise))
+    chosen = choose_threshold(nearest_similarities(index))
+    groups = groups_of_copies(index, chosen.similarity)
+    assert sorted(groups) == [[place, 300 + place] for place in range(40)]
+    assert "lowest point" in chosen.why
+
+
+def test_without_copies_only_exact_ones_would_count(tmp_path):
+    index = an_index(tmp_path, random_features(300, 32))
+    chosen = choose_threshold(nearest_similarities(index))
+    assert chosen.similarity == EXACT and "no gap" in chosen.why
+    assert groups_of_copies(index, chosen.similarity) == []
+
+
+@pytest.mark.parametrize("held", [3, 4_000_000])
+def test_a_group_is_joined_by_any_of_its_pairs(tmp_path, monkeypatch, held):
+    """A chain, whose ends are no copies of each other; also where edges are compressed again and again."""
+    monkeypatch.setattr(duplicates, "_EDGES_HELD", held)
+    monkeypatch.setattr(duplicates, "_QUERIES", 2)
+    angles = np.deg2rad([0, 5, 10, 90, 180, 184])
+    index = an_index(tmp_path, np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+    assert groups_of_copies(index, np.cos(np.deg2rad(6))) == [[0, 1, 2], [4, 5]]
+    assert groups_of_copies(index, np.cos(np.deg2rad(4.5))) == [[4, 5]]
+
+
+def test_the_histogram_counts_every_image():
+    lines = histogram(np.array([0.5, 0.61, 0.62, 1.0]))
+    assert sum(int(line.split()[3]) for line in lines) == 4
+
+
+# ---- Outliers ----
+
+
+def test_the_image_that_is_like_no_other_is_the_first_outlier(tmp_path):
+    features, _ = blobs([20, 20])
+    features[7] = -features[7]
+    index = an_index(tmp_path, features)
+    scores = outlier_scores(index, 5)
+    assert scores.argmax() == 7
+    matrix = index.normalised(np.arange(40)) @ index.normalised(np.arange(40)).T
+    np.fill_diagonal(matrix, -2)
+    np.testing.assert_allclose(scores, 1 - -np.sort(-matrix, axis=1)[:, :5].mean(axis=1), atol=1e-5)
+
+
+# ---- Clusters ----
+
+
+@pytest.mark.parametrize("number", [4, None])
+def test_blobs_are_found_as_clusters_the_largest_first(tmp_path, number):
+    features, labels = blobs([10, 40, 20, 30])
+    found = find_clusters(an_index(tmp_path, features), number)
+    assert found.number == 4
+    assert np.bincount(found.labels).tolist() == [40, 30, 20, 10]
+    assert len(set(zip(found.labels.tolist(), labels.tolist(), strict=True))) == 4
+    if number is None:
+        assert max(found.tried, key=found.tried.get) == 4
+
+
+def test_more_clusters_than_images_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"`clusters` must be smaller .* Received: clusters=5, 5 images"):
+        find_clusters(an_index(tmp_path, random_features(5)), 5)
+
+
+# ---- Choices ----
+
+
+@pytest.mark.parametrize("strategy", ["typical", "diverse"])
+def test_a_choice_has_every_blob_where_a_random_one_has_not(tmp_path, strategy):
+    features, labels = blobs([60, 5, 5, 5, 5])
+    index = an_index(tmp_path, features)
+    chosen = select(index, 5, strategy)
+    assert sorted(labels[chosen]) == [0, 1, 2, 3, 4]
+    assert len(set(labels[select(index, 5, "random")])) < 5
+
+
+def test_typical_images_lie_in_the_middle_of_their_blob(tmp_path):
+    features, labels = blobs([50, 50], spread=0.2)
+    chosen = select(an_index(tmp_path, features), 2, "typical")
+    for row in chosen:
+        own = features[labels == labels[row]]
+        distances = np.linalg.norm(own - own.mean(axis=0), axis=1)
+        assert np.linalg.norm(features[row] - own.mean(axis=0)) <= np.quantile(distances, 0.3)
+
+
+def test_diverse_images_are_those_of_the_greedy_rule(tmp_path):
+    features = random_features(30)
+    index = an_index(tmp_path, features)
+    chosen = select(index, 8, "diverse", seed=3).tolist()
+    distances = 1 - index.normalised(np.arange(30)) @ index.normalised(np.arange(30)).T
+    for place in range(1, 8):
+        left = [row for row in range(30) if row not in chosen[:place]]
+        assert chosen[place] == max(left, key=lambda row: distances[row, chosen[:place]].min())
+
+
+@pytest.mark.parametrize("strategy", ["typical", "diverse", "random"])
+def test_a_choice_has_different_images_up_to_all(tmp_path, strategy):
+    index = an_index(tmp_path, random_features(30))
+    assert sorted(select(index, 30, strategy)) == list(range(30))
+    assert select(index, 6, strategy, seed=1).tolist() == select(index, 6, strategy, seed=1).tolist()
+    with pytest.raises(InputError, match="Received: n=31, 30 images"):
+        select(index, 31, strategy)
+
+
+# ---- Labels ----
+
+
+def test_exchanged_labels_are_suspects_and_others_are_not(tmp_path):
+    features, labels = blobs([30, 30])
+    names = ["cat" if label else "dog" for label in labels]
+    names[3], names[40], names[50] = "cat", "dog", ""
+    found = label_votes(an_index(tmp_path, features, names), 5)
+    assert found.classes == ("cat", "dog") and len(found.rows) == 59
+    assert sorted(found.rows[found.suspects].tolist()) == [3, 40]
+    np.testing.assert_allclose(found.votes.sum(axis=1), 1, rtol=1e-6)
+    assert found.own[found.rows.tolist().index(3)] < 0.1
+
+
+def test_one_class_has_no_doubtful_labels(tmp_path):
+    with pytest.raises(InputError, match=r"two classes or more. Received: .* with 1"):
+        label_votes(an_index(tmp_path, random_features(5), ["cat", "", "cat", "", ""]))
