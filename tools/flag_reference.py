@@ -25,6 +25,7 @@ from tf_simclr.cli import (
     search_flags,
     select_flags,
     study_flags,
+    views_flags,
 )
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.flags import IGNORED_FLAGS, Group
@@ -137,6 +138,11 @@ def reference() -> str:
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")
+    lines += section(views_flags.VIEWS)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr views` takes the flags above of data and of augmentations, but not "
+        f"{_without(views_flags.DATA)}."
+    )
     lines += section(embed_flags.EMBED)
     lines.append(
         "\nBeside these, `python -m tf_simclr embed` takes the flags above of data and of devices, but not "

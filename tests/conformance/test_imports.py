@@ -93,6 +93,7 @@ def test_the_config_needs_no_tensorflow():
         "cli/evaluate_flags.py",
         "cli/convert_flags.py",
         "cli/embed_flags.py",
+        "cli/views_flags.py",
         "cli/input_worker_flags.py",
         "cli/pretrained_network.py",
         "cli/completion.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
+from tf_simclr.errors import InputError
+
 _Path = TypeVar("_Path", str, "str | None")
 
 
@@ -35,3 +37,10 @@ def table_path(labels: str, folder: str) -> str:
     """
     here, below = absolute(labels), absolute(os.path.join(folder, labels))
     return below if os.path.isfile(below) and not os.path.isfile(here) else here
+
+
+def require_folder(name: str, path: str) -> None:
+    """Raises InputError where a file cannot be made because its folder does not exist."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise InputError(f"`{name}` must lie in a folder that exists. Received: {name}={path}. Make {folder} first")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-import os
 from collections.abc import Sequence
 
+from tf_simclr.config.paths import require_folder
 from tf_simclr.data.pillow_images import decode_with_pillow
-from tf_simclr.errors import InputError
 from tf_simclr.lock_files import files_of
 from tf_simclr.optional import require_jinja2
 
@@ -102,6 +101,4 @@ def _shown(tile: Tile) -> dict[str, str]:
 def require_page(path: str) -> None:
     """Raises InputError where a page cannot be made: its folder does not exist, or jinja2 is missing."""
     require_jinja2()
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise InputError(f"`page` must lie in a folder that exists. Received: page={path}. Make {folder} first")
+    require_folder("page", path)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tf_simclr.config.paths import require_folder
 from tf_simclr.data.scan import as_text
-from tf_simclr.errors import InputError
 from tf_simclr.index.store import Index
 from tf_simclr.lock_files import files_of
 from tf_simclr.optional import require_pyarrow
@@ -70,10 +70,3 @@ def write_csv(path: str, headings: Sequence[str], lines: Iterable[Sequence[objec
     writer.writerow(headings)
     writer.writerows(lines)
     files_of(path).write(path, text.getvalue().encode("utf-8", "backslashreplace"))
-
-
-def require_folder(name: str, path: str) -> None:
-    """Raises InputError where a file cannot be made because its folder does not exist."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise InputError(f"`{name}` must lie in a folder that exists. Received: {name}={path}. Make {folder} first")
