@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_simclr.cli import (
+    checkpoint_images,
     cluster_flags,
     convert_flags,
     duplicates_flags,
@@ -22,6 +23,7 @@ from tf_simclr.cli import (
     input_worker_flags,
     label_errors_flags,
     outliers_flags,
+    predict_flags,
     search_flags,
     select_flags,
     study_flags,
@@ -146,9 +148,11 @@ def reference() -> str:
     lines += section(embed_flags.EMBED)
     lines.append(
         "\nBeside these, `python -m tf_simclr embed` takes the flags above of data and of devices, but not "
-        f"{_without(embed_flags.DATA, embed_flags.RUNTIME)}. What is not given of the images comes from the "
-        "checkpoint's run."
+        f"{_without(checkpoint_images.DATA, checkpoint_images.RUNTIME)}. What is not given of the images comes "
+        "from the checkpoint's run."
     )
+    lines += section(predict_flags.PREDICT)
+    lines.append("\nBeside these, `python -m tf_simclr predict` takes what `embed` takes beside its own.")
     for group in (index_results.INDEX, index_results.RESULT):
         lines += section(group)
     lines.append(f"\nThese are flags of {', '.join(f'`{task}`' for task in INDEX_TASKS)}.")

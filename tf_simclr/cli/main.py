@@ -20,6 +20,7 @@ TASKS = {
     "views": "tf_simclr.cli.views_flags",
     "convert": "tf_simclr.cli.convert_flags",
     "embed": "tf_simclr.cli.embed_flags",
+    "predict": "tf_simclr.cli.predict_flags",
     "search": "tf_simclr.cli.search_flags",
     "duplicates": "tf_simclr.cli.duplicates_flags",
     "outliers": "tf_simclr.cli.outliers_flags",
