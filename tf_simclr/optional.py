@@ -40,10 +40,9 @@ def require_safetensors(module: str = "safetensors") -> Any:
     return _imported(module, "safetensors", "Files of .safetensors need", "weights")
 
 
-def require_tf2onnx() -> Any:
-    """The package tf2onnx, and onnx with it. Raises InputError where one is missing."""
-    _imported("onnx", "onnx", "ONNX files need", "onnx")
-    return _imported("tf2onnx", "tf2onnx", "ONNX files need", "onnx")
+def require_onnx() -> Any:
+    """The package onnx. Raises InputError where it is missing."""
+    return _imported("onnx", "onnx", "ONNX files need", "onnx")
 
 
 def onnxruntime() -> Any | None:

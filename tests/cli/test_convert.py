@@ -169,7 +169,7 @@ def test_exports_that_cannot_work(theirs, tmp_path, capsys, monkeypatch):
     )
     assert "`ema` must be left out" in refused(capsys, place, output, "--to=keras", "--ema")
     assert "`tflite_type` must be left out" in refused(capsys, place, output, "--to=keras", "--tflite_type=float16")
-    for package, to, extra in (("tf2onnx", "onnx", "onnx"), ("safetensors", "torch", "weights")):
+    for package, to, extra in (("onnx", "onnx", "onnx"), ("safetensors", "torch", "weights")):
         monkeypatch.setitem(sys.modules, package, None)
         assert f"extra `{extra}`" in refused(capsys, place, output, f"--to={to}")
     assert not list(tmp_path.iterdir())

@@ -45,7 +45,7 @@ FORMATS = {
     "saved_model": Format(write_saved_model),
     "keras": Format(write_keras),
     "tflite": Format(write_tflite, require_interpreter),
-    "onnx": Format(write_onnx, optional.require_tf2onnx),
+    "onnx": Format(write_onnx, optional.require_onnx),
     "torch": Format(write_torch, optional.require_safetensors, require_torch_names),
     "huggingface": Format(write_hugging_face, require_keras_3),
 }
