@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
-    from tf_simclr.tasks import evaluate_checkpoint, run, run_study
+    from tf_simclr.tasks import convert, evaluate_checkpoint, run, run_study
 
 __version__ = "0.1.0"
 
@@ -27,6 +27,7 @@ PUBLIC = {
     "run": "tf_simclr.tasks",
     "evaluate_checkpoint": "tf_simclr.tasks",
     "run_study": "tf_simclr.tasks",
+    "convert": "tf_simclr.tasks",
     "layers": "tf_simclr.layers",
     "losses": "tf_simclr.losses",
     "optimizers": "tf_simclr.optimizers",
@@ -38,6 +39,7 @@ PUBLIC = {
 __all__ = [
     "SimCLR",
     "callbacks",
+    "convert",
     "evaluate",
     "evaluate_checkpoint",
     "image_dataset",

@@ -30,6 +30,7 @@ ENTRIES = {
     "run": "tf_simclr.tasks:run",
     "evaluate_checkpoint": "tf_simclr.tasks:evaluate_checkpoint",
     "run_study": "tf_simclr.tasks:run_study",
+    "convert": "tf_simclr.tasks:convert",
     "layers.SimCLRAugmentation": "tf_simclr.layers:SimCLRAugmentation",
     "layers.ProjectionHead": "tf_simclr.layers:ProjectionHead",
     "layers.GlobalBatchNorm": "tf_simclr.nn.normalization:BatchNorm",

@@ -20,6 +20,7 @@ from tf_simclr.interop.formats.keras_files import (
 from tf_simclr.interop.formats.onnx_file import write_onnx
 from tf_simclr.interop.formats.source import Source
 from tf_simclr.interop.formats.tflite_file import require_interpreter, write_tflite
+from tf_simclr.interop.formats.torch_example import torch_example
 from tf_simclr.interop.formats.torch_files import require_torch_names, write_torch
 
 EXAMPLE_FILE = "example.py"
@@ -34,11 +35,13 @@ class Format:
         write: writes the networks into a directory, and returns notes for a person.
         require: raises InputError where a package is missing.
         fits: raises InputError where the networks have no place in the format.
+        example: (text of examples/NAME.py, the networks) -> the example for these networks.
     """
 
     write: Callable[[Source, str], list[str]]
     require: Callable[[], Any] = lambda: None
     fits: Callable[[Source], None] = lambda source: None
+    example: Callable[[str, Source], str] = lambda text, source: text
 
 
 FORMATS = {
@@ -46,7 +49,7 @@ FORMATS = {
     "keras": Format(write_keras),
     "tflite": Format(write_tflite, require_interpreter),
     "onnx": Format(write_onnx, optional.require_onnx),
-    "torch": Format(write_torch, optional.require_safetensors, require_torch_names),
+    "torch": Format(write_torch, optional.require_safetensors, require_torch_names, torch_example),
     "huggingface": Format(write_hugging_face, require_keras_3),
 }
 
@@ -78,6 +81,8 @@ def write_format(to: str, source: Source, directory: str) -> list[str]:
     with whole_directory(directory) as partial:
         notes = chosen.write(source, partial)
         source.card.write(source.model, partial, export={"format": to, "notes": notes})
-        example = (_EXAMPLES / f"{to}.py").read_bytes()
-        write_whole(os.path.join(partial, EXAMPLE_FILE), example)
+        example = chosen.example((_EXAMPLES / f"{to}.py").read_text(encoding="utf-8"), source)
+        side = source.card.image_size
+        example = example.replace("224, 224", f"{side}, {side}")
+        write_whole(os.path.join(partial, EXAMPLE_FILE), example.encode())
     return notes
