@@ -11,6 +11,7 @@ import tensorflow as tf
 from tf_simclr import compat, optional
 from tf_simclr.interop.formats.onnx_layers import Placed, add_layer
 from tf_simclr.interop.formats.served import INPUT, OUTPUTS
+from tf_simclr.interop.layer_walk import walk
 from tf_simclr.nn.model import SimCLRModel
 
 OPSET = 17
@@ -89,14 +90,9 @@ def onnx_model(model: SimCLRModel) -> Any:
 
 def _add_part(graph: OnnxGraph, part: tf.keras.Model, of: str) -> dict[str, str]:
     """Adds the layers of a functional model that reads tensor `of`; returns endpoint -> name of its tensor."""
-    tensors: dict[int, str] = {}
-    for layer in part.layers:  # each after those that it reads
-        if isinstance(layer, tf.keras.layers.InputLayer):
-            tensors[id(layer.output)] = of
-            continue
-        read = layer.input if isinstance(layer.input, list) else [layer.input]
+
+    def add(layer: Any, inputs: list[str]) -> str:
         weights = {compat.leaf_name(v): compat.raw_variable(v).numpy() for v in layer.weights}
-        inputs = [tensors[id(tensor)] for tensor in read]
-        tensors[id(layer.output)] = add_layer(Placed(graph, layer, weights, inputs, f"{part.name}/{layer.name}"))
-    outputs = part.output if isinstance(part.output, dict) else {part.name: part.output}
-    return {endpoint: tensors[id(tensor)] for endpoint, tensor in outputs.items()}
+        return add_layer(Placed(graph, layer, weights, inputs, f"{part.name}/{layer.name}"))
+
+    return walk(part, of, add)

@@ -22,7 +22,7 @@ def torch_example(text: str, source: Source) -> str:
         text: of examples/torch.py.
         source: the networks.
     """
-    lines = []
+    lines: list[str] = []
     for line in text.splitlines(keepends=True):
         if line.startswith(_BUILD):
             lines += _building(source)
@@ -40,8 +40,9 @@ def _building(source: Source) -> Iterator[str]:
         yield f"images = (images - {list(mean)}) / {list(std)}\n"
     basic, head = network.resnet_depth in BASIC_DEPTHS, source.model.supervised_head
     block, blocks = "BasicBlock" if basic else "Bottleneck", list(BLOCKS_PER_GROUP[network.resnet_depth])
-    reads_h = head is not None and source.model.supervised_input == 0
-    classes = f", num_classes={head.output.shape[-1]}" if reads_h else ""
+    classes = ""
+    if head is not None and source.model.supervised_input == 0:
+        classes = f", num_classes={head.output.shape[-1]}"
     yield f"{_BUILD}resnet.{block}, {blocks}{classes})\n"
     if network.stem_for(source.card.image_size) == "cifar":
         yield "model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)\n"
