@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import optional
-from tf_simclr.errors import InputError
 from tf_simclr.interop.formats.calibration import calibration_images
 from tf_simclr.interop.formats.served import (
     INPUT,
@@ -76,24 +75,6 @@ def _checked(source: Source, served: Served, path: str, calibration: np.ndarray)
 
 
 def _runner(path: str) -> Run:
-    interpreter = _interpreter()(model_path=path)
+    interpreter = optional.require_litert().Interpreter(model_path=path)
     runner: Any = interpreter.get_signature_runner(SIGNATURE)
     return lambda images: runner(**{INPUT: images})
-
-
-def _interpreter() -> Any:
-    """The interpreter of ai-edge-litert, or TensorFlow's own, which later versions will not have."""
-    litert = optional.litert_interpreter()
-    if litert is not None:
-        return litert.Interpreter
-    if not hasattr(tf.lite, "Interpreter"):
-        raise InputError(
-            "TensorFlow Lite files are checked by the package ai-edge-litert. Received: a TensorFlow without an "
-            "interpreter. Install it: pip install ai-edge-litert, or the extra `litert` of this package"
-        )
-    return tf.lite.Interpreter
-
-
-def require_interpreter() -> None:
-    """Raises InputError where there is none."""
-    _interpreter()

@@ -20,7 +20,7 @@ from tf_simclr.interop.formats.keras_files import (
 )
 from tf_simclr.interop.formats.onnx_file import write_onnx
 from tf_simclr.interop.formats.source import Source
-from tf_simclr.interop.formats.tflite_file import require_interpreter, write_tflite
+from tf_simclr.interop.formats.tflite_file import write_tflite
 from tf_simclr.interop.formats.torch_example import torch_example
 from tf_simclr.interop.formats.torch_files import require_torch_names, write_torch
 
@@ -50,7 +50,7 @@ class Format:
 FORMATS = {
     "saved_model": Format(write_saved_model),
     "keras": Format(write_keras),
-    "tflite": Format(write_tflite, require_interpreter),
+    "tflite": Format(write_tflite, optional.require_litert),
     "onnx": Format(write_onnx, optional.require_onnx),
     "torch": Format(write_torch, optional.require_safetensors, require_torch_names, example=torch_example),
     "kaggle": Format(write_kaggle, example_of="saved_model"),
