@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
-    from tf_simclr.tasks import embed, evaluate_checkpoint, explore, run, run_study, search
+    from tf_simclr.tasks import convert, embed, evaluate_checkpoint, explore, run, run_study, search
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ PUBLIC = {
     "embed": "tf_simclr.tasks",
     "search": "tf_simclr.tasks",
     "explore": "tf_simclr.tasks",
+    "convert": "tf_simclr.tasks",
     "layers": "tf_simclr.layers",
     "losses": "tf_simclr.losses",
     "optimizers": "tf_simclr.optimizers",
@@ -41,6 +42,7 @@ PUBLIC = {
 __all__ = [
     "SimCLR",
     "callbacks",
+    "convert",
     "embed",
     "evaluate",
     "evaluate_checkpoint",

@@ -45,27 +45,22 @@ def require_safetensors(module: str = "safetensors") -> Any:
     return _imported(module, "safetensors", "Files of .safetensors need", "weights")
 
 
-def require_tf2onnx() -> Any:
-    """The package tf2onnx, and onnx with it. Raises InputError where one is missing."""
-    _imported("onnx", "onnx", "ONNX files need", "onnx")
-    return _imported("tf2onnx", "tf2onnx", "ONNX files need", "onnx")
+def require_onnx() -> Any:
+    """The package onnx. Raises InputError where it is missing."""
+    return _imported("onnx", "onnx", "ONNX files need", "onnx")
 
 
 def onnxruntime() -> Any | None:
     """The package onnxruntime; None where it is missing."""
-    return _found("onnxruntime")
-
-
-def litert_interpreter() -> Any | None:
-    """The module of ai-edge-litert with its Interpreter; None where the package is missing."""
-    return _found("ai_edge_litert.interpreter")
-
-
-def _found(module: str) -> Any | None:
     try:
-        return importlib.import_module(module)
+        return importlib.import_module("onnxruntime")
     except ImportError:
         return None
+
+
+def require_litert() -> Any:
+    """The module of ai-edge-litert with its Interpreter. Raises InputError where the package is missing."""
+    return _imported("ai_edge_litert.interpreter", "ai-edge-litert", "TensorFlow Lite files need", "litert")
 
 
 def require_torch() -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tf_simclr.errors import InputError, require_choice
 
 if TYPE_CHECKING:
+    from tf_simclr.cli.convert import ConvertResult
     from tf_simclr.cli.embed import EmbedResult
     from tf_simclr.cli.evaluate import EvaluationResult
     from tf_simclr.cli.index_results import IndexResult
@@ -99,6 +100,36 @@ def run_study(**flags: Any) -> StudyResult:
             print(finding.outcome, finding.statement)
     """
     result: StudyResult = _call("study", flags)
+    return result
+
+
+def convert(**flags: Any) -> ConvertResult:
+    """Converts weights of other programs into a run's directory, and runs into files of other programs.
+
+    It does what `python -m tf_simclr convert` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values. `checkpoint` is what is converted, `output` the
+            directory to write, which must be new. `to` is run (the default), saved_model, keras, onnx, tflite, torch,
+            huggingface or kaggle.
+
+    Returns:
+        the directory, and in lines what was assumed, left out, measured, and what its reader must know.
+
+    Raises:
+        InputError: an unknown flag, values that cannot work together, weights that cannot be read or have no place in
+            the format, or a package that is missing. Nothing is written then.
+
+    Example:
+        import tf_simclr
+
+        tiny = {"resnet_depth": 18, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        data = {"dataset": "shapes", "train_split": "train[:32]", "eval_split": "test[:16]"}
+        run = tf_simclr.run(train_steps=1, warmup_epochs=0, use_blur=False, model_dir="runs/tiny", **tiny, **data)
+        export = tf_simclr.convert(checkpoint=run.directory, to="keras", output="exports/keras")
+        print(export.directory, *export.lines)
+    """
+    result: ConvertResult = _call("convert", flags)
     return result
 
 

@@ -33,6 +33,7 @@ ENTRIES = {
     "embed": "tf_simclr.tasks:embed",
     "search": "tf_simclr.tasks:search",
     "explore": "tf_simclr.tasks:explore",
+    "convert": "tf_simclr.tasks:convert",
     "layers.SimCLRAugmentation": "tf_simclr.layers:SimCLRAugmentation",
     "layers.ProjectionHead": "tf_simclr.layers:ProjectionHead",
     "layers.GlobalBatchNorm": "tf_simclr.nn.normalization:BatchNorm",

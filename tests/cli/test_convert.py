@@ -137,6 +137,11 @@ def test_paths_that_cannot_work(theirs, tmp_path, capsys):
     assert "where TensorFlow can read" in refused(capsys, output, "--checkpoint=nosuch://place/model")
     assert "`output` must be given" in refused(capsys, f"--checkpoint={theirs[0]}")
     assert "`output` must be a new directory" in refused(capsys, f"--checkpoint={theirs[0]}", f"--output={theirs[0]}")
+    below = next(theirs[0].glob("*.index")) / "run"
+    for words in ([], ["--to=keras"]):
+        assert "`output` must lie in a directory" in refused(
+            capsys, f"--checkpoint={theirs[0]}", f"--output={below}", *words
+        )
     assert convert(theirs[0], tmp_path / "run") == 0
     capsys.readouterr()
     again = refused(capsys, f"--checkpoint={tmp_path / 'run'}", f"--output={tmp_path / 'other'}")
@@ -169,8 +174,11 @@ def test_exports_that_cannot_work(theirs, tmp_path, capsys, monkeypatch):
     )
     assert "`ema` must be left out" in refused(capsys, place, output, "--to=keras", "--ema")
     assert "`tflite_type` must be left out" in refused(capsys, place, output, "--to=keras", "--tflite_type=float16")
-    for package, to, extra in (("tf2onnx", "onnx", "onnx"), ("safetensors", "torch", "weights")):
+    missing = ("onnx", "onnx", "onnx"), ("safetensors", "torch", "weights"), ("ai_edge_litert", "tflite", "litert")
+    for package, to, extra in missing:
         monkeypatch.setitem(sys.modules, package, None)
+        for module in [name for name in sys.modules if name.startswith(f"{package}.")]:
+            monkeypatch.delitem(sys.modules, module)
         assert f"extra `{extra}`" in refused(capsys, place, output, f"--to={to}")
     assert not list(tmp_path.iterdir())
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.networks import small_networks
+from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli.main import main
 from tf_simclr.config import STUDY_NAMES
@@ -330,3 +331,42 @@ def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     assert study("table5", tmp_path / "typo", "--report") == 2
     assert "`report` merges what cells of table5 have left" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+# ---- Networks that were trained elsewhere ----
+
+
+def test_table3_measures_weights_of_another_program(tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    write_tf1(theirs / "model.ckpt-7", Spec(18, width=4, head=2))
+    words = (f"--checkpoint={theirs}", "--image_size=32", "--cells=rotation,original or noise")
+    assert study("table3", tmp_path / "out", *words) == 0
+    said = capsys.readouterr().out
+    assert "nothing is trained" in said and "ResNet-18 x0.0625" in said
+    found = measures(tmp_path / "out")
+    assert len(found) == 2 and all({"from_h", "from_projection", "top_1"} <= set(one) for one in found.values())
+    assert not (tmp_path / "out" / "runs").exists()
+    assert study("table3", tmp_path / "out", *words) == 0 and measures(tmp_path / "out") == found
+    # Other weights are another study.
+    write_tf1(theirs / "model.ckpt-8", Spec(18, width=4, head=2, seed=1))
+    capsys.readouterr()
+    assert study("table3", tmp_path / "out", *words) == 2
+    assert "checkpoint is" in capsys.readouterr().err
+
+
+def test_checkpoints_that_a_study_cannot_take(tmp_path, capsys):
+    def refused(name, *words):
+        capsys.readouterr()
+        assert study(name, tmp_path / "out", f"--checkpoint={tmp_path / 'theirs'}", *words) == 2
+        error = capsys.readouterr().err.strip()
+        assert "\n" not in error and "Received" in error and not (tmp_path / "out").exists()
+        return error
+
+    (tmp_path / "theirs").mkdir()
+    assert "none was found" in refused("table3")
+    write_tf1(tmp_path / "theirs" / "model.ckpt-7", Spec(18, width=4, head=0, classes=0))
+    assert "must have a projection head" in refused("table3")
+    write_tf1(tmp_path / "theirs" / "model.ckpt-8", Spec(18, width=4, head=2))
+    assert "`resnet_depth` must be left out with --checkpoint" in refused("table3", "--resnet_depth=18")
+    assert "`checkpoint` must be left out of figure5" in refused("figure5")

@@ -26,9 +26,15 @@ RUNNABLE = "runnable"
 FEWEST_BLOCKS = 10
 # Flags in the documentation that belong to other programs.
 FLAGS_OF_OTHERS = {
+    "dir": "saved_model_cli",
+    "dir-mode": "kaggle",
     "format": "git archive",
     "help": "every program",
+    "inputs": "saved_model_cli",
     "logdir": "tensorboard",
+    "outdir": "saved_model_cli",
+    "signature_def": "saved_model_cli",
+    "tag_set": "saved_model_cli",
     "upgrade": "pip",
 }
 

@@ -42,13 +42,17 @@ def images(count=2, height=SIZE, width=SIZE):
 def run_example(export, tmp_path, batch):
     """What example.py prints of a batch, and what it says if it refuses it; tf_simclr is not to be found there."""
     np.save(tmp_path / "images.npy", batch)
-    command = [sys.executable, str(Path(export) / "example.py"), str(tmp_path / "images.npy"), str(tmp_path / "h.npy")]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    example = str(Path(export) / "example.py")
+    # The example prints h; whoever goes on with it has it under this name.
+    run = f"runpy.run_path({example!r}, run_name='__main__')"
+    code = f"import numpy, runpy, sys; sys.argv = [{example!r}, 'images.npy']; numpy.save('h.npy', {run}['h'])"
+    return subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
 def h_of_example(export, tmp_path, batch):
     done = run_example(export, tmp_path, batch)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith(str((len(batch),))[:-2])
     return np.load(tmp_path / "h.npy")
 
 
@@ -56,12 +60,14 @@ def h_of_run(run, batch):
     return load_trained(str(run)).model.endpoints(batch, training=False)["final_avg_pool"].numpy()
 
 
-def assert_example_works(run, export, tmp_path, tolerance, batch=None):
-    """The example computes the run's h, to a share of its largest value, and refuses images of 0 to 255."""
+def assert_example_works(run, export, tmp_path, tolerance, batch=None, most_lines=10):
+    """The example computes h, to a share of its largest value, in few lines, and refuses images of 0 to 255."""
     batch = images() if batch is None else batch
     expected = h_of_run(run, batch)
     found = h_of_example(export, tmp_path, batch)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    lines = (Path(export) / "example.py").read_text().splitlines()[1:]
+    assert sum(bool(line.strip()) for line in lines) <= most_lines
     refused = run_example(export, tmp_path, batch * 255)
     assert refused.returncode == 1 and "images must be in [0, 1]. Received: " in refused.stderr
     assert "Traceback" not in refused.stderr

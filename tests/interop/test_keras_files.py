@@ -43,6 +43,23 @@ def test_a_saved_model_is_a_run_to_us(run, tmp_path):
     np.testing.assert_allclose(found, h_of_run(run, images()), rtol=1e-5)
 
 
+def test_a_folder_for_kaggle(run, tmp_path, capsys):
+    assert convert(run, "kaggle", tmp_path / "out", "--license=Apache-2.0") == 0
+    said = capsys.readouterr().out
+    assert "replace INSERT_OWNER_SLUG_HERE in" in said and "LICENSE" not in said
+    model, variation = (
+        json.loads((tmp_path / "out" / name).read_text())
+        for name in ("model-metadata.json", "model-instance-metadata.json")
+    )
+    assert model["slug"] == variation["modelSlug"] == "simclr" and "| eval/top_1 | 0.75 |" in model["description"]
+    assert variation["framework"] == "tensorFlow2" and variation["instanceSlug"] == "resnet18-x0-0625"
+    assert variation["licenseName"] == "Apache 2.0" and variation["trainingData"] == ["shapes"]
+    assert (tmp_path / "out" / "saved_model.pb").is_file()
+    assert_example_works(run, tmp_path / "out", tmp_path, 1e-5)
+    assert convert(run, "kaggle", tmp_path / "other", "--license=my own") == 0
+    assert "INSERT_LICENSE_NAME_HERE" in capsys.readouterr().out
+
+
 @needs_keras_3
 def test_a_folder_for_hugging_face(run, tmp_path, capsys):
     safetensors_numpy = pytest.importorskip("safetensors.numpy")
@@ -75,7 +92,6 @@ def test_keras_2_says_so(run, tmp_path, capsys):
     assert "`to` must not be huggingface on TensorFlow 2.15" in capsys.readouterr().err
 
 
-@needs_keras_3
 def test_selective_kernels_open_without_this_library(tmp_path):
     run = a_run(tmp_path / "run", resnet_depth=50, sk_ratio=0.0625, stem="cifar")
     assert convert(run, "keras", tmp_path / "out") == 0

@@ -9,9 +9,9 @@ import pytest
 
 from tests.interop.exports import a_run, assert_example_works, convert, h_of_run, images
 from tf_simclr.evaluate.load import load_trained
+from tf_simclr.interop.formats import onnx_file
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("tf2onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
@@ -63,3 +63,14 @@ def test_other_networks_and_the_difference_that_is_said(flags, tmp_path, capsys)
     assert convert(run, "onnx", tmp_path / "out") == 0
     found = re.search(r"largest difference by onnxruntime: final_avg_pool (\S+),", capsys.readouterr().out)
     assert found is not None and float(found[1]) < 1e-5 and np.isfinite(h_of_run(run, images())).all()
+
+
+def test_weights_that_do_not_fit_into_one_file_lie_beside_it(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(onnx_file, "MOST_BYTES", 1000)
+    assert convert(run, "onnx", tmp_path / "out") == 0
+    assert "model.onnx and model.onnx.data: opset 17" in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("model.onnx", "model.onnx.data", "simclr.json", "example.py")
+    }
+    assert (tmp_path / "out" / "model.onnx").stat().st_size < (tmp_path / "out" / "model.onnx.data").stat().st_size
+    assert_example_works(run, tmp_path / "out", tmp_path, 1e-5)

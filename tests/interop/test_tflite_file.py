@@ -10,7 +10,9 @@ from PIL import Image
 
 from tests.interop.exports import a_run, assert_example_works, convert, images
 from tf_simclr.data.image_files import EXTENSIONS
+from tf_simclr.errors import InputError
 from tf_simclr.interop.formats.calibration import calibration_images
+from tf_simclr.interop.formats.tflite_converter import convert_apart
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +74,9 @@ def test_folders_that_cannot_work(run, folder, tmp_path, capsys):
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n damaged")
     assert "broken.png" in refused("--tflite_type=int8", f"--calibration_dir={folder}")
     assert not list(tmp_path.glob("out*"))
+
+
+def test_a_converter_that_fails_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="TensorFlow's converter ended by exit code 1, and said last: ") as error:
+        convert_apart(str(tmp_path / "nothing"), str(tmp_path / "model.tflite"), "float32", "")
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())

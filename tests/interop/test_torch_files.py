@@ -79,14 +79,35 @@ def test_selective_kernels_have_no_place(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "height", "width"),
+    ("flags", "height", "width", "lines"),
     [
-        (NORMALIZED, 32, 30),
-        ({"resnet_depth": 18, "pool_padding": "symmetric", "identity_shortcut": True}, 32, 32),
+        (NORMALIZED, 32, 30, 23),
+        ({"stem": "auto"}, 31, 33, 21),
+        ({"resnet_depth": 18, "pool_padding": "symmetric", "identity_shortcut": True}, 33, 32, 16),
     ],
 )
-def test_torchvision_itself_computes_our_h(flags, height, width, tmp_path):
+def test_torchvision_itself_computes_our_h(flags, height, width, lines, tmp_path):
     pytest.importorskip("torchvision", exc_type=ImportError)
     run = a_run(tmp_path / "run", **flags)
     assert convert(run, "torch", tmp_path / "out") == 0
-    assert_example_works(run, tmp_path / "out", tmp_path, 2e-6, images(2, height, width))
+    assert_example_works(run, tmp_path / "out", tmp_path, 2e-6, images(2, height, width), lines)
+
+
+def test_what_torchvision_has_already_takes_the_fewest_lines(tmp_path):
+    pytest.importorskip("torchvision", exc_type=ImportError)
+    from_torch(tmp_path / "m.safetensors", Spec(18))
+    assert convert(tmp_path / "m.safetensors", "torch", tmp_path / "out") == 0
+    assert_example_works(tmp_path / "m.safetensors", tmp_path / "out", tmp_path, 2e-6, most_lines=15)
+
+
+@pytest.mark.parametrize("flags", [{}, NORMALIZED, {"stem": "cifar"}, {"identity_shortcut": True, "resnet_depth": 34}])
+def test_the_example_is_a_program(flags, tmp_path):
+    run = a_run(tmp_path / "run", **flags)
+    assert convert(run, "torch", tmp_path / "out") == 0
+    text = (tmp_path / "out" / "example.py").read_text()
+    compile(text, "example.py", "exec")
+    blocks = {10: [1, 1, 1, 1], 34: [3, 4, 6, 3]}[flags.get("resnet_depth", 10)]
+    assert f"resnet.ResNet(resnet.BasicBlock, {blocks}, num_classes=10)" in text
+    assert ("images = (images - [0.485, 0.456, 0.406]) / [0.229" in text) == ("input_mean" in flags)
+    assert ("downsample" in text) != ("identity_shortcut" in flags)
+    assert ("ZeroPad2d" in text) != (flags.get("stem") == "cifar") and "random.rand(2, 32, 32, 3)" in text

@@ -166,7 +166,10 @@ KERNEL = "layer2.1.conv2.weight"
         ({"features.0.weight": np.zeros([3, 3])}, "which is no ResNet"),
         (changed({KERNEL: None}), "block_group2_block1_conv2/kernel has no partner there"),
         (changed({"layer2.7.conv9.weight": np.zeros(3)}), r"layer2\.7\.conv9\.weight has no partner here"),
-        (changed({KERNEL: np.zeros([8, 4, 3, 3], np.float32)}), r"layer2\.1\.conv2\.weight is \[3, 3, 4, 8\] there"),
+        (
+            changed({KERNEL: np.zeros([8, 4, 3, 3], np.float32)}),
+            r"conv2\.weight is \[8, 4, 3, 3\] and must be \[8, 8, 3, 3\]",
+        ),
         (changed({"layer4.2.conv1.weight": np.zeros([8, 8, 3, 3], np.float32)}), "2, 2, 2, 3 basic blocks"),
         (changed({"layer4.0.conv1.weight": np.zeros([9, 8, 3, 3], np.float32)}), "no multiplier gives"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,13 @@ def test_a_pickled_module_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_pickle_of_another_program_is_refused_without_a_word_of_torchs(tmp_path, recwarn):
+    (tmp_path / "m.pth").write_bytes(pickle.dumps(Opens(tmp_path / "ran")))
+    with pytest.raises(InputError, match=r"no file of torch\.save"):
+        load_trained(str(tmp_path / "m.pth"))
+    assert not recwarn.list and not (tmp_path / "ran").exists()
+
+
 def test_damaged_and_empty_files_of_torch_are_refused(tmp_path):
     torch.save(STATE, tmp_path / "m.pth")
     content = (tmp_path / "m.pth").read_bytes()
@@ -75,7 +84,7 @@ def test_damaged_and_empty_files_of_torch_are_refused(tmp_path):
         (tmp_path / "n.pth").write_bytes(broken)
         with pytest.raises(InputError, match="cannot be read") as error:
             load_trained(str(tmp_path / "n.pth"))
-        assert "\n" not in str(error.value)
+        assert "\n" not in str(error.value) and "miniz" not in str(error.value)
     torch.save({"epoch": 3}, tmp_path / "n.pth")
     with pytest.raises(InputError, match="without any"):
         load_trained(str(tmp_path / "n.pth"))

@@ -65,12 +65,27 @@ def takes_new_directory(run):
         return words["new"]
 
 
+def network_opened(run):
+    """Which networks are read to be measured."""
+    with contextlib.ExitStack() as stack:
+        words = stack.enter_context(called(study, "open_network", stops=True))
+        for other in (
+            called(study, "Runner", stops=True),
+            contextlib.redirect_stdout(io.StringIO()),
+            pytest.raises(StopError),
+        ):
+            stack.enter_context(other)
+        study.run(run.config, run.given, "nowhere", run.command)
+    return words.get(0)
+
+
 FEW = {"train_split": "train[:80]", "eval_split": "test[:40]"}
 NAMES = cells_of_tiny()
 ROWS = [
     row("study", "table5", lambda run: started(run)[0].name, "table5", instead="table4"),
     row("scale", "small", lambda run: started(run)[1].scale, "small", instead="tiny", **FEW),
     row("scale", "small", lambda run: run.directory, "runs/table4-small-shapes", instead="tiny"),
+    row("checkpoint", "runs/mine", network_opened, "runs/mine", study="table3"),
     row("cells", NAMES[1], todo, [(NAMES[1], 0)]),
     row("seeds", "4,2", todo, [(name, seed) for seed in (4, 2) for name in NAMES]),
     row("shard", "1/2", todo, [(name, 0) for name in NAMES[1::2]]),

@@ -17,8 +17,8 @@ Reads the authors' TensorFlow checkpoints and SavedModels, and files of PyTorch 
 or solo-learn, and writes a directory that run.py, evaluate and tf_simclr.load take as a run's. What the network is
 follows from names and shapes; what these do not say is assumed, printed, and a flag here.
 
-With --to=saved_model, keras, onnx, tflite, torch or huggingface it writes a run for other programs, with an example.py
-that reads it without tf_simclr."""
+With --to=saved_model, keras, onnx, tflite, torch, huggingface or kaggle it writes a run for other programs, with an
+example.py that reads it without tf_simclr."""
 CONVERSION = flags.Group(ConvertConfig)
 FLAG_GROUPS = (CONVERSION,)
 

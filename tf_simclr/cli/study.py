@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
-from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
+from tf_simclr.config import DataConfig, StudyConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.directory_lock import DirectoryLock
@@ -21,6 +21,7 @@ from tf_simclr.evaluate.protocols.context import Splits, open_splits
 from tf_simclr.optional import require_jinja2, require_matplotlib, require_scikit_learn
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
+from tf_simclr.studies.given_network import open_network
 from tf_simclr.studies.identity import claim, identity, recorded_hold_out
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
@@ -77,7 +78,7 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     with stop.watch(), named_images():
         try:
             with stop.at_once():
-                context = open_context(study, config, flags, base.data, build_config(given).runtime, stop)
+                context = open_context(study, config, flags, given, stop)
                 runner = Runner(study, context, directory, keep_runs=config.keep_runs)
                 runner.check(todo)
                 with contextlib.nullcontext() if config.report else lock_of(config, directory):
@@ -179,12 +180,16 @@ def open_context(
     study: Study,
     config: StudyConfig,
     flags: dict[str, Any],
-    data: DataConfig,
-    runtime: RuntimeConfig,
+    given: dict[str, Any],
     stop: StopRequest,
 ) -> StudyContext:
     """Devices and images, checked."""
-    strategy, _ = build_own_strategy(runtime, "a study runs each of its cells")
+    strategy, _ = build_own_strategy(build_config(given).runtime, "a study runs each of its cells")
+    network = None
+    if config.checkpoint:
+        network = open_network(config.checkpoint, given, strategy, say)
+        flags = {**flags, **network.flags}
+    data = build_config(flags).data
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     return StudyContext(
         scale=config.scale,
@@ -193,6 +198,7 @@ def open_context(
         strategy=strategy,
         stop=stop,
         reporter=TerminalReporter(),
+        given=network,
     )
 
 
@@ -214,5 +220,6 @@ def describe(study: Study, config: StudyConfig, context: StudyContext, count: in
         f"{study.title}, scale {config.scale}; results in {directory}",
         f"TensorFlow {tf.__version__}; {train.name}: {train.num_examples} training and {test.num_examples} test "
         f"images, {train.num_classes} classes",
+        *([f"nothing is trained: {config.checkpoint} is measured"] if config.checkpoint else []),
         "nothing is run: the pages of what is there" if config.report else f"{count} cells to run{shard}: {cells}",
     ]

@@ -10,7 +10,7 @@ from tf_simclr.errors import InputError
 
 NONE = "none"
 RUN = "run"
-FORMATS = ("saved_model", "keras", "onnx", "tflite", "torch", "huggingface")
+FORMATS = ("saved_model", "keras", "onnx", "tflite", "torch", "huggingface", "kaggle")
 TFLITE_TYPES = ("float32", "float16", "int8")
 _OF_READING = ("image_size", "ft_proj_selector", "input_mean", "input_std")
 
@@ -48,7 +48,8 @@ class ConvertConfig:
         path=True,
     )
     license: str = option(
-        "unknown", "Licence of the weights in the model card of --to=huggingface, as an SPDX identifier: apache-2.0."
+        "unknown",
+        "Licence of the weights in the model card of --to=huggingface and kaggle, as an SPDX identifier: apache-2.0.",
     )
     ema: bool = option(False, "Take the moving averages of the weights, which some TensorFlow 1 checkpoints have.")
     image_size: int | None = option(

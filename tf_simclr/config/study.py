@@ -21,6 +21,8 @@ STUDY_NAMES = (
     "table5",
     "figure9",
 )
+# Those that can measure networks that were trained elsewhere.
+OF_A_CHECKPOINT = ("table3",)
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class StudyConfig:
         "tiny: seconds a cell, shows that it works; small: minutes a cell on a CPU; paper: the paper's networks, "
         "images and lengths.",
         SCALE_NAMES,
+    )
+    checkpoint: str | None = option(
+        None,
+        "table3 alone: measure these networks in place of training some, a run or weights of another program with a "
+        "projection head.",
+        path=True,
     )
     cells: str = option("", "Names of the cells to run, separated by commas; empty: all of them.")
     seeds: str = option("0", "Seeds, separated by commas: every cell is run with each.")
@@ -70,6 +78,13 @@ class StudyConfig:
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+        if self.checkpoint and self.study and self.study not in OF_A_CHECKPOINT:
+            raise InputError(
+                f"`checkpoint` must be left out of {self.study}, whose cells train networks from the start or need "
+                f"none. Received: checkpoint={self.checkpoint}. Leave it out, or pass --study="
+                f"{OF_A_CHECKPOINT[0]}; `python -m tf_simclr evaluate` measures weights, and run.py "
+                "--train_mode=finetune trains them further"
+            )
         for seed in self.seed_numbers:
             require_range("seeds", seed, at_least=0, at_most=2**31 - 1)
         _ = self.cell_names, self.part  # raise

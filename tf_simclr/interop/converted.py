@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import FLAGS_FILE, ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
-from tf_simclr.config.paths import absolute
+from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.errors import InputError
 from tf_simclr.files import write_json
 from tf_simclr.train.checkpoint_store import CheckpointStore
@@ -29,6 +30,12 @@ def require_new(directory: str) -> None:
             f"`output` must be a new directory. Received: {directory}, which exists. Pass another --output, or remove "
             "it"
         )
+    for above in Path(directory).parents if not is_remote(directory) else ():
+        if above.exists() and not above.is_dir():
+            raise InputError(
+                f"`output` must lie in a directory. Received: {directory}, where {above} is a file. Pass another "
+                "--output"
+            )
 
 
 def write_converted(foreign: Foreign, config: ExperimentConfig, directory: str, lines: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
+from tf_simclr.interop.layer_walk import walk
 from tf_simclr.nn.blocks import MeanOfHalvesSum, SelectHalves
 from tf_simclr.nn.normalization import BatchNorm
 
@@ -21,10 +22,9 @@ _FLOAT32: dict[str, Any] = {"dtype": "float32"}
 def _stock(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer:
     """The same layer without weights: float32, thawed, and a BatchNorm as Keras's BatchNormalization."""
     values = {**layer.get_config(), "dtype": "float32", "trainable": True}
-    # Keras 2 never finishes cloning a model into which models are put for layers.
-    if compat.KERAS_3 and isinstance(layer, MeanOfHalvesSum):
+    if isinstance(layer, MeanOfHalvesSum):
         return _mean_of_halves_sum(layer.input.shape[-1] // 2, layer.name)
-    if compat.KERAS_3 and isinstance(layer, SelectHalves):
+    if isinstance(layer, SelectHalves):
         return _select_halves(layer.output.shape[-1], layer.name)
     if not isinstance(layer, BatchNorm):
         return type(layer).from_config(values)
@@ -63,8 +63,7 @@ def stock_encoder(encoder: tf.keras.Model) -> tf.keras.Model:
     """A float32 copy of an encoder, values and all, from stock layers.
 
     In inference it computes what the encoder computes. In training its batch norms take the moments of each replica.
-    The two small layers of ours that selective kernels have become models within the model. On Keras 2 they remain, and
-    `import tf_simclr.nn.blocks` registers them.
+    The two small layers of ours that selective kernels have become models within the model.
 
     Args:
         encoder: from `build_encoder`, whatever its precision and whatever is frozen.
@@ -72,7 +71,10 @@ def stock_encoder(encoder: tf.keras.Model) -> tf.keras.Model:
     Returns:
         a functional model, images float32 [b, h, w, 3] in [0, 1] -> dict of the same endpoints.
     """
-    copy = tf.keras.models.clone_model(encoder, clone_function=_stock)
+    # Not clone_model: Keras 2 never finishes cloning a model into which models are put for layers.
+    images = layers.Input(encoder.input.shape[1:], name=encoder.layers[0].name)
+    outputs = walk(encoder, images, lambda layer, inputs: _stock(layer)(inputs[0] if len(inputs) == 1 else inputs))
+    copy = tf.keras.Model(images, outputs, name=encoder.name)
     values = {_key(layer, v): v for layer in encoder.layers for v in layer.weights}
     for layer in copy.layers:
         for variable in layer.weights:

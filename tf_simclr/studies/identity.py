@@ -59,6 +59,7 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
             "test_fingerprint": context.splits.test.fingerprint,
         },
         "probe": PROBE,
+        **({} if context.given is None else {"checkpoint": context.given.digest}),
         "cells": {cell.name: dict(cell.flags) for cell in study.cells(context.scale)},
     }
 

@@ -22,6 +22,7 @@ from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.protocols.context import WorkContext
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.studies.given_network import GivenNetwork
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
@@ -51,10 +52,12 @@ class StudyContext(WorkContext):
     Attributes:
         scale: name of the scale.
         flags: what all cells share, by flag name: the scale's, and what was given for all of them.
+        given: networks that are measured in place of training some; None trains.
     """
 
     scale: str
     flags: Mapping[str, Any]
+    given: GivenNetwork | None = None
 
 
 def cell_config(flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
@@ -92,6 +95,10 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
         measures, curves = _histograms(context, cell, seed)
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     config = cell_config(context.flags, cell, seed, directory)
+    if context.given is not None:
+        measures, curves = _represented(context, config, context.given.model, linear_curves=False)
+        measures |= _transformation_found(context, config, context.given.model, cell, seed)
+        return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     durations = durations_of(config, cell, context.splits.train.num_examples)
     recorder = Recorder(directory)
     model = context.train(
@@ -113,21 +120,27 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
         if "curve_points" in cell.options:
             curves["online_top_1"] = recorder.curve(LINEAR_TOP_1)
     if cell.task == TRANSFORMATIONS:
-        measures |= predict_transformation(
-            cell.options["transformation"],
-            model,
-            context.splits.train,
-            context.splits.test,
-            EvalLoader.of(config.data, context.strategy),
-            seed=seed,
-            most_images=MOST_TRANSFORMED,
-        )
+        measures |= _transformation_found(context, config, model, cell, seed)
     details = {
         "steps": durations.train_steps,
         "pictures_seen": durations.train_steps * config.data.train_batch_size,
         "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
     }
     return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+
+
+def _transformation_found(
+    context: StudyContext, config: ExperimentConfig, model: SimCLRModel, cell: StudyCell, seed: int
+) -> dict[str, float]:
+    return predict_transformation(
+        cell.options["transformation"],
+        model,
+        context.splits.train,
+        context.splits.test,
+        EvalLoader.of(config.data, context.strategy),
+        seed=seed,
+        most_images=MOST_TRANSFORMED,
+    )
 
 
 def _online(context: StudyContext, state: TrainState, recorder: Recorder) -> Callable[[int], None]:

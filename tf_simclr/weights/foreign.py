@@ -157,6 +157,12 @@ def _in_our_order(shape: Shape, pytorch: bool) -> Shape:
     return (*shape[2:], shape[1], shape[0]) if len(shape) == 4 else shape[::-1]
 
 
+def _in_their_order(shape: Shape, pytorch: bool) -> Shape:
+    if not pytorch:
+        return shape
+    return (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape[::-1]
+
+
 def _leave_out_head(naming: Naming, network: Network, file: TensorFile) -> None:
     """Takes a projection head out of the naming that is none of ours, and says why."""
     count, shapes = network.head_layers, _our_shapes(naming, file)
@@ -179,7 +185,8 @@ def require_partners(naming: Naming, network: Network, file: TensorFile) -> None
     problems += [f"{naming.names[path]} has no partner here" for path in found if path not in wanted]
     problems += [f"{path} has no partner there" for path in wanted if path not in found]
     problems += [
-        f"{naming.names[path]} is {list(shape)} there and {list(wanted[path])} here"
+        f"{naming.names[path]} is {list(file.shapes[naming.names[path]])} and must be "
+        f"{list(_in_their_order(wanted[path], naming.pytorch))}"
         for path, shape in found.items()
         if path in wanted and wanted[path] != shape
     ]

@@ -6,6 +6,7 @@ import glob
 import os
 import pickle
 import tempfile
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -157,12 +158,14 @@ class TorchFile:
 
 def _torch_values(torch: Any, path: str) -> Any:
     """What a file of torch.save holds, without running anything in it, mapped into memory where the format allows."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it refuses it says that it is unusual
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _state_in(values: Any, tensor: type) -> dict[str, Any]:
@@ -178,7 +181,8 @@ def _state_in(values: Any, tensor: type) -> dict[str, Any]:
 
 def unreadable(place: str, error: Exception) -> InputError:
     """The error of a file that is damaged or of no known kind."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    # Of several sentences the first says what; the others of some programs ask for reports.
+    reason = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200] or type(error).__name__
     return InputError(
         f"`checkpoint` must be a whole file of weights. Received: {place}, which cannot be read: {reason}. Copy it "
         "again, or take another one"

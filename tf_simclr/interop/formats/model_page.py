@@ -7,25 +7,38 @@ from collections.abc import Sequence
 from tf_simclr.files import to_json
 from tf_simclr.interop.formats.source import Source
 
+_USE_KERAS = """```python
+import keras
+
+encoder = keras.saving.load_model(FOLDER)
+h = encoder(images)["final_avg_pool"]
+```"""
+
 
 def model_page(source: Source, notes: Sequence[str]) -> str:
-    """The text of the model card: what the network is, its data, its figures, its flags, and how it is read.
+    """The text of the model card for Hugging Face: what the network is, its data, figures and flags, how it is read.
 
     Args:
         source: the networks.
         notes: what is to be known of the files.
     """
-    card, network = source.card, source.network
-    name = f"SimCLR ResNet-{network.resnet_depth} x{network.width_multiplier:g}"
+    return f"{_front(source)}\n\n{page_body(source, _USE_KERAS, notes)}"
+
+
+def page_body(source: Source, use: str, notes: Sequence[str]) -> str:
+    """The same without the block that Hugging Face reads.
+
+    Args:
+        source: the networks.
+        use: a block of Python that computes h.
+        notes: what is to be known of the files.
+    """
+    card = source.card
     parts = [
-        _front(source),
-        f"# {name}",
-        f"An encoder trained by SimCLR ({source.card.config.get('train_mode', 'pretrain')}) with tf_simclr, as it is "
-        f"after step {card.step}. It takes images in [0, 1], float32 [batch, height, width, 3], and was trained at "
-        f"{card.image_size} pixels. `final_avg_pool` of its outputs is h, {_width(source)} numbers an image.",
+        f"# {model_name(source)}",
+        summary(source),
         "## Use",
-        "```python\nimport keras\n\nencoder = keras.saving.load_model(FOLDER)\nh = encoder(images)"
-        '["final_avg_pool"]\n```',
+        use,
         "`example.py` does the same and checks the images. `simclr.json` has what a program must know.",
         "## Files",
         "\n".join(f"- {note}" for note in notes),
@@ -37,6 +50,21 @@ def model_page(source: Source, notes: Sequence[str]) -> str:
         f"```json\n{to_json(card.config, indent=2)}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def model_name(source: Source) -> str:
+    """The title of a network."""
+    return f"SimCLR ResNet-{source.network.resnet_depth} x{source.network.width_multiplier:g}"
+
+
+def summary(source: Source) -> str:
+    """What the network is and what it takes, in three sentences."""
+    card = source.card
+    return (
+        f"An encoder trained by SimCLR ({card.config.get('train_mode', 'pretrain')}) with tf_simclr, as it is "
+        f"after step {card.step}. It takes images in [0, 1], float32 [batch, height, width, 3], and was trained at "
+        f"{card.image_size} pixels. `final_avg_pool` of its outputs is h, {_width(source)} numbers an image."
+    )
 
 
 def _front(source: Source) -> str:

@@ -1,12 +1,15 @@
-"""ONNX, by tf2onnx, checked by onnxruntime."""
+"""ONNX, checked by onnxruntime."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import Any
 
+import tensorflow as tf
+
 from tf_simclr import optional
-from tf_simclr.files import write_whole
+from tf_simclr.interop.formats.onnx_graph import OPSET, onnx_model
 from tf_simclr.interop.formats.served import (
     INPUT,
     Served,
@@ -16,61 +19,48 @@ from tf_simclr.interop.formats.served import (
     require_same,
 )
 from tf_simclr.interop.formats.source import Source
-from tf_simclr.interop.saved_model import IMAGES
 
-FILE = "model.onnx"
-OPSET = 17
-_DIMENSIONS = ("batch", "height", "width")
+FILE, DATA_FILE = "model.onnx", "model.onnx.data"
+# A file of ONNX is one message of protobuf, which has at most 2 GiB.
+MOST_BYTES = 2**31 - 2**24
 
 
 def write_onnx(source: Source, directory: str) -> list[str]:
     """Writes model.onnx: `inputs` [batch, height, width, 3] -> final_avg_pool, proj_head_output, logits_sup.
 
+    The weights of networks above 2 GiB lie in model.onnx.data beside it.
+
     Returns:
         how far onnxruntime's outputs are from ours, or that it was not there to compare.
 
     Raises:
-        InputError: they are further than 1e-4.
+        InputError: a layer has no translation, or the outputs are further than 1e-4 from ours.
     """
     served = Served(source.model)
-    content = _converted(served).SerializeToString()
-    note = _checked(served, content, source.card.image_size)
-    write_whole(os.path.join(directory, FILE), content)
-    return [f"{FILE}: opset {OPSET}; outputs {', '.join(served.names)}", note]
+    with tempfile.TemporaryDirectory() as scratch:
+        path = os.path.join(scratch, FILE)
+        _save(onnx_model(source.model), path)
+        note = _checked(served, path, source.card.image_size)
+        names = sorted(os.listdir(scratch))
+        for name in names:
+            tf.io.gfile.copy(os.path.join(scratch, name), os.path.join(directory, name))
+    return [f"{' and '.join(names)}: opset {OPSET}; outputs {', '.join(served.names)}", note]
 
 
-def _converted(served: Served) -> Any:
-    tf2onnx = optional.require_tf2onnx()
-    graph, _ = tf2onnx.convert.from_function(served.function, input_signature=[IMAGES], opset=OPSET)
-    # tf2onnx calls outputs Identity, in the order in which TensorFlow flattens a dictionary.
-    for output, name in zip(graph.graph.output, sorted(served.names), strict=True):
-        _rename(graph.graph, output.name, name)
-    images = graph.graph.input[0]
-    _rename(graph.graph, images.name, INPUT)
-    for value in (images, *graph.graph.output):
-        for dimension, name in zip(value.type.tensor_type.shape.dim, _DIMENSIONS, strict=False):
-            if not dimension.dim_value:
-                dimension.dim_param = name
-    return graph
+def _save(model: Any, path: str) -> None:
+    onnx = optional.require_onnx()
+    if sum(len(constant.raw_data) for constant in model.graph.initializer) > MOST_BYTES:
+        onnx.save_model(model, path, save_as_external_data=True, location=DATA_FILE)
+    else:
+        onnx.save_model(model, path)
+    onnx.checker.check_model(path)
 
 
-def _rename(graph: Any, old: str, new: str) -> None:
-    """Gives a tensor another name everywhere in a graph."""
-    for value in (*graph.input, *graph.output):
-        if value.name == old:
-            value.name = new
-    for node in graph.node:
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name == old:
-                    names[place] = new
-
-
-def _checked(served: Served, content: bytes, image_size: int) -> str:
+def _checked(served: Served, path: str, image_size: int) -> str:
     runtime = optional.onnxruntime()
     if runtime is None:
         return "not compared with the networks: onnxruntime is not installed (the extra `onnx`)"
-    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = list(served.names)
     differences = largest_differences(
         served,

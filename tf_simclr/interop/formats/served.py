@@ -13,7 +13,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.interop.saved_model import IMAGES
 from tf_simclr.nn.model import SimCLRModel
 
-INPUT, SIGNATURE = "inputs", "serving_default"
+INPUT = "inputs"
 OUTPUTS = ("final_avg_pool", "proj_head_output", "logits_sup")
 # Of the largest value, where that is above 1.
 MOST_OF_FLOAT32 = 1e-4

@@ -76,8 +76,8 @@ def write_safetensors(path: str, state: dict[str, np.ndarray]) -> None:
 def torch_notes(source: Source) -> list[str]:
     """What torchvision's network must be given before it computes what ours does."""
     network = source.network
-    notes = [NORMALIZE_NOTE] if network.input_mean else []
-    if network.stem == "cifar":
+    notes = [NORMALIZE_NOTE] if network.input_normalization[0] else []
+    if network.stem_for(source.card.image_size) == "cifar":
         notes.append(CIFAR_NOTE)
     elif network.pool_padding == "same":
         notes.append(POOL_NOTE)

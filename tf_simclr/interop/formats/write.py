@@ -11,6 +11,7 @@ from typing import Any
 from tf_simclr import optional
 from tf_simclr.files import write_whole
 from tf_simclr.interop.converted import require_new, whole_directory
+from tf_simclr.interop.formats.kaggle_files import write_kaggle
 from tf_simclr.interop.formats.keras_files import (
     require_keras_3,
     write_hugging_face,
@@ -19,7 +20,8 @@ from tf_simclr.interop.formats.keras_files import (
 )
 from tf_simclr.interop.formats.onnx_file import write_onnx
 from tf_simclr.interop.formats.source import Source
-from tf_simclr.interop.formats.tflite_file import require_interpreter, write_tflite
+from tf_simclr.interop.formats.tflite_file import write_tflite
+from tf_simclr.interop.formats.torch_example import torch_example
 from tf_simclr.interop.formats.torch_files import require_torch_names, write_torch
 
 EXAMPLE_FILE = "example.py"
@@ -34,19 +36,24 @@ class Format:
         write: writes the networks into a directory, and returns notes for a person.
         require: raises InputError where a package is missing.
         fits: raises InputError where the networks have no place in the format.
+        example_of: key of the format whose example reads it; empty for its own.
+        example: (text of examples/NAME.py, the networks) -> the example for these networks.
     """
 
     write: Callable[[Source, str], list[str]]
     require: Callable[[], Any] = lambda: None
     fits: Callable[[Source], None] = lambda source: None
+    example_of: str = ""
+    example: Callable[[str, Source], str] = lambda text, source: text
 
 
 FORMATS = {
     "saved_model": Format(write_saved_model),
     "keras": Format(write_keras),
-    "tflite": Format(write_tflite, require_interpreter),
-    "onnx": Format(write_onnx, optional.require_tf2onnx),
-    "torch": Format(write_torch, optional.require_safetensors, require_torch_names),
+    "tflite": Format(write_tflite, optional.require_litert),
+    "onnx": Format(write_onnx, optional.require_onnx),
+    "torch": Format(write_torch, optional.require_safetensors, require_torch_names, example=torch_example),
+    "kaggle": Format(write_kaggle, example_of="saved_model"),
     "huggingface": Format(write_hugging_face, require_keras_3),
 }
 
@@ -78,6 +85,8 @@ def write_format(to: str, source: Source, directory: str) -> list[str]:
     with whole_directory(directory) as partial:
         notes = chosen.write(source, partial)
         source.card.write(source.model, partial, export={"format": to, "notes": notes})
-        example = (_EXAMPLES / f"{to}.py").read_bytes()
-        write_whole(os.path.join(partial, EXAMPLE_FILE), example)
+        example = chosen.example((_EXAMPLES / f"{chosen.example_of or to}.py").read_text(encoding="utf-8"), source)
+        side = source.card.image_size
+        example = example.replace("224, 224", f"{side}, {side}")
+        write_whole(os.path.join(partial, EXAMPLE_FILE), example.encode())
     return notes

@@ -1,0 +1,72 @@
+"""TensorFlow's converter to TensorFlow Lite, as a program of its own.
+
+It holds several copies of the weights, which TensorFlow's allocators keep until a process ends. Beside networks that
+are loaded they would take more than 2 GB.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_simclr.errors import InputError
+from tf_simclr.interop.formats.served import INPUT
+
+SIGNATURE = "serving_default"
+
+
+def convert_apart(saved_model: str, output: str, numbers: str, calibration: str) -> None:
+    """Converts a SavedModel's signature serving_default in another process.
+
+    Args:
+        saved_model: directory.
+        output: file to write.
+        numbers: "float32", "float16" or "int8".
+        calibration: a .npy file with images, float32 [n, height, width, 3], for int8; empty for others.
+
+    Raises:
+        InputError: the converter failed.
+    """
+    places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", __name__, saved_model, output, numbers, calibration],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["nothing"])[-1]
+        why = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+        raise InputError(
+            f"`to` must be a format that this network can be converted to. Received: to=tflite, tflite_type={numbers}; "
+            f"TensorFlow's converter ended by {why}, and said last: {said}. Pass another --to, or free memory if it "
+            "was killed"
+        )
+
+
+def _convert(saved_model: str, output: str, numbers: str, calibration: str) -> None:
+    converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, signature_keys=[SIGNATURE])
+    if numbers != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if numbers == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if numbers == "int8":
+        converter.representative_dataset = lambda: _one_by_one(np.load(calibration, mmap_mode="r"))
+    Path(output).write_bytes(converter.convert())
+
+
+def _one_by_one(images: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    for image in images:
+        yield SIGNATURE, {INPUT: np.array(image[None])}
+
+
+if __name__ == "__main__":
+    _convert(*sys.argv[1:])
