@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from tf_simclr.data.decoding import CAN_READ_WEBP
 from tf_simclr.data.image_formats import read_header
-from tf_simclr.data.image_header import refusal
+from tf_simclr.data.image_header import ImageHeader, refusal
 from tf_simclr.data.image_limits import reduction
 from tf_simclr.errors import InputError
 
@@ -77,8 +76,17 @@ def recognise(path: str, decoder: str = "auto") -> Look:
         return Look(error.strerror or type(error).__name__)
     if not header.format:
         return Look(NO_IMAGE)
-    refused = refusal(header, decoder, tensorflow_reads_webp=CAN_READ_WEBP)
+    refused = refusal(header, decoder, tensorflow_reads_webp=_tensorflow_reads_webp(header, decoder))
     return Look(None, reduction(header.height, header.width) > 1 and not refused, refused)
+
+
+def _tensorflow_reads_webp(header: ImageHeader, decoder: str) -> bool:
+    """Whether TensorFlow can decode a webp. It is imported, which takes seconds, only where that decides."""
+    if header.format != "webp" or decoder != "tensorflow":
+        return True
+    from tf_simclr.data.decoding import CAN_READ_WEBP
+
+    return CAN_READ_WEBP
 
 
 class _Opened:
