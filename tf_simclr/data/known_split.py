@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tf_simclr.errors import InputError, require_range
+from tf_simclr.errors import InputError
 
 UNLABELLED = -1
 
@@ -35,17 +35,6 @@ class KnownSplit(Protocol):
     @property
     def labelled(self) -> bool:
         """Whether an image has one class; not where it may have several."""
-
-
-def require_batch(split: KnownSplit, global_batch: int) -> None:
-    """Raises InputError where a training batch of all replicas is larger than the split."""
-    require_range("batch_size", global_batch, at_least=1)
-    if global_batch > split.num_examples:
-        raise InputError(
-            f"The batch must not be larger than the data: {split.split!r} of {split.name} has "
-            f"{split.num_examples} images. Received: a global batch of {global_batch}. Choose a smaller "
-            "--train_batch_size or more images"
-        )
 
 
 def require_evaluable(train: KnownSplit, *others: KnownSplit | None, eval_split: str) -> None:

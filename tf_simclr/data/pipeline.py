@@ -10,7 +10,6 @@ import os
 
 import tensorflow as tf
 
-from tf_simclr.data.known_split import require_batch
 from tf_simclr.data.memory import held
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.stages import Batch, Stages
@@ -77,7 +76,7 @@ def train_batches(
     require_range("plain", plain, at_least=0, at_most=batch_size)
     _require_shard(shard)
     global_batch = batch_size * shard[0]
-    require_batch(source, global_batch)
+    _require_batch(source, global_batch)
     if cache:
         source = held(source)
     stages = Stages(
@@ -184,6 +183,16 @@ def _require_shard(shard: tuple[int, int]) -> None:
         raise InputError(
             "`shard` must be (number of processes, number of this one), the second below the first. "
             f"Received: shard={shard}"
+        )
+
+
+def _require_batch(source: ImageSource, global_batch: int) -> None:
+    require_range("batch_size", global_batch, at_least=1)
+    if global_batch > source.num_examples:
+        raise InputError(
+            f"The batch must not be larger than the data: {source.split!r} of {source.name} has "
+            f"{source.num_examples} images. Received: a global batch of {global_batch}. Choose a smaller "
+            "--train_batch_size or more images"
         )
 
 

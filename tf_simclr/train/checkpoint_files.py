@@ -18,6 +18,7 @@ from tf_simclr.train.checksums import discard_checksums
 
 PREFIX = "ckpt"
 STATE_FILE = "checkpoint"
+EXPORTS = "saved_model"
 _GLOB_CHARACTERS = re.compile(r"[*?\[\]\\]")
 
 
@@ -36,6 +37,11 @@ def prefixes_in(directory: str) -> list[str]:
 def names_in(directory: str) -> list[str]:
     """The names in a directory; none where there is no such directory."""
     return file_system_of(directory).names(directory)
+
+
+def holds_run(directory: str) -> bool:
+    """Whether a directory has something that another run must not mix with: checkpoints or exports."""
+    return bool(prefixes_in(directory)) or EXPORTS in {name.strip("/") for name in names_in(directory)}
 
 
 def listed_in_state(directory: str) -> list[str]:
