@@ -50,7 +50,7 @@ MISTAKES = {
     "study: no labels": ("study --study=table4 --scale=tiny --data_dir=flat", NO_LABELS),
     "study: a batch": (
         "study --study=table4 --scale=small --train_split=train[:99]",
-        "seed 0: `train_batch_size` must",
+        "`train_batch_size` must be",
     ),
     "study: no cell": ("study --study=table4 --scale=tiny --cells=none", "`cells` must be one of"),
 }

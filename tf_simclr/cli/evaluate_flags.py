@@ -42,7 +42,7 @@ FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 _PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig)
 # What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
-_OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
+_OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image", "max_image_pixels")
 
 
 def main(parsed: flags.ParsedFlags) -> EvaluationResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tf_simclr.config import FOLDER, SHAPES, DataConfig
+from tf_simclr.config.data import READ_BY_DEFAULT
 from tf_simclr.data.bad_images import without_bad_images
 from tf_simclr.data.folder import open_folder
 from tf_simclr.data.folder_splits import ListedSplits
@@ -48,6 +49,7 @@ def load_splits(
     labels: str | None = None,
     decoder: str = "auto",
     on_bad_image: str = "error",
+    max_image_pixels: int = READ_BY_DEFAULT,
 ) -> SplitSources:
     """Opens a data set. Splits never share an example.
 
@@ -65,6 +67,7 @@ def load_splits(
         labels: path of a table of labels for a folder; None for class folders.
         decoder: what decodes image files: "auto", "tensorflow" or "pillow"; see `decode_named`.
         on_bad_image: "error", or "skip" for splits without the images that cannot be decoded; see `without_bad_images`.
+        max_image_pixels: most pixels of an image file that has to be decoded as a whole.
 
     Returns:
         the training source; the evaluation source: None without labels in a folder, or without `eval_split`; the
@@ -84,6 +87,7 @@ def load_splits(
         labels=labels,
         decoder=decoder,
         on_bad_image=on_bad_image,
+        max_image_pixels=max_image_pixels,
     )
     return _opened(dataset, request, None)
 
@@ -104,7 +108,7 @@ def _opened(dataset: str, request: SplitRequest, before: ListedSplits | None) ->
             eval_split=request.eval_split,
             validation_split=request.validation_split,
             built_in=tuple(BUILT_IN),
-            decoder=request.decoder,
+            reading=request.reading,
         )
     require_disjoint(*sources)
     if request.on_bad_image == "skip":
@@ -125,6 +129,7 @@ def load_sources(
     labels: str | None = None,
     decoder: str = "auto",
     on_bad_image: str = "error",
+    max_image_pixels: int = READ_BY_DEFAULT,
 ) -> Sources:
     """The training and the evaluation source of `load_splits`."""
     sources = load_splits(
@@ -138,6 +143,7 @@ def load_sources(
         labels=labels,
         decoder=decoder,
         on_bad_image=on_bad_image,
+        max_image_pixels=max_image_pixels,
     )
     return sources.train, sources.evaluation
 

@@ -35,7 +35,7 @@ def folder_source(listed: ListedSplit) -> ImageSource:
         class_names=classes,
         image_shape=None,
         records=records_from_table(index, labels, tf.constant(paths)),
-        decode=FileDecoder(listing.reading.decoder, _content_and_path),
+        decode=FileDecoder(listing.reading, _content_and_path),
         notes=listing.notes,
         read=_read,
         location=as_text(root),

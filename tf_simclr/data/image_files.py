@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
+from tf_simclr.config.data import READ_BY_DEFAULT
 from tf_simclr.data.image_formats import read_header
 from tf_simclr.data.image_header import ImageHeader, refusal
 from tf_simclr.data.image_limits import reduction
@@ -36,10 +37,12 @@ class Reading(NamedTuple):
     Attributes:
         decoder: what decodes them, as in `decode_named`.
         on_bad_image: "error", or "skip" where those that cannot be decoded are left out later, by `without_bad_images`.
+        most: pixels of a file that has to be decoded as a whole.
     """
 
     decoder: str = "auto"
     on_bad_image: str = "error"
+    most: int = READ_BY_DEFAULT
 
 
 AS_USUAL = Reading()
@@ -59,12 +62,12 @@ class Look(NamedTuple):
     refused: str = ""
 
 
-def recognise(path: str, decoder: str = "auto") -> Look:
+def recognise(path: str, reading: Reading = AS_USUAL) -> Look:
     """Looks at the header of a file.
 
     Args:
         path: of a regular file.
-        decoder: what is to decode it, as in `decode_named`.
+        reading: how it is to be read.
     """
     try:
         file = os.open(path, _OPEN)
@@ -76,7 +79,8 @@ def recognise(path: str, decoder: str = "auto") -> Look:
         return Look(error.strerror or type(error).__name__)
     if not header.format:
         return Look(NO_IMAGE)
-    refused = refusal(header, decoder, tensorflow_reads_webp=_tensorflow_reads_webp(header, decoder))
+    webp = _tensorflow_reads_webp(header, reading.decoder)
+    refused = refusal(header, reading.decoder, tensorflow_reads_webp=webp, most=reading.most)
     return Look(None, reduction(header.height, header.width) > 1 and not refused, refused)
 
 

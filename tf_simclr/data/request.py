@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from tf_simclr.config import DataConfig
+from tf_simclr.config.data import READ_BY_DEFAULT
 from tf_simclr.data.image_files import Reading
 
 HOLD_OUT = 0.1
@@ -29,6 +30,7 @@ class SplitRequest:
         decoder: what decodes the files, as in `decode_named`.
         on_bad_image: "error" refuses images that cannot be decoded by their headers; "skip" leaves them to
             `without_bad_images`.
+        max_image_pixels: most pixels of a file that has to be decoded as a whole.
     """
 
     data_dir: str | None
@@ -41,11 +43,12 @@ class SplitRequest:
     labels: str | None = None
     decoder: str = "auto"
     on_bad_image: str = "error"
+    max_image_pixels: int = READ_BY_DEFAULT
 
     @property
     def reading(self) -> Reading:
         """How its images are read."""
-        return Reading(self.decoder, self.on_bad_image)
+        return Reading(self.decoder, self.on_bad_image, self.max_image_pixels)
 
 
 def request_of(data: DataConfig, *, eval_split: str | None, validation_split: str | None = None) -> SplitRequest:
@@ -66,4 +69,5 @@ def request_of(data: DataConfig, *, eval_split: str | None, validation_split: st
         labels=data.with_table_path().labels,
         decoder=data.decoder,
         on_bad_image=data.on_bad_image,
+        max_image_pixels=data.max_image_pixels,
     )
