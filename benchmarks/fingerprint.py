@@ -17,9 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tf_simclr.data import fingerprint
-from tf_simclr.data.folder_source import relative_paths
 from tf_simclr.data.image_files import in_threads, recognise
-from tf_simclr.data.layout import Listing
+from tf_simclr.data.listing import Listing, relative_paths
 from tf_simclr.data.scan import Files, list_files
 
 CONTENT = b"\x89PNG\r\n\x1a\n" + bytes(8)

@@ -11,6 +11,7 @@ from tf_simclr.config import build_config
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.config.paths import absolute, table_path
 from tf_simclr.data.folder import open_folder
+from tf_simclr.data.request import SplitRequest
 
 
 def test_a_path_does_not_depend_on_the_working_directory(tmp_path, monkeypatch):
@@ -39,7 +40,7 @@ def test_what_is_opened_is_what_is_recorded(tmp_path):
     (tmp_path / "else" / "where").mkdir()
     os.symlink(tmp_path / "else" / "where", tmp_path / "here" / "link")
     data_dir = f"{tmp_path}/here/link/../images"
-    opened = open_folder(data_dir, train_split="train", eval_split=None).train
+    opened = open_folder(SplitRequest(data_dir=data_dir, train_split="train", eval_split=None)).train
     assert opened.class_names == ("a", "b")
     config = build_config({"dataset": "folder", "data_dir": data_dir})
     assert recorded_flags(config)["data_dir"] == opened.location == f"{tmp_path}/else/images"

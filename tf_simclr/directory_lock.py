@@ -23,7 +23,7 @@ from types import TracebackType
 
 from tf_simclr.config.paths import is_remote
 from tf_simclr.errors import InputError
-from tf_simclr.lock_files import files_of
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.stored import DamagedFileError, parse_object, require_types
 
 LOCK_FILE = "lock.json"
@@ -121,7 +121,7 @@ class DirectoryLock:
         Raises:
             InputError: another process has it.
         """
-        files = files_of(self._directory)
+        files = file_system_of(self._directory)
         files.make(self._directory)
         with _one_at_a_time(self._directory):
             self.require_free()
@@ -152,7 +152,7 @@ class DirectoryLock:
         with contextlib.suppress(*_unreadable()):
             found = _read(path)
             if found is not None and found.token == self._own.token:
-                files_of(path).remove(path)
+                file_system_of(path).remove(path)
         self._own = None
 
     def _path(self, name: str) -> str:
@@ -171,7 +171,7 @@ class DirectoryLock:
                 f"note: process {owner.pid} on {owner.host}, which had {self._directory} since {owner.since}, has "
                 "ended without giving it back: it is taken over"
             )
-        files = files_of(path)
+        files = file_system_of(path)
         if files.exists(path):
             files.remove(path)
 
@@ -205,7 +205,7 @@ class DirectoryLock:
                     )
                     return
                 self._own = dataclasses.replace(self._own, beat=self._own.beat + 1)
-                files_of(path).write(path, _to_bytes(self._own))
+                file_system_of(path).write(path, _to_bytes(self._own))
 
 
 def refuse_if_in_use(directory: str) -> None:
@@ -242,7 +242,7 @@ def _read(path: str) -> Owner | None:
     Raises:
         DamagedFileError: it says of no owner.
     """
-    files = files_of(path)
+    files = file_system_of(path)
     if not files.exists(path):
         return None
     values = parse_object(files.read(path), path)
@@ -260,7 +260,7 @@ def _unreadable() -> tuple[type[Exception], ...]:
 
 
 def _locks_in(directory: str) -> list[str]:
-    return [name for name in files_of(directory).names(directory) if _ANY_LOCK.fullmatch(name)]
+    return [name for name in file_system_of(directory).names(directory) if _ANY_LOCK.fullmatch(name)]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 
 
@@ -23,6 +24,12 @@ class StoppedError(BaseException):
 
 class DivergedError(InputError):
     """A training run or a network has left the range of floating-point numbers."""
+
+
+def is_of_tensorflow(error: BaseException) -> bool:
+    """Whether one of TensorFlow's operations raised it; who has not imported TensorFlow does not need to."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
 
 
 def require_choice(name: str, value: object, choices: Iterable[object]) -> None:

@@ -1,28 +1,23 @@
 """Files that a reader sees whole: atomic writes, and JSON that every reader accepts.
 
-Paths may be local or of any file system that `tf.io.gfile` knows.
+Paths may be local or of any file system that `tf.io.gfile` knows. Local ones need no TensorFlow.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
-import tensorflow as tf
-
 from tf_simclr.errors import InputError
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.stored import parse_object
 
 
 def write_whole(path: str, content: bytes) -> None:
     """Writes a file so that a reader sees the old one or the new one, never a half."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    file_system_of(path).write(path, content)
 
 
 def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, ensure_ascii: bool = True) -> str:
@@ -80,7 +75,5 @@ def read_json(path: str) -> dict[str, Any] | None:
     Raises:
         DamagedFileError: it holds no JSON object.
     """
-    if not tf.io.gfile.exists(path):
-        return None
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return parse_object(file.read(), path)
+    files = file_system_of(path)
+    return parse_object(files.read(path), path) if files.exists(path) else None

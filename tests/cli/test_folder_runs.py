@@ -12,6 +12,7 @@ from tests.data.folders import class_folders, make_images
 from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
+from tf_simclr.data.request import SplitRequest
 
 # What they try is how images are chosen, which is the same on both stacks.
 pytestmark = pytest.mark.whole_runs
@@ -44,7 +45,11 @@ def held_out(tmp_path):
 
 
 def drawn(folder, draw):
-    return list(open_folder(str(folder), train_split="train", eval_split="test", hold_out_by=draw).evaluation.names())
+    return list(
+        open_folder(
+            SplitRequest(data_dir=str(folder), train_split="train", eval_split="test", hold_out_by=draw)
+        ).evaluation.names()
+    )
 
 
 def test_a_run_lists_what_it_holds_out_and_says_when_that_changes(folder, tmp_path, capsys):
@@ -76,7 +81,9 @@ def test_a_start_before_the_first_checkpoint_lists_nothing_for_ever(folder, tmp_
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "held_out.json").write_text(json.dumps({"data_dir": "d", "held_out": ["a/000.png"]}))
     assert train(tmp_path, *data, "--data_seed=1") == 0
-    expected = open_folder(str(folder), train_split="train", eval_split="test", seed=1).evaluation.names()
+    expected = open_folder(
+        SplitRequest(data_dir=str(folder), train_split="train", eval_split="test", seed=1)
+    ).evaluation.names()
     assert held_out(tmp_path) == list(expected)
 
 

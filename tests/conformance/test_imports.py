@@ -20,9 +20,8 @@ LAYERS = (
     {"data", "nn", "losses", "optim"},
     {"ops"},
     {"resumable", "directory_lock"},
-    {"lock_files"},
     {"config", "compat", "files", "optional", "mapped_arrays"},
-    {"stored"},
+    {"stored", "file_systems"},
     {"errors", "lazy"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))

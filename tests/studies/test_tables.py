@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tf_simclr.cli.study import shared_flags
+from tf_simclr.cli.study_plan import shared_flags
 from tf_simclr.config import SCALE_NAMES, STUDY_NAMES, ExperimentConfig
 from tf_simclr.errors import InputError
 from tf_simclr.studies import tables
 from tf_simclr.studies.catalogue import STUDIES, find_study
 from tf_simclr.studies.comparison import HOLDS, check_finding
+from tf_simclr.studies.plan import cell_config
 from tf_simclr.studies.results import CellResult, Results, file_name
-from tf_simclr.studies.run_cell import cell_config
 from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import MEASURES, Curves, Lines, Views
 from tf_simclr.train.input import view_policy

@@ -11,6 +11,7 @@ from tests.data.folders import class_folders
 from tf_simclr.config import build_config
 from tf_simclr.data.folder import open_folder
 from tf_simclr.data.label_table import examples
+from tf_simclr.data.request import SplitRequest
 from tf_simclr.train.directory import RunDirectory, compare_images
 from tf_simclr.train.manifest import Manifest, describe_images
 
@@ -34,7 +35,7 @@ def folder(tmp_path):
 
 
 def opened(folder):
-    return open_folder(str(folder), train_split="train", eval_split=None).train
+    return open_folder(SplitRequest(data_dir=str(folder), train_split="train", eval_split=None)).train
 
 
 def compared(folder, other, **changed):

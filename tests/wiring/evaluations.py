@@ -50,8 +50,9 @@ class Evaluation:
         called: list[Any] = []
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
             patch.setattr(evaluate, "run", lambda *arguments: called.extend(arguments) or 0)
+            patch.setattr(evaluate_flags, "known_splits", lambda *words, **options: None)
             assert evaluate_flags.main(flags.parse(words, evaluate_flags.FLAG_GROUPS)) == 0
-        self.protocols, self.data_config, self.runtime, self.origin, self.prefix, _ = called
+        self.protocols, self.data_config, self.runtime, self.origin, self.prefix, *_ = called
         self.config = ExperimentConfig(data=self.data_config, runtime=self.runtime)
 
     @functools.cached_property

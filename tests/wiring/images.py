@@ -130,14 +130,15 @@ def held_in_memory(run):
 
 
 def write_folders(root):
-    """Folders of images: plain, whole, damaged (one of 121), formats (one TIFF of 21); and a table of labels."""
+    """Folders of images: plain, whole, damaged (one of 121), formats (one TIFF), large (one of 20 MP); and a table."""
     plain = class_folders({"cat": 20, "dog": 20})
     make_images(root / "plain", plain, side=8)
-    for name, counts in {"whole": (10, 10), "damaged": (60, 61), "formats": (10, 10)}.items():
+    for name, counts in {"whole": (10, 10), "damaged": (60, 61), "formats": (10, 10), "large": (10, 10)}.items():
         make_images(root / name, class_folders(dict(zip(("train/a", "train/b"), counts, strict=True))))
     broken = root / "damaged" / "train" / "b" / "007.png"
     broken.write_bytes(broken.read_bytes()[:40])
     # TensorFlow reads no TIFF.
     Image.new("RGB", (8, 8)).save(root / "formats" / "train" / "a" / "more.tiff")
+    Image.new("L", (5000, 4000)).save(root / "large" / "train" / "a" / "more.png")
     table = [f"{name},{'bird' if number % 2 else 'fish'}" for number, name in enumerate(plain)]
     (root / "labels.csv").write_text("\n".join(["path,label", *table]))

@@ -103,6 +103,7 @@ DATA = [
     row("hold_out_by", "count", held_out, held_out_by("count"), **FOLDER),
     row("decoder", "tensorflow", refused, True, **SPLIT, data_dir="{root}/formats"),
     row("on_bad_image", "skip", images_in_all, 120, **SPLIT, data_dir="{root}/damaged"),
+    row("max_image_pixels", 2**24, refused, True, **SPLIT, data_dir="{root}/large"),
 ]
 RUNTIME = [
     row("model_dir", "somewhere/else", lambda run: run.context.runtime.directory, "somewhere/else"),

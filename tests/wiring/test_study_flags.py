@@ -11,10 +11,11 @@ import pytest
 from tests.wiring import test_train_flags
 from tests.wiring.evaluations import StopError, called
 from tests.wiring.given import check, flags_of, row, shared
-from tf_simclr.cli import flags, study, study_flags
+from tf_simclr.cli import flags, study, study_flags, study_plan
 from tf_simclr.config import build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
-from tf_simclr.studies.run_cell import cell_config
+from tf_simclr.studies.catalogue import find_study
+from tf_simclr.studies.plan import cell_config
 from tf_simclr.studies.study import StudyCell
 
 OWN = [field.name for field in study_flags.STUDY.fields]
@@ -25,43 +26,41 @@ class Studied:
 
     def __init__(self, **values):
         words = [f"--{name}={value}" for name, value in ({"study": "table4", "scale": "tiny"} | values).items()]
-        asked = []
+        asked, called_with = [], []
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
-            patch.setattr(study, "run", lambda *arguments: asked.extend(arguments) or 0)
+            patch.setattr(study_flags, "plan_study", lambda *arguments: asked.extend(arguments))
+            patch.setattr(study, "run", lambda *arguments: called_with.extend(arguments) or 0)
             assert study_flags.main(flags.parse(words, study_flags.FLAG_GROUPS)) == 0
-        self.config, self.given, self.directory, self.command = asked
+        self.config, self.given, self.directory = asked
+        _, self.command = called_with
 
-    def runner(self):
-        """The arguments of the runner, which runs nothing, and of `tasks`."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-            words = stack.enter_context(called(study, "Runner", stops=True))
-            todo = stack.enter_context(called(study, "plan"))
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            with pytest.raises(StopError):
-                study.run(self.config, self.given, directory, self.command)
-        return dict(words), dict(todo)
+    def planned(self, directory):
+        """The plan of the call, in another directory."""
+        return study_plan.plan_study(self.config, self.given, directory)
 
 
 def started(run):
-    return run.runner()[0]
+    """The arguments of the runner, which runs nothing."""
+    with contextlib.redirect_stdout(io.StringIO()), called(study, "Runner", stops=True) as words:
+        with tempfile.TemporaryDirectory() as directory, pytest.raises(StopError):
+            study.run(run.planned(directory), run.command)
+        return dict(words)
 
 
 def todo(run):
     """Cell and seed of what is run."""
-    cells, config = run.runner()[1].values()
-    return [(task.cell.name, task.seed) for task in study.plan(cells, config)]
+    return [(task.cell.name, task.seed) for task in run.planned("nowhere").todo]
 
 
 def cells_of_tiny():
-    return [cell.name for cell in study.find_study("table4").cells("tiny")]
+    return [cell.name for cell in find_study("table4").cells("tiny")]
 
 
 def takes_new_directory(run):
     """Whether results may go into a directory where there are none yet."""
     with called(study, "claim", stops=True) as words, contextlib.redirect_stdout(io.StringIO()):
         with pytest.raises(StopError):
-            study.run(run.config, run.given, "nowhere", run.command)
+            study.run(run.planned("nowhere"), run.command)
         return words["new"]
 
 
@@ -75,11 +74,11 @@ def network_opened(run):
             pytest.raises(StopError),
         ):
             stack.enter_context(other)
-        study.run(run.config, run.given, "nowhere", run.command)
+        study.run(run.planned("nowhere"), run.command)
     return words.get(0)
 
 
-FEW = {"train_split": "train[:80]", "eval_split": "test[:40]"}
+FEW = {"train_split": "train[:150]", "eval_split": "test[:40]"}
 NAMES = cells_of_tiny()
 ROWS = [
     row("study", "table5", lambda run: started(run)[0].name, "table5", instead="table4"),
@@ -121,6 +120,6 @@ def test_a_training_flag_holds_for_every_cell(name):
     if name in DEVICE_FLAGS:
         assert str(getattr(build_config(run.given).runtime, name)) == str(its.value)
         return
-    shared_flags = study.shared_flags({}, run.given, frozenset())
+    shared_flags = study_plan.shared_flags({}, run.given, frozenset())
     config = cell_config(shared_flags, StudyCell("a cell", {}), seed=0, directory="runs")
     assert config.to_flags()[name] == its.value

@@ -122,6 +122,7 @@ DATA = [
     row("hold_out_by", "count", held_out, held_out_by("count"), **FOLDER),
     row("decoder", "tensorflow", refused, True, **ONE, data_dir="{folders}/formats"),
     row("on_bad_image", "skip", lambda run: run.data.train.num_examples, 120, **ONE, data_dir="{folders}/damaged"),
+    row("max_image_pixels", 2**24, refused, True, **ONE, data_dir="{folders}/large"),
 ]
 AUGMENTATION = [
     row("color_jitter_strength", 0.3, lambda run: operator("ColorJitter")(run).strength, 0.3),

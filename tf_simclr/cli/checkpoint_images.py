@@ -11,7 +11,10 @@ from tf_simclr.cli.evaluate_flags import described
 from tf_simclr.cli.main import say
 from tf_simclr.config import FOLDER, DataConfig, RuntimeConfig
 from tf_simclr.config.paths import absolute
+from tf_simclr.data.folder_splits import whole_folder
+from tf_simclr.data.request import request_of
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.recorded import read_config
 
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size", "eval_split", "hold_out_by", "cache_dataset"}))
 RUNTIME = flags.Group(
@@ -19,7 +22,7 @@ RUNTIME = flags.Group(
     frozenset({"mode", "model_dir", "overwrite", "seed", "precision", "jit_compile", "augment_on", "input_workers"}),
 )
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "decoder")
-_OWN_IMAGES = ("dataset", "data_dir", "train_split", "labels", "on_bad_image")
+_OWN_IMAGES = ("dataset", "data_dir", "train_split", "labels", "on_bad_image", "max_image_pixels")
 
 
 def images_for(checkpoint: str, parsed: flags.ParsedFlags) -> tuple[DataConfig, RuntimeConfig, dict[str, Any]]:
@@ -28,8 +31,6 @@ def images_for(checkpoint: str, parsed: flags.ParsedFlags) -> tuple[DataConfig, 
     Raises:
         InputError: no such checkpoint, no images, or values that cannot work.
     """
-    from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
-
     origin, prefix = read_config(checkpoint, say)
     recorded = origin.to_flags()
     for line in described(prefix, parsed.given):
@@ -53,5 +54,7 @@ def images_for(checkpoint: str, parsed: flags.ParsedFlags) -> tuple[DataConfig, 
         say(f"note: {ONLY_DATA_DIR}")
     if own:
         say(f"no --data_dir given: the images are those of the checkpoint's run, {data.data_dir or data.dataset}")
+    if data.dataset == FOLDER:
+        whole_folder(request_of(data, eval_split=None))  # a wrong folder is found before TensorFlow is imported
     used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
     return data, runtime, used

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import time
-from pathlib import Path
 from typing import Any
 
 from tf_simclr.cli import flags
@@ -30,9 +29,10 @@ from tf_simclr.config.own_images import (
     has_plain_flags,
     own_images_defaults,
 )
-from tf_simclr.config.paths import absolute, is_remote
+from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
-from tf_simclr.stored import DamagedFileError, parse_object, require_types
+from tf_simclr.files import read_json
+from tf_simclr.stored import DamagedFileError, require_types
 
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = flags.CONFIGS / "quickstart.cfg"
@@ -89,7 +89,7 @@ def recorded_run(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
         return None
     place = os.path.join(model_dir, FLAGS_FILE)
     try:
-        read = _read_flags(place)
+        read = read_json(place)
         if read is None:
             return None
         values = of_recorded(read)
@@ -99,15 +99,6 @@ def recorded_run(model_dir: str | None) -> tuple[str, dict[str, Any]] | None:
         raise InputError(f"{error} with --dataset and the other flags of the run") from error
     keep_own = ("mode", "model_dir", "overwrite", *DEVICE_FLAGS)
     return place, {name: value for name, value in values.items() if name not in keep_own}
-
-
-def _read_flags(place: str) -> dict[str, Any] | None:
-    """The contents of a flags.json; None where there is none. TensorFlow is loaded for remote paths alone."""
-    if is_remote(place):
-        from tf_simclr.files import read_json
-
-        return read_json(place)
-    return parse_object(Path(place).read_bytes(), place) if os.path.isfile(place) else None
 
 
 def _fill(parsed: flags.ParsedFlags, values: dict[str, Any]) -> flags.ParsedFlags:

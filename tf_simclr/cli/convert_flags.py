@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tf_simclr.cli import flags
 from tf_simclr.cli.main import say
 from tf_simclr.config import ConvertConfig
+from tf_simclr.train import checkpoints
 
 if TYPE_CHECKING:
     from tf_simclr.cli.convert import ConvertResult
@@ -28,6 +29,7 @@ def main(parsed: flags.ParsedFlags) -> ConvertResult:
     config = CONVERSION.build(parsed.values)
     config.validate()
     say(f"converting {config.checkpoint}")
+    checkpoints.find(config.checkpoint or "")
     from tf_simclr.cli import convert  # imports TensorFlow, which takes seconds
 
     return convert.run(config)

@@ -15,6 +15,7 @@ from tf_simclr import __version__
 from tf_simclr.cli.main import say
 from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
+from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.load import step_of
@@ -57,8 +58,18 @@ def run(
     origin: ExperimentConfig,
     prefix: str,
     command: str,
+    listed: ListedSplits | None = None,
 ) -> EvaluationResult:
-    """Evaluates a checkpoint. `command` is what a person pastes to have the same again.
+    """Evaluates a checkpoint.
+
+    Args:
+        protocols: what is done.
+        data: which images.
+        runtime: directory, devices, precision of what is trained.
+        origin: config of the run behind the checkpoint.
+        prefix: the checkpoint.
+        command: what a person pastes to have the same again.
+        listed: the files of a folder where they were listed before.
 
     Raises:
         InputError: what a person can fix, before any long work starts.
@@ -70,7 +81,7 @@ def run(
     with stop.watch(), named_images():
         try:
             with stop.at_once():
-                context = open_context(protocols, data, runtime, origin, prefix, stop)
+                context = open_context(protocols, data, runtime, origin, prefix, stop, listed)
                 runner = Runner(context)
                 with DirectoryLock(runtime.directory, say):
                     records, failed = runner.run()
@@ -92,12 +103,13 @@ def open_context(
     origin: ExperimentConfig,
     prefix: str,
     stop: StopRequest | None = None,
+    listed: ListedSplits | None = None,
 ) -> EvaluationContext:
     """Devices and images, checked."""
     require_packages(protocols)
     strategy, chosen = build_own_strategy(runtime, "a representation is evaluated")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
-    splits = open_splits(data, protocols.validation_split)
+    splits = open_splits(data, protocols.validation_split, listed)
     require_same_images(runtime.directory, split_facts(splits))
     step = step_of(prefix)
     sources = [s for s in (splits.train, splits.validation, splits.test) if s is not None]

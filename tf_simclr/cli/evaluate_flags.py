@@ -18,7 +18,13 @@ from tf_simclr.cli.main import say
 from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, EmbedConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import absolute
+from tf_simclr.data.folder_splits import ListedSplits
+from tf_simclr.data.known_data import known_splits
+from tf_simclr.data.known_split import require_evaluable
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.recorded import read_config
+from tf_simclr.files import read_json
+from tf_simclr.train import checkpoints
 
 if TYPE_CHECKING:
     from tf_simclr.cli.evaluate import EvaluationResult
@@ -36,7 +42,7 @@ FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
 _PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig, EmbedConfig)
 # What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
-_OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image")
+_OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image", "max_image_pixels")
 
 
 def main(parsed: flags.ParsedFlags) -> EvaluationResult:
@@ -45,8 +51,6 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     protocols.validate()
     RUNTIME.build(parsed.values).require_precision("evaluate")
     say(f"evaluating {protocols.checkpoint}")
-    from tf_simclr.evaluate.load import read_config  # imports TensorFlow, which takes seconds
-
     origin, prefix = read_config(protocols.checkpoint, say)
     recorded = origin.to_flags()
     for line in described(prefix, parsed.given):
@@ -69,19 +73,34 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
         say(f"note: {ONLY_DATA_DIR}")
     if own:
         say(f"no --dataset given: the images are those of the checkpoint's run, {data.dataset}")
-    from tf_simclr.cli import evaluate
-
+    listed = listed_images(data, protocols.validation_split)
     used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
     used |= {"labels": data.labels} if data.labels else {}
     command = pasted("evaluate", {**used, "model_dir": runtime.model_dir})
-    return evaluate.run(protocols, data, runtime, origin, prefix, command)
+    from tf_simclr.cli import evaluate  # imports TensorFlow, which takes seconds
+
+    return evaluate.run(protocols, data, runtime, origin, prefix, command, listed)
+
+
+def listed_images(data: DataConfig, validation_split: str | None) -> ListedSplits | None:
+    """Looks whether the images can be evaluated on, as far as that is known without TensorFlow.
+
+    Returns:
+        the files of a folder, for who opens it.
+
+    Raises:
+        InputError: anything wrong with a folder, or no labels.
+    """
+    known = known_splits(data, eval_split=data.eval_split, validation_split=validation_split)
+    if known is None:
+        return None
+    require_evaluable(known.train, known.evaluation, known.validation, eval_split=data.eval_split)
+    return known.listed
 
 
 def described(prefix: str, given: Collection[str]) -> list[str]:
     """What is known and assumed of weights of another program; nothing of a checkpoint of ours."""
-    from tf_simclr.train.checkpoints import foreign_at
-
-    foreign = foreign_at(prefix)
+    foreign = checkpoints.foreign_at(prefix)
     return [] if foreign is None else foreign.describe(given)
 
 
@@ -104,8 +123,6 @@ def default_directory(prefix: str, data: DataConfig) -> str:
     shown = os.path.basename(place) if place and data.dataset == FOLDER else data.dataset
     name = "-".join(["evaluation", _plain(shown), _plain(data.eval_split), digest])
     run = os.path.dirname(prefix)
-    from tf_simclr.files import read_json  # imports TensorFlow, which takes seconds
-
     if read_json(os.path.join(run, FLAGS_FILE)) is not None:
         return os.path.join(run, name)
     return os.path.join("runs", f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import re
-import sys
+
+from tf_simclr.errors import is_of_tensorflow
 
 EXIT_NO_FILE = 74  # "input/output error" among the codes of sysexits.h
 
@@ -38,7 +39,7 @@ def described(error: BaseException) -> str | None:
         path = error.filename if isinstance(error.filename, (str, bytes)) else None
         reason = error.strerror or _plain(str(error))
         return _line(reason, path, error.errno) if path or error.errno or _known(reason) else None
-    if not _is_of_tensorflow(error):
+    if not is_of_tensorflow(error):
         return None
     text = _plain(str(error))
     if "OOM when allocating" in text:
@@ -47,12 +48,6 @@ def described(error: BaseException) -> str | None:
             "--micro_batch_size, or --precision=bfloat16"
         )
     return _line(text, None, None) if _known(text) or _A_PATH.search(text) else None
-
-
-def _is_of_tensorflow(error: BaseException) -> bool:
-    """Whether TensorFlow raised it; who has not imported TensorFlow does not need to."""
-    tensorflow = sys.modules.get("tensorflow")
-    return tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
 
 
 def _known(text: str) -> bool:

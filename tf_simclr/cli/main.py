@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
 
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
@@ -60,6 +60,9 @@ def run_task(name: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("SIGINT received: ended; what was saved before is kept", file=sys.stderr, flush=True)
         return EXIT_CODES["SIGINT"]
+    except StoppedError:
+        print("SIGTERM received: ended; what was saved before is kept", file=sys.stderr, flush=True)
+        return EXIT_CODES["SIGTERM"]
     except Exception as error:
         line = described(error)
         if line is None:

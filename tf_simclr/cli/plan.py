@@ -13,6 +13,7 @@ from tf_simclr.config import AUTO_PRECISION, Durations, ExperimentConfig, LossCo
 from tf_simclr.config.experiment import parts
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import is_remote
+from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.hold_out import compare_held_out, write_held_out
 from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.source import ImageSource
@@ -86,19 +87,25 @@ class Plan:
         write_held_out(self.directory, self.data.train, anew=not self.found.holds_run)
 
 
-def plan_run(config: ExperimentConfig, given: frozenset[str], strategy: tf.distribute.Strategy) -> Plan:
+def plan_run(
+    config: ExperimentConfig,
+    given: frozenset[str],
+    strategy: tf.distribute.Strategy,
+    listed: ListedSplits | None = None,
+) -> Plan:
     """Opens the data, looks into the run's directory, and checks all that can be checked; writes nothing.
 
     Args:
         config: of the command.
         given: names of the flags that were given, and not filled in.
         strategy: the devices.
+        listed: the files of a folder where they were listed before.
 
     Raises:
         InputError: the command cannot work, or would make another run of the one in the directory.
     """
     config = replace(config, data=config.data.with_table_path())
-    data, directory = build_data(config), config.runtime.directory
+    data, directory = build_data(config, listed), config.runtime.directory
     found = RunDirectory(directory) if config.runtime.overwrite else look_into(directory)
     config, notes = complete_by_images(config, given, data.train.num_examples, found.config)
     config, more = keep_precision(config, found)

@@ -10,6 +10,8 @@ from tf_simclr.cli.completion import recorded_run
 from tf_simclr.cli.main import say
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
+from tf_simclr.evaluate.recorded import recorded_config
+from tf_simclr.train import checkpoints
 
 # What shapes do not show of an encoder: with another value it would be read without an error, and compute otherwise.
 _UNSEEN = ("pool_padding", "input_mean", "input_std")
@@ -57,16 +59,12 @@ def with_network_of_checkpoint(parsed: flags.ParsedFlags) -> tuple[flags.ParsedF
 
 def _network_of(checkpoint: str, parsed: flags.ParsedFlags) -> dict[str, Any]:
     """The flags of a checkpoint's network; empty where nothing says them."""
-    from tf_simclr.evaluate.load import recorded_config  # imports TensorFlow, which takes seconds
-    from tf_simclr.train import checkpoints
-    from tf_simclr.weights.foreign import ASSUMED
-
     prefix = checkpoints.resolve(checkpoint, lambda line: None)  # the training says which are damaged
     origin = recorded_config(prefix)
     if origin is None:
         return {}
     network = origin.to_flags() | {"stem": origin.model.stem_for(origin.data.image_size)}
-    assumed = ASSUMED if checkpoints.foreign_at(prefix) is not None else frozenset()
+    assumed = _assumed(prefix)
     for name in _UNSEEN:
         if name in parsed.given and name not in assumed and parsed.values[name] != network[name]:
             raise InputError(
@@ -74,3 +72,12 @@ def _network_of(checkpoint: str, parsed: flags.ParsedFlags) -> dict[str, Any]:
                 f"{checkpoint} has {network[name]!r}. Leave --{name} out"
             )
     return network
+
+
+def _assumed(prefix: str) -> frozenset[str]:
+    """Flags that the checkpoint does not record; none of a checkpoint of ours."""
+    if checkpoints.foreign_at(prefix) is None:
+        return frozenset()
+    from tf_simclr.weights.foreign import ASSUMED  # imports TensorFlow, which takes seconds
+
+    return ASSUMED

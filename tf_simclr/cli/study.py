@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.cli.main import say
+from tf_simclr.cli.study_plan import StudyPlan
 from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
-from tf_simclr.config import DataConfig, StudyConfig, build_config
-from tf_simclr.config.identity import DEVICE_FLAGS
+from tf_simclr.config import StudyConfig, build_config
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.directory_lock import DirectoryLock
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import StoppedError
 from tf_simclr.evaluate.protocols.context import Splits, open_splits
 from tf_simclr.optional import require_jinja2, require_matplotlib, require_scikit_learn
-from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import CheckedFinding, check_finding
 from tf_simclr.studies.given_network import open_network
-from tf_simclr.studies.identity import claim, identity, recorded_hold_out
+from tf_simclr.studies.identity import claim, identity
+from tf_simclr.studies.plan import PlannedCell
 from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
-from tf_simclr.studies.runner import PlannedCell, Runner, plan
-from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, TRANSFORMATIONS, Study, StudyCell
+from tf_simclr.studies.runner import Runner
+from tf_simclr.studies.study import TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
 
@@ -53,13 +52,11 @@ class StudyResult:
     exit_code: int = 0
 
 
-def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str) -> StudyResult:
+def run(planned: StudyPlan, command: str) -> StudyResult:
     """Runs a study.
 
     Args:
-        config: which one, and how much of it.
-        given: training flags of the command line, the data set among them.
-        directory: of its results.
+        planned: which one, how much of it, and on which images.
         command: as it was called, for the page.
 
     Raises:
@@ -67,22 +64,18 @@ def run(config: StudyConfig, given: dict[str, Any], directory: str, command: str
     """
     began = time.monotonic()
     tf.get_logger().setLevel("ERROR")  # networks are built and traced again and again, which it warns of each time
-    study = find_study(config.study)
-    given = {**recorded_hold_out(directory), **given}
-    flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
-    cells = study.cells(config.scale)
-    todo = [] if config.report else plan(cells, config)
-    base = build_config(flags)
-    require_packages(cells)
+    study, config, directory, todo = planned.study, planned.config, planned.directory, planned.todo
+    require_packages(planned.cells)
     stop = StopRequest()
     with stop.watch(), named_images():
         try:
             with stop.at_once():
-                context = open_context(study, config, flags, given, stop)
+                context = open_context(planned, stop)
                 runner = Runner(study, context, directory, keep_runs=config.keep_runs)
                 runner.check(todo)
                 with contextlib.nullcontext() if config.report else lock_of(config, directory):
-                    found = run_cells(study, config, context, runner, todo, command, cache=base.data.cache_dataset)
+                    cache = planned.data.cache_dataset
+                    found = run_cells(study, config, context, runner, todo, command, cache=cache)
         except StoppedError:
             name, code = exit_code_of(stop)
             say(f"{name} received: what was done is kept in {directory}; run the same command to go on")
@@ -131,21 +124,6 @@ def run_cells(
     return StudyResult(directory, results, findings, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 
-def shared_flags(scale: dict[str, Any], given: dict[str, Any], varied: frozenset[str]) -> dict[str, Any]:
-    """The flags of all cells that decide their results: the scale's, and over them those that were given.
-
-    Raises:
-        InputError: a given flag is one that the study varies.
-    """
-    both = sorted(varied & set(given))
-    if both:
-        raise InputError(
-            f"`{both[0]}` is what this study varies. Received: {both[0]}={given[both[0]]}. Leave it out; --cells "
-            "chooses among its values"
-        )
-    return {name: value for name, value in {**scale, **given}.items() if name not in DEVICE_FLAGS}
-
-
 def require_packages(cells: Sequence[StudyCell]) -> None:
     """Raises InputError where a package is missing that would be needed hours later."""
     require_matplotlib()
@@ -176,25 +154,19 @@ def summary(cells: Sequence[StudyCell], results: Results, findings: Sequence[Che
     return lines + [f"{checked.outcome}: {checked.statement} ({checked.numbers})" for checked in findings]
 
 
-def open_context(
-    study: Study,
-    config: StudyConfig,
-    flags: dict[str, Any],
-    given: dict[str, Any],
-    stop: StopRequest,
-) -> StudyContext:
+def open_context(planned: StudyPlan, stop: StopRequest) -> StudyContext:
     """Devices and images, checked."""
-    strategy, _ = build_own_strategy(build_config(given).runtime, "a study runs each of its cells")
+    strategy, _ = build_own_strategy(planned.runtime, "a study runs each of its cells")
     network = None
-    if config.checkpoint:
-        network = open_network(config.checkpoint, given, strategy, say)
-        flags = {**flags, **network.flags}
-    data = build_config(flags).data
-    per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
+    if planned.config.checkpoint:
+        network = open_network(planned.config.checkpoint, planned.given, strategy, say)
+        flags = {**planned.flags, **network.flags}
+        planned = dataclasses.replace(planned, flags=flags, data=build_config(flags).data)
+    per_replica_batch("eval_batch_size", planned.data.eval_batch_size, strategy)
     return StudyContext(
-        scale=config.scale,
-        flags=flags,
-        splits=open_images(study, config.scale, data),
+        scale=planned.config.scale,
+        flags=planned.flags,
+        splits=open_images(planned),
         strategy=strategy,
         stop=stop,
         reporter=TerminalReporter(),
@@ -202,11 +174,11 @@ def open_context(
     )
 
 
-def open_images(study: Study, scale: str, data: DataConfig) -> Splits:
+def open_images(planned: StudyPlan) -> Splits:
     """The splits of a study; one that evaluates nothing needs neither labels nor a second one."""
-    if any(cell.task != HISTOGRAMS for cell in study.cells(scale)):
-        return open_splits(data, None)
-    train = build_splits(data, eval_split=None).train
+    if planned.evaluates:
+        return open_splits(planned.data, None, planned.listed)
+    train = build_splits(planned.data, eval_split=None, before=planned.listed).train
     return Splits(train, train)
 
 

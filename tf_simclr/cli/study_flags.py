@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, ONLY_DATA_DIR
 from tf_simclr.cli.main import say
+from tf_simclr.cli.study_plan import plan_study
 from tf_simclr.config import FOLDER, RuntimeConfig, StudyConfig
 from tf_simclr.errors import InputError
 
@@ -49,9 +50,10 @@ def main(parsed: flags.ParsedFlags) -> StudyResult:
     given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
     words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
     command = shlex.join(["python", "-m", "tf_simclr", "study", *words])
+    planned = plan_study(config, {**given, "dataset": dataset}, directory)
     from tf_simclr.cli import study  # imports TensorFlow, which takes seconds
 
-    return study.run(config, {**given, "dataset": dataset}, directory, command)
+    return study.run(planned, command)
 
 
 def _training_flags() -> set[str]:

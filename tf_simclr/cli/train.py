@@ -21,6 +21,7 @@ from tf_simclr.cli.progress import build_progress
 from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
 from tf_simclr.cli.task import exit_code_of, named_images
 from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
+from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
@@ -45,12 +46,13 @@ LOST_WORKER = (
 EXIT_WORKER_LOST = 75  # "try again" among the codes of sysexits.h
 
 
-def run(config: ExperimentConfig, given: frozenset[str]) -> RunResult:
+def run(config: ExperimentConfig, given: frozenset[str], listed: ListedSplits | None = None) -> RunResult:
     """Runs the mode of a config.
 
     Args:
         config: the experiment.
         given: names of the flags that were given, and not filled in.
+        listed: the files of a folder where they were listed before.
 
     Raises:
         InputError: what a person can fix, before any long work starts.
@@ -61,7 +63,7 @@ def run(config: ExperimentConfig, given: frozenset[str]) -> RunResult:
             return run_one_of_several(config, given, choice, stop)
         try:
             with stop.at_once():
-                return run_worker(config, given, choice, None, stop)
+                return run_worker(config, given, choice, None, stop, listed)
         except StoppedError:
             return stopped_outside_training(config, stop)
 
@@ -100,7 +102,12 @@ def announce(config: ExperimentConfig, worker: Worker) -> None:
 
 
 def run_worker(
-    config: ExperimentConfig, given: frozenset[str], choice: DeviceChoice, scratch: str | None, stop: StopRequest
+    config: ExperimentConfig,
+    given: frozenset[str],
+    choice: DeviceChoice,
+    scratch: str | None,
+    stop: StopRequest,
+    listed: ListedSplits | None = None,
 ) -> RunResult:
     """Runs the mode as one of the workers, or as the only process.
 
@@ -110,10 +117,11 @@ def run_worker(
         choice: devices, and this process's place among the workers.
         scratch: as in `Workers`.
         stop: watches the signals.
+        listed: the files of a folder where they were listed before.
     """
     account = TimeAccount()
     strategy, devices = build_strategy(config.runtime, choice)
-    plan = plan_run(config, given, strategy)
+    plan = plan_run(config, given, strategy, listed)
     say_here = say if choice.worker.chief else _silent
     for line in [f"TensorFlow {tf.__version__} on {devices}", *describe(plan, strategy)]:
         say_here(line)

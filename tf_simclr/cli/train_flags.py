@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import tf_simclr
 from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, with_model_dir
+from tf_simclr.cli.early import check_run_early
 from tf_simclr.cli.main import say
 from tf_simclr.cli.pretrained_network import with_network_of_checkpoint
 from tf_simclr.config import build_config
@@ -40,6 +41,8 @@ def main(parsed: flags.ParsedFlags) -> RunResult:
             say(f"note: --{name} is accepted for older recipes and has no effect")
         for line in taken:
             say(line)
+    # Several workers are first connected, and then refused together: one alone would leave the others waiting.
+    listed = check_run_early(config, parsed.given) if worker.count == 1 else None
     from tf_simclr.cli import train  # imports TensorFlow, which takes seconds: not before the first line
 
-    return train.run(config, parsed.given)
+    return train.run(config, parsed.given, listed)

@@ -15,6 +15,9 @@ SHAPES, FOLDER = "shapes", "folder"
 DECODERS = ("auto", "tensorflow", "pillow")
 ON_BAD_IMAGE = ("error", "skip")
 HOLD_OUT_DRAWS = ("hash", "count")
+# Pixels of an image: those that are always read, those that are read by default, and those that never are. Pillow takes
+# a file above the last one for a decompression bomb; phones with 108 megapixels are below.
+ALWAYS_READ, READ_BY_DEFAULT, MOST_READ = 1 << 24, 50_000_000, 178_956_970
 
 EVAL_CROP = 0.875
 
@@ -111,6 +114,15 @@ class DataConfig:
         "image once before the work, leaves the damaged ones out, and stops where they are more than 1%.",
         ON_BAD_IMAGE,
         affects=("study",),
+    )
+    max_image_pixels: int = option(
+        READ_BY_DEFAULT,
+        "Most pixels of an image file that has to be decoded as a whole, and of all such large files that are decoded "
+        "at a time. Larger files are bad images (--on_bad_image). JPEGs of more pixels are read, because their decoder "
+        "reduces them, one at a time.",
+        at_least=ALWAYS_READ,
+        at_most=MOST_READ,
+        affects=(),
     )
 
     @property

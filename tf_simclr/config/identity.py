@@ -22,6 +22,7 @@ MAY_CHANGE = frozenset(
         *("mode", "model_dir", "overwrite", "profile_steps"),
         # The machine, and how the images get to it. Whether they are the same images is compared by what they are.
         *(*DEVICE_FLAGS, "jit_compile", "augment_on", "input_workers", "cache_dataset", "data_dir", "on_bad_image"),
+        "max_image_pixels",
         # How often it is saved, and how much is kept.
         *("checkpoint_epochs", "checkpoint_steps", "keep_checkpoint_max", "keep_hub_module_max"),
         # What is measured beside the training.

@@ -6,13 +6,9 @@ import os
 from typing import TypeVar
 
 from tf_simclr.errors import InputError
+from tf_simclr.file_systems import is_remote as is_remote
 
 _Path = TypeVar("_Path", str, "str | None")
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path names no local file, as gs://bucket/run."""
-    return "://" in path
 
 
 def absolute(path: _Path) -> _Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from tf_simclr.config import FOLDER, SHAPES, DataConfig
+from tf_simclr.config.data import READ_BY_DEFAULT
 from tf_simclr.data.bad_images import without_bad_images
-from tf_simclr.data.folder import HOLD_OUT, open_folder
+from tf_simclr.data.folder import open_folder
+from tf_simclr.data.folder_splits import ListedSplits
+from tf_simclr.data.request import HOLD_OUT, SplitRequest, request_of
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.splits import SplitSources, require_disjoint
@@ -17,37 +19,21 @@ from tf_simclr.errors import InputError
 Sources = tuple[ImageSource, "ImageSource | None"]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Wanted:
-    """What is opened, and how."""
-
-    data_dir: str | None
-    train_split: str
-    eval_split: str | None
-    validation_split: str | None
-    seed: int
-    hold_out: float
-    hold_out_by: str
-    labels: str | None
-    decoder: str
-    on_bad_image: str
-
-
-def _shapes(wanted: _Wanted) -> SplitSources:
+def _shapes(request: SplitRequest, before: ListedSplits | None) -> SplitSources:
+    del before
     return SplitSources(
-        shapes_source(wanted.train_split, seed=wanted.seed),
+        shapes_source(request.train_split, seed=request.seed),
         *(
-            None if split is None else shapes_source(split, seed=wanted.seed)
-            for split in (wanted.eval_split, wanted.validation_split)
+            None if split is None else shapes_source(split, seed=request.seed)
+            for split in (request.eval_split, request.validation_split)
         ),
     )
 
 
-def _folder(wanted: _Wanted) -> SplitSources:
-    return open_folder(**vars(wanted))
-
-
-BUILT_IN: dict[str, Callable[[_Wanted], SplitSources]] = {SHAPES: _shapes, FOLDER: _folder}
+BUILT_IN: dict[str, Callable[[SplitRequest, ListedSplits | None], SplitSources]] = {
+    SHAPES: _shapes,
+    FOLDER: open_folder,
+}
 
 
 def load_splits(
@@ -63,6 +49,7 @@ def load_splits(
     labels: str | None = None,
     decoder: str = "auto",
     on_bad_image: str = "error",
+    max_image_pixels: int = READ_BY_DEFAULT,
 ) -> SplitSources:
     """Opens a data set. Splits never share an example.
 
@@ -76,10 +63,11 @@ def load_splits(
             training split.
         seed: what `shapes` draws and what a folder without splits holds out depend on it.
         hold_out: share of each class that is held out in a folder without splits.
-        hold_out_by: how, as in `open_folder`.
+        hold_out_by: how, as in `SplitRequest`.
         labels: path of a table of labels for a folder; None for class folders.
         decoder: what decodes image files: "auto", "tensorflow" or "pillow"; see `decode_named`.
         on_bad_image: "error", or "skip" for splits without the images that cannot be decoded; see `without_bad_images`.
+        max_image_pixels: most pixels of an image file that has to be decoded as a whole.
 
     Returns:
         the training source; the evaluation source: None without labels in a folder, or without `eval_split`; the
@@ -88,28 +76,42 @@ def load_splits(
     Raises:
         InputError: anything a person can correct, in one line; two splits that share an example among it.
     """
+    request = SplitRequest(
+        data_dir=data_dir,
+        train_split=train_split,
+        eval_split=eval_split,
+        validation_split=validation_split,
+        seed=seed,
+        hold_out=hold_out,
+        hold_out_by=hold_out_by,
+        labels=labels,
+        decoder=decoder,
+        on_bad_image=on_bad_image,
+        max_image_pixels=max_image_pixels,
+    )
+    return _opened(dataset, request, None)
+
+
+def _opened(dataset: str, request: SplitRequest, before: ListedSplits | None) -> SplitSources:
     if not dataset:
         raise InputError(
             f"`dataset` must be one of: {', '.join(BUILT_IN)}, or a name of TensorFlow Datasets. "
             f"Received: dataset={dataset!r}"
         )
     if dataset in BUILT_IN:
-        splits = train_split, eval_split, validation_split
-        sources = BUILT_IN[dataset](
-            _Wanted(data_dir, *splits, seed, hold_out, hold_out_by, labels, decoder, on_bad_image)
-        )
+        sources = BUILT_IN[dataset](request, before)
     else:
         sources = open_tfds(
             dataset,
-            data_dir=data_dir,
-            train_split=train_split,
-            eval_split=eval_split,
-            validation_split=validation_split,
+            data_dir=request.data_dir,
+            train_split=request.train_split,
+            eval_split=request.eval_split,
+            validation_split=request.validation_split,
             built_in=tuple(BUILT_IN),
-            decoder=decoder,
+            reading=request.reading,
         )
     require_disjoint(*sources)
-    if on_bad_image == "skip":
+    if request.on_bad_image == "skip":
         others = (None if source is None else without_bad_images(source) for source in sources[1:])
         return SplitSources(without_bad_images(sources.train), *others)
     return sources
@@ -127,6 +129,7 @@ def load_sources(
     labels: str | None = None,
     decoder: str = "auto",
     on_bad_image: str = "error",
+    max_image_pixels: int = READ_BY_DEFAULT,
 ) -> Sources:
     """The training and the evaluation source of `load_splits`."""
     sources = load_splits(
@@ -140,30 +143,23 @@ def load_sources(
         labels=labels,
         decoder=decoder,
         on_bad_image=on_bad_image,
+        max_image_pixels=max_image_pixels,
     )
     return sources.train, sources.evaluation
 
 
-def build_splits(data: DataConfig, *, eval_split: str | None, validation_split: str | None = None) -> SplitSources:
+def build_splits(
+    data: DataConfig, *, eval_split: str | None, validation_split: str | None = None, before: ListedSplits | None = None
+) -> SplitSources:
     """The splits that a config describes.
 
     Args:
         data: which images.
         eval_split: None for no evaluation.
         validation_split: None for none.
+        before: of a folder, what `known_splits` listed; None for nothing.
 
     Raises:
         InputError: as `load_splits`.
     """
-    return load_splits(
-        data.dataset,
-        data_dir=data.data_dir,
-        train_split=data.train_split,
-        eval_split=eval_split,
-        validation_split=validation_split,
-        seed=data.data_seed,
-        hold_out_by=data.hold_out_by,
-        labels=data.labels,
-        decoder=data.decoder,
-        on_bad_image=data.on_bad_image,
-    )
+    return _opened(data.dataset, request_of(data, eval_split=eval_split, validation_split=validation_split), before)

@@ -17,9 +17,12 @@ from tf_simclr.data import header_ops
 from tf_simclr.data.header_ops import FORMATS, Facts
 from tf_simclr.data.image_formats import header_of
 from tf_simclr.data.image_header import DAMAGED
+from tf_simclr.data.image_limits import MOST_DECODED, MOST_PIXELS, REDUCED_BY_DECODER
+from tf_simclr.data.large_images import decode_in_turn
+from tf_simclr.data.openers import Outcome, open_levels, open_sixteen_bits, way_of
 from tf_simclr.data.orientation_ops import plain_jpeg
 from tf_simclr.data.pillow_images import decode_with_pillow
-from tf_simclr.data.pixels import FACTORS, finished, reduction, scaled, too_many, too_many_text
+from tf_simclr.data.pixels import finished, reduction, scaled, too_many, too_many_text
 from tf_simclr.data.python_ops import PythonOp
 
 CAN_READ_WEBP: bool = hasattr(tf.io, "decode_webp")
@@ -28,7 +31,6 @@ _UNUSABLE = "This image cannot be decoded"
 # What the message of an error says before the path.
 NAMED_IMAGE = re.compile(rf"{re.escape(DAMAGED_IMAGE)}|{_UNUSABLE} \(.*?\):")
 
-Outcome = tuple[tf.Tensor, tf.Tensor]  # an image, and why there is none: "" where there is one
 # There is no Python control flow over tensors here, and AutoGraph would look through it all at every start.
 _plain = tf.autograph.experimental.do_not_convert
 
@@ -56,7 +58,7 @@ def decode_image(content: tf.Tensor) -> tf.Tensor:
     return _unless(image, reason, [tf.strings.join([_UNUSABLE, ": ", reason])])
 
 
-def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> tf.Tensor:
+def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto", most: int = MOST_PIXELS) -> tf.Tensor:
     """Decodes one image file; errors name it.
 
     Args:
@@ -65,6 +67,7 @@ def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> 
         decoder: "tensorflow" does what `decode_image` does, "pillow" reads everything by Pillow, and "auto" what
             TensorFlow cannot be trusted with. Pillow runs in Python, inside tf.numpy_function, and takes besides tiff,
             avif, jpeg 2000, and heic where pillow-heif is installed.
+        most: pixels of a file that has to be decoded as a whole, and of all large ones that are decoded at a time.
 
     Returns:
         float32 [height, width, 3] in [0, 1].
@@ -73,14 +76,18 @@ def decode_named(content: tf.Tensor, path: tf.Tensor, decoder: str = "auto") -> 
         tf.errors.InvalidArgumentError: with the path, the file is damaged or cannot be decoded.
     """
     if decoder == "pillow":
-        return named(_by_pillow(content), path)
-    return decode_known(content, path, facts_of(content), decoder)
+        return named(_by_pillow(content, most), path)
+    return decode_known(content, path, facts_of(content), decoder, most)
 
 
-def decode_known(content: tf.Tensor, path: tf.Tensor, facts: Facts, decoder: str) -> tf.Tensor:
+def decode_known(content: tf.Tensor, path: tf.Tensor, facts: Facts, decoder: str, most: int = MOST_PIXELS) -> tf.Tensor:
     """`decode_named` by "auto" or "tensorflow", of a file whose header was read already by `facts_of`."""
-    outcome = _by_tensorflow(content, facts, attempted)
-    return named(_or_pillow(outcome, content) if decoder == "auto" else outcome, path)
+    outcome = tf.cond(
+        _takes_much_memory(facts, most),
+        lambda: _in_turn(content, most),
+        lambda: _by_tensorflow(content, facts, attempted, most),
+    )
+    return named(_or_pillow(outcome, content, most) if decoder == "auto" else outcome, path)
 
 
 # ---- Outcomes ----
@@ -97,11 +104,11 @@ def attempted(function: Callable[..., Any], values: list[tf.Tensor], otherwise: 
     return attempt.concatenate(absent).take(1).get_single_element()
 
 
-def _or_pillow(outcome: Outcome, content: tf.Tensor) -> Outcome:
+def _or_pillow(outcome: Outcome, content: tf.Tensor, most: int) -> Outcome:
     """The outcome, or Pillow's where TensorFlow was not given the file."""
     image, reason = outcome
     refused = tf.reduce_all(reason != ["", DAMAGED])
-    return tf.cond(refused, lambda: _by_pillow(content), lambda: (image, reason))
+    return tf.cond(refused, lambda: _by_pillow(content, most), lambda: (image, reason))
 
 
 def named(outcome: Outcome, path: tf.Tensor) -> tf.Tensor:
@@ -120,8 +127,8 @@ def _unless(image: tf.Tensor, reason: tf.Tensor, message: list[tf.Tensor]) -> tf
 # ---- Decoders ----
 
 
-def _by_pillow(content: tf.Tensor) -> Outcome:
-    pixels, reason = _PILLOW(content)
+def _by_pillow(content: tf.Tensor, most: int) -> Outcome:
+    pixels, reason = _PILLOW(content, tf.constant(most, tf.int64))
     pixels, reason = tf.ensure_shape(pixels, [None, None, None]), tf.ensure_shape(reason, [])
 
     def sixteen() -> tf.Tensor:
@@ -155,23 +162,45 @@ def _numbers(content: bytes) -> tuple[np.ndarray, bytes]:
 
 
 _PILLOW = PythonOp("decode_with_pillow", decode_with_pillow, (tf.uint8, tf.string))
+_IN_TURN = PythonOp("decode_in_turn", decode_in_turn, (tf.float32, tf.string))
 _HEADER = PythonOp("header", _numbers, (tf.int64, tf.string))
 
 
-def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any]) -> Outcome:
+def _in_turn(content: tf.Tensor, most: int) -> Outcome:
+    image, reason = _IN_TURN(content, tf.constant(most, tf.int64))
+    return tf.ensure_shape(image, [None, None, 3]), tf.ensure_shape(reason, [])
+
+
+def _takes_much_memory(facts: Facts, most: int) -> tf.Tensor:
+    """`image_limits.takes_much_memory` of a file that TensorFlow can decode."""
+    is_jpeg = facts.format == FORMATS.index(REDUCED_BY_DECODER)
+    many = facts.height * facts.width > tf.where(is_jpeg, tf.constant(most, tf.int64), MOST_DECODED)
+    return tf.logical_and(many, _obstacle(facts, most) == "")
+
+
+def _obstacle(facts: Facts, most: int) -> tf.Tensor:
+    """Why TensorFlow's decoder is not given a file; "" where it is."""
+    obstacle = facts.obstacle
+    if not CAN_READ_WEBP:
+        obstacle = tf.where(
+            facts.format == FORMATS.index("webp"), f"TensorFlow {tf.__version__} cannot read webp", obstacle
+        )
+    is_jpeg = facts.format == FORMATS.index(REDUCED_BY_DECODER)
+    limit = tf.where(is_jpeg, tf.constant(MOST_PIXELS, tf.int64), most)
+    size = facts.height, facts.width, limit
+    return tf.where(too_many(*size), too_many_text(*size), obstacle)
+
+
+def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any], most: int = MOST_PIXELS) -> Outcome:
     """Decodes by TensorFlow unless there is an obstacle.
 
     Args:
         content: the file.
         facts: what its header says.
         call: (function, its arguments, what to return where it fails) -> what it returns.
+        most: as in `decode_named`.
     """
-    obstacle = facts.obstacle
-    if not CAN_READ_WEBP:
-        obstacle = tf.where(
-            facts.format == FORMATS.index("webp"), f"TensorFlow {tf.__version__} cannot read webp", obstacle
-        )
-    obstacle = tf.where(too_many(facts.height, facts.width), too_many_text(facts.height, facts.width), obstacle)
+    obstacle = _obstacle(facts, most)
     good = obstacle == ""
     # Whatever an optimiser makes of a condition, a decoder never sees what it must not.
     harmless = tf.where(good, content, "")
@@ -182,54 +211,17 @@ def _by_tensorflow(content: tf.Tensor, facts: Facts, call: Callable[..., Any]) -
 
     def eight() -> Outcome:
         nothing = tf.zeros([0, 0, 3], tf.uint8), DAMAGED
-        pixels, reason = call(_open, [harmless, _way(facts)], nothing)
+        pixels, reason = call(open_levels, [harmless, way_of(facts.format, facts.transparent)], nothing)
         # To the last bit what tf.io.decode_image makes of a png, which it widens to 16 bits first.
         widened, scale = tf.where(is_png, 257.0, 1.0), tf.where(is_png, 1 / 65535, 1 / 255)
         return finished(pixels, facts.orientation, factor, widened, scale), reason
 
     def sixteen() -> Outcome:
         nothing = tf.zeros([0, 0, 4], tf.uint16), DAMAGED
-        pixels, reason = call(_open_sixteen_bits, [harmless], nothing)
+        pixels, reason = call(open_sixteen_bits, [harmless], nothing)
         return finished(pixels, facts.orientation, factor, tf.constant(1.0), tf.constant(1 / 65535)), reason
 
     def decode() -> Outcome:
         return tf.cond(facts.sixteen_bits, sixteen, eight)
 
     return tf.cond(good, decode, lambda: (tf.zeros([0, 0, 3]), obstacle))
-
-
-def _way(facts: Facts) -> tf.Tensor:
-    """Which branch of `_open` a file takes."""
-    way = tf.gather([0, 1, 1, 3, 4, 5], facts.format)
-    return tf.where(tf.logical_and(way == 1, facts.transparent), 2, way)
-
-
-def _open(content: tf.Tensor, way: tf.Tensor) -> Outcome:
-    """uint8 [h, w, 3 or 4], and why not; fails where the file is damaged."""
-
-    def image(channels: int) -> Callable[[], Outcome]:
-        # Only with four channels is the transparent colour of a png turned into alpha.
-        options = {"channels": channels, "dtype": tf.uint8, "expand_animations": False}
-        return lambda: (tf.ensure_shape(tf.io.decode_image(content, **options), [None, None, None]), tf.constant(""))
-
-    def bmp() -> Outcome:
-        # The fourth byte is often unused and 0; one byte is a level of grey.
-        return tf.io.decode_bmp(content, channels=0)[..., :3] * tf.ones([1, 1, 3], tf.uint8), tf.constant("")
-
-    return tf.switch_case(way, [lambda: _open_jpeg(content), image(3), image(4), bmp, image(0)])
-
-
-def _open_jpeg(content: tf.Tensor) -> Outcome:
-    """A jpeg, whose size is what the decoder's own library reads, reduced where it is large."""
-    height, width = tf.unstack(tf.cast(tf.io.extract_jpeg_shape(content), tf.int64)[:2])
-    branches: list[Callable[[], Outcome]] = [
-        lambda ratio=ratio: (tf.io.decode_jpeg(content, channels=3, ratio=ratio), tf.constant(""))  # type: ignore[misc]
-        for ratio in FACTORS
-    ]
-    refused = tf.zeros([0, 0, 3], tf.uint8), too_many_text(height, width)
-    choice = tf.argmax(reduction(height, width) == FACTORS, output_type=tf.int32)
-    return tf.switch_case(tf.where(too_many(height, width), len(FACTORS), choice), [*branches, lambda: refused])
-
-
-def _open_sixteen_bits(content: tf.Tensor) -> Outcome:
-    return tf.io.decode_png(content, channels=4, dtype=tf.uint16), tf.constant("")

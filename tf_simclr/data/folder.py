@@ -1,232 +1,37 @@
-"""Folders of images as data sets, with or without labels.
-
-What a folder may look like is the business of `layout.py`: class folders with or without splits, a flat folder, a table
-of labels. Folders are read recursively. Whatever is left out is counted and named. Only the first bytes of every file
-are read here; a file that turns out to be damaged further on raises an error that names it when it is decoded.
-"""
+"""Folders of images as data sets, with or without labels: sources of what `folder_splits.py` lists."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-
-import numpy as np
-
-from tf_simclr.config import HOLD_OUT_DRAWS
-from tf_simclr.config.paths import absolute
-from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
-from tf_simclr.data.hold_out import EVALUATION, VALIDATION, by_count, by_hash, by_own_hash
-from tf_simclr.data.image_files import Reading
-from tf_simclr.data.layout import Layout, Listing, bare_name, find_split, recognise_layout
-from tf_simclr.data.scan import as_text, some
-from tf_simclr.data.source import HeldOut, ImageSource
+from tf_simclr.data.folder_source import folder_source
+from tf_simclr.data.folder_splits import ListedSplits, list_folder
+from tf_simclr.data.request import HOLD_OUT, SplitRequest
+from tf_simclr.data.source import ImageSource
 from tf_simclr.data.splits import SplitSources
-from tf_simclr.errors import InputError, require_choice, require_range
-
-HOLD_OUT = 0.1
-HELD_OUT_SPLIT = "held-out"
 
 
-def open_folder(
-    data_dir: str | None,
-    *,
-    train_split: str,
-    eval_split: str | None,
-    validation_split: str | None = None,
-    seed: int = 0,
-    hold_out: float = HOLD_OUT,
-    hold_out_by: str = "hash",
-    labels: str | None = None,
-    decoder: str = "auto",
-    on_bad_image: str = "error",
-) -> SplitSources:
+def open_folder(request: SplitRequest, before: ListedSplits | None = None) -> SplitSources:
     """Finds the images below a folder and makes splits of them.
 
     Args:
-        data_dir: the folder.
-        train_split: name of the split to train on, or a slice of it ("train[:10%]", cut from a fixed random order).
-        eval_split: name of the split to evaluate on; None for none. In a folder without splits it only names the
-            hold-out.
-        validation_split: name of the split to choose settings on; None for none. In a folder without splits it is drawn
-            out of the training split, as large as the hold-out.
-        seed: the hold-out depends on it, and on nothing else but the image.
-        hold_out: share of each class that is held out in a folder without splits, in (0, 0.9]; at least one image.
-        hold_out_by: "hash", of each image's own path, or "count", as earlier versions did.
-        labels: path of a table of labels, in place of class folders.
-        decoder: what decodes the files, as in `decode_named`.
-        on_bad_image: "error" refuses images that cannot be decoded by their headers; "skip" leaves them to
-            `without_bad_images`.
+        request: which, and how they are read.
+        before: as in `list_folder`.
 
     Returns:
         the training source; the evaluation source or None (no labels, or a folder with splits and no `eval_split`); the
         validation source or None.
 
     Raises:
-        InputError: no such folder, no image, no such split, a class without a readable image, an image in a format that
-            cannot be decoded, different classes in two splits, or a table of labels that cannot be used.
+        InputError: as `list_folder`.
     """
-    require_range("hold_out", hold_out, above=0, at_most=0.9)
-    require_choice("hold_out_by", hold_out_by, HOLD_OUT_DRAWS)
-    layout = recognise_layout(_existing(data_dir), train_split, labels, Reading(decoder, on_bad_image))
-    if layout.splits:
-        sources = _own_splits(layout, train_split, eval_split, validation_split)
-    else:
-        sources = _drawn_splits(layout, train_split, eval_split, validation_split, seed, hold_out, hold_out_by)
-    for other in sources[1:]:
-        if other is not None:
-            _require_same_classes(sources.train, other)
-    return sources
+    train, *others = list_folder(request, before)[:3]
+    return SplitSources(folder_source(train), *(None if split is None else folder_source(split) for split in others))
 
 
 def load_folder(
     data_dir: str | None, *, train_split: str, eval_split: str | None, seed: int = 0, hold_out: float = HOLD_OUT
 ) -> tuple[ImageSource, ImageSource | None]:
     """The training and the evaluation source of `open_folder`."""
-    sources = open_folder(data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out)
-    return sources.train, sources.evaluation
-
-
-def whole_folder(
-    data_dir: str | None, *, labels: str | None = None, decoder: str = "auto", on_bad_image: str = "error"
-) -> Layout:
-    """A folder as it is laid out, in which nothing is held out. Arguments and errors as in `open_folder`."""
-    return recognise_layout(_existing(data_dir), "train", labels, Reading(decoder, on_bad_image))
-
-
-def _existing(data_dir: str | None) -> str:
-    """The folder's absolute path."""
-    if not data_dir:
-        raise InputError(
-            f"The data set `folder` needs --data_dir=DIR, a folder of images. Received: data_dir={data_dir!r}"
-        )
-    path = absolute(data_dir)
-    if not os.path.isdir(path):
-        raise InputError(f"There is no such folder: check --data_dir. Received: data_dir={data_dir!r}")
-    return path
-
-
-# ---- Splits ----
-
-
-def _own_splits(layout: Layout, train_split: str, eval_split: str | None, validation_split: str | None) -> SplitSources:
-    """The splits that the folder has."""
-    name, note = find_split(layout, train_split, for_evaluation=False)
-    train = _opened(layout, name, note)
-    if not train.labelled:
-        return SplitSources(train, None)
-    others: list[ImageSource | None] = []
-    for split, for_evaluation in ((eval_split, True), (validation_split, False)):
-        if split is None:
-            others.append(None)
-            continue
-        name, note = find_split(layout, split, for_evaluation=for_evaluation)
-        others.append(_opened(layout, name, note))
-    return SplitSources(train, *others)
-
-
-def _opened(layout: Layout, split: str, note: str | None) -> ImageSource:
-    listing = layout.read(bare_name(split))
-    notes = (*layout.notes, *([note] if note else []), *listing.notes)
-    return folder_source(layout.root, split, dataclasses.replace(listing, notes=notes))
-
-
-def _drawn_splits(
-    layout: Layout,
-    train_split: str,
-    eval_split: str | None,
-    validation_split: str | None,
-    seed: int,
-    share: float,
-    draw: str,
-) -> SplitSources:
-    """Splits that are drawn from a folder without any."""
-    root, listing = layout.root, layout.read("")
-    notes = (*layout.notes, *listing.notes)
-    if not listing.classes:
-        return SplitSources(folder_source(root, train_split, dataclasses.replace(listing, notes=notes)), None)
-    _require_other_names(root, train_split, eval_split, validation_split)
-    listing = listing if draw == "count" else _each_file_once(root, listing)
-    notes = (*layout.notes, *listing.notes)
-    names = relative_paths(root, listing)
-    if draw == "count":
-        held = by_count(names, listing.labels, seed, share)
-    else:
-        held = by_hash(names, listing.labels, seed, share, EVALUATION)
-    if not held.any():
-        raise InputError(
-            "Every class has one image only, so that none can be held out for evaluation: add images. "
-            f"Received: data_dir={as_text(root)!r}"
-        )
-    # Also where nothing is evaluated now: a later evaluation must find images that were not trained on.
-    taken = eval_split is None or bare_name(eval_split) == bare_name(validation_split or "")
-    held_split = HELD_OUT_SPLIT if taken or eval_split is None else eval_split
-    notes += (
-        f"{as_text(root)} has no splits: {held.sum()} of its {len(held)} images (about {share:.0%} of each class, at "
-        f"least one; seed {seed}) are held out as the split {held_split!r}",
+    sources = open_folder(
+        SplitRequest(data_dir=data_dir, train_split=train_split, eval_split=eval_split, seed=seed, hold_out=hold_out)
     )
-    evaluation = folder_source(root, held_split, part_of(listing, held))
-    kept = part_of(listing, ~held)
-    validation = None
-    if validation_split is not None:
-        chosen = by_hash(relative_paths(root, kept), kept.labels, seed, share, VALIDATION)
-        notes += (
-            f"{chosen.sum()} of the other {len(chosen)} are taken out of the training split as {validation_split!r}",
-        )
-        validation = folder_source(root, validation_split, part_of(kept, chosen))
-        kept = part_of(kept, ~chosen)
-
-    def held_out() -> HeldOut:
-        own = by_own_hash(names, seed, share, EVALUATION) if draw == "hash" else np.zeros_like(held)
-
-        def named(chosen: np.ndarray) -> tuple[str, ...]:
-            return tuple(as_text(os.fsdecode(name)) for name, one in zip(names, chosen, strict=True) if one)
-
-        return HeldOut(named(held), f"{draw}, seed {seed}, share {share:g}", named(held & own), named(~held & own))
-
-    train = folder_source(root, train_split, dataclasses.replace(kept, notes=notes))
-    return SplitSources(dataclasses.replace(train, held_out=held_out), evaluation, validation)
-
-
-def _require_other_names(root: str, train_split: str, *others: str | None) -> None:
-    for split in others:
-        if split is not None and bare_name(split) == bare_name(train_split):
-            raise InputError(
-                f"Two splits must not share images. Received: {split!r} beside the training split {train_split!r} of "
-                f"{as_text(root)}, which has no splits: what is held out needs a name of its own, as in "
-                "--eval_split=test"
-            )
-
-
-def _each_file_once(root: str, listing: Listing) -> Listing:
-    """Without further paths to a file in its own class: on both sides of a hold-out, they would be a leak."""
-    first: dict[str, int] = {}
-    keep: np.ndarray = np.ones(len(listing.files), bool)
-    for place, file in enumerate(listing.files):
-        before = first.setdefault(file.key, place)
-        keep[place] = before == place
-        if listing.labels[before] != listing.labels[place]:
-            one, other = (as_text(os.path.relpath(listing.files[p].path, root)) for p in (before, place))
-            raise InputError(
-                f"A file must have one class. Received: {one!r} and {other!r} of {as_text(root)}, which are links to "
-                "one file. Remove one of them"
-            )
-    if keep.all():
-        return listing
-    paths = [as_text(file.path) for file, kept in zip(listing.files, keep, strict=True) if not kept]
-    notes = (*listing.notes, f"ignored {len(paths)} links to files that were read already: {some(paths)}")
-    return dataclasses.replace(part_of(listing, keep), notes=notes)
-
-
-def _require_same_classes(train: ImageSource, evaluation: ImageSource) -> None:
-    missing = [name for name in train.class_names if name not in evaluation.class_names]
-    extra = [name for name in evaluation.class_names if name not in train.class_names]
-    if missing or extra:
-        differences = [
-            f"only in {split!r}: {some(names)}"
-            for split, names in ((train.split, missing), (evaluation.split, extra))
-            if names
-        ]
-        raise InputError(
-            "The training and the evaluation split must have the same class folders. "
-            f"Received: {'; '.join(differences)}"
-        )
+    return sources.train, sources.evaluation

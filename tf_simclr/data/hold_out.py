@@ -6,17 +6,36 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tf_simclr.data.scan import some
-from tf_simclr.data.source import HeldOut, ImageSource
 from tf_simclr.files import read_json, write_json
 from tf_simclr.stored import require_types
+
+if TYPE_CHECKING:
+    from tf_simclr.data.source import ImageSource
 
 HELD_OUT_FILE = "held_out.json"
 _FORMER_EXTENSIONS = (b".jpg", b".jpeg", b".png", b".gif", b".bmp", b".webp")
 EVALUATION, VALIDATION = "evaluation", "validation"
+
+
+class HeldOut(NamedTuple):
+    """What was drawn out of a training split for evaluation, by names of images.
+
+    Attributes:
+        names: of the images that are held out.
+        draw: what the draw depends on beside the images, as text.
+        sure: those of `names` that are held out by their own name, whatever other images there are.
+        kept: images of the training split that would be held out by their own name, and are all that their class has.
+    """
+
+    names: tuple[str, ...]
+    draw: str
+    sure: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 def by_hash(names: Sequence[bytes], labels: Sequence[int], seed: int, share: float, purpose: str) -> np.ndarray:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from tf_simclr.data.decoding import CAN_READ_WEBP
+from tf_simclr.config.data import READ_BY_DEFAULT
 from tf_simclr.data.image_formats import read_header
-from tf_simclr.data.image_header import refusal
+from tf_simclr.data.image_header import ImageHeader, refusal
 from tf_simclr.data.image_limits import reduction
 from tf_simclr.errors import InputError
 
@@ -37,10 +37,12 @@ class Reading(NamedTuple):
     Attributes:
         decoder: what decodes them, as in `decode_named`.
         on_bad_image: "error", or "skip" where those that cannot be decoded are left out later, by `without_bad_images`.
+        most: pixels of a file that has to be decoded as a whole.
     """
 
     decoder: str = "auto"
     on_bad_image: str = "error"
+    most: int = READ_BY_DEFAULT
 
 
 AS_USUAL = Reading()
@@ -60,12 +62,12 @@ class Look(NamedTuple):
     refused: str = ""
 
 
-def recognise(path: str, decoder: str = "auto") -> Look:
+def recognise(path: str, reading: Reading = AS_USUAL) -> Look:
     """Looks at the header of a file.
 
     Args:
         path: of a regular file.
-        decoder: what is to decode it, as in `decode_named`.
+        reading: how it is to be read.
     """
     try:
         file = os.open(path, _OPEN)
@@ -77,8 +79,18 @@ def recognise(path: str, decoder: str = "auto") -> Look:
         return Look(error.strerror or type(error).__name__)
     if not header.format:
         return Look(NO_IMAGE)
-    refused = refusal(header, decoder, tensorflow_reads_webp=CAN_READ_WEBP)
+    webp = _tensorflow_reads_webp(header, reading.decoder)
+    refused = refusal(header, reading.decoder, tensorflow_reads_webp=webp, most=reading.most)
     return Look(None, reduction(header.height, header.width) > 1 and not refused, refused)
+
+
+def _tensorflow_reads_webp(header: ImageHeader, decoder: str) -> bool:
+    """Whether TensorFlow can decode a webp. It is imported, which takes seconds, only where that decides."""
+    if header.format != "webp" or decoder != "tensorflow":
+        return True
+    from tf_simclr.data.decoding import CAN_READ_WEBP
+
+    return CAN_READ_WEBP
 
 
 class _Opened:

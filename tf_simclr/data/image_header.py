@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 
-from tf_simclr.data.image_limits import too_large, too_many_pixels
+from tf_simclr.data.image_limits import MOST_PIXELS, limit_of, too_large, too_many_pixels
 
 DAMAGED = "its content is damaged"
 # What is neither of the two decoders' own is named by the package that adds it.
@@ -45,21 +45,26 @@ class ImageHeader:
     obstacle: str = ""
 
 
-def refusal(header: ImageHeader, decoder: str, *, tensorflow_reads_webp: bool) -> str:
+def refusal(header: ImageHeader, decoder: str, *, tensorflow_reads_webp: bool, most: int = MOST_PIXELS) -> str:
     """Why a file cannot be decoded, without a look beyond its header.
 
     Args:
         header: of the file.
         decoder: "auto", "tensorflow" or "pillow".
         tensorflow_reads_webp: True from TensorFlow 2.20 on.
+        most: pixels of a file that has to be decoded as a whole.
 
     Returns:
         half a sentence about the file, with what to do; "" for a file that can be decoded if it is not damaged.
     """
     if not header.format:
         return header.obstacle
-    if too_large(header.height, header.width):
-        return f"{too_many_pixels(header.width, header.height)}: make it smaller"
+    limit = limit_of(header.format, most)
+    if too_large(header.height, header.width, limit):
+        remedy = "make it smaller"
+        if not too_large(header.height, header.width):
+            remedy += f", or pass --max_image_pixels={header.height * header.width}"
+        return f"{too_many_pixels(header.width, header.height, limit)}: {remedy}"
     obstacle = header.obstacle
     if header.format == "webp" and not tensorflow_reads_webp:
         obstacle = obstacle or "this TensorFlow cannot read webp"

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, Reading
+from tf_simclr.data.known_split import UNLABELLED
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
+from tf_simclr.data.listing import Listing
 from tf_simclr.data.scan import Files, Found, as_text, count, find_images, some, subfolders
-from tf_simclr.data.source import UNLABELLED
+from tf_simclr.data.split_names import bare_name
 from tf_simclr.errors import InputError
 
 # The names that a split may have in a folder, those of one meaning together.
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("validation", "val", "valid", "dev"), ("test", "testing")
 SPLIT_NAMES = frozenset((*_TRAIN, *_VALIDATION, *_TEST))
-
-
-@dataclasses.dataclass(frozen=True)
-class Listing:
-    """The images of a split.
-
-    Attributes:
-        files: the images.
-        labels: number of the class of each, UNLABELLED without classes.
-        classes: names of the classes.
-        notes: lines that a person should see.
-        reading: how the files are read.
-    """
-
-    files: Sequence[Found]
-    labels: Sequence[int]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-    reading: Reading = AS_USUAL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +27,15 @@ class Layout:
     Attributes:
         root: absolute path.
         splits: names of the splits that its owner made; none where there are none.
-        read: name of one of them (any text without splits) -> its images; only then are its files looked at.
+        read: name of one of them (any text without splits) -> its images; only then are its files looked at, once.
+        asked: the arguments of `recognise_layout`.
         notes: lines that a person should see.
     """
 
     root: str
     splits: tuple[str, ...]
     read: Callable[[str], Listing]
+    asked: tuple[str, str, str | None, Reading]
     notes: tuple[str, ...] = ()
 
 
@@ -73,17 +59,26 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None, rea
         InputError: a folder that cannot be listed, a layout in which only some classes have splits, or a table that
             cannot be used.
     """
+    splits, read, notes = _recognised(root, train_split, labels, reading)
+    return Layout(root, splits, functools.cache(read), (root, train_split, labels, reading), notes)
+
+
+_Recognised = tuple[tuple[str, ...], Callable[[str], Listing], tuple[str, ...]]
+
+
+def _recognised(root: str, train_split: str, labels: str | None, reading: Reading) -> _Recognised:
+    """Splits, how one is read, and notes."""
     if labels is not None:
         return _table_layout(root, labels, reading)
     names = subfolders(root)
     bare = bare_name(train_split)
     like_splits = [name for name in names if _is_split(name, bare)]
     if names and (like_splits == names or any(subfolders(os.path.join(root, name)) for name in like_splits)):
-        return Layout(root, tuple(names), lambda split: _read_classes(os.path.join(root, split), reading))
+        return tuple(names), lambda split: _read_classes(os.path.join(root, split), reading), ()
     inner = {name: subfolders(os.path.join(root, name)) for name in names}
     splits = sorted({split for below in inner.values() for split in below if _is_split(split, bare)})
     if len({split.lower() for split in splits}) < 2:
-        return Layout(root, (), lambda _: _read_classes(root, reading))
+        return (), lambda _: _read_classes(root, reading), ()
     without = [name for name, below in inner.items() if not set(splits) & set(below)]
     if without:
         raise InputError(
@@ -93,12 +88,7 @@ def recognise_layout(root: str, train_split: str, labels: str | None = None, rea
     note = f"{as_text(root)} has its splits below the class folders: {', '.join(map(as_text, splits))}"
     others = [f"{name}/{other}" for name, below in inner.items() for other in below if other not in splits]
     ignored = [f"ignored {count(others, 'folder')} beside these splits: {some(map(as_text, others))}"] * bool(others)
-    return Layout(root, tuple(splits), lambda split: _read_below_classes(root, inner, split, reading), (note, *ignored))
-
-
-def bare_name(split: str) -> str:
-    """The name of a split without its slice."""
-    return split.partition("[")[0]
+    return tuple(splits), lambda split: _read_below_classes(root, inner, split, reading), (note, *ignored)
 
 
 def _is_split(name: str, train_split: str) -> bool:
@@ -209,7 +199,7 @@ def _collect(folders: dict[str, str], files: Files, folder: str, reading: Readin
 # ---- Tables ----
 
 
-def _table_layout(root: str, labels: str, reading: Reading) -> Layout:
+def _table_layout(root: str, labels: str, reading: Reading) -> _Recognised:
     files = find_images(root, recursive=True, reading=reading)
     known = {os.path.relpath(file.path, root): file for file in files.images}
     every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable, *files.refused)}
@@ -221,7 +211,7 @@ def _table_layout(root: str, labels: str, reading: Reading) -> Layout:
     notes = (*files.notes(), *table.notes)
     if left:
         notes += (f"ignored {count(left, 'image')} that {labels} does not name: {some(map(as_text, left))}",)
-    return Layout(root, table.splits, lambda split: _read_table(table, known, split, reading), notes)
+    return table.splits, lambda split: _read_table(table, known, split, reading), notes
 
 
 def _read_table(table: LabelsFile, known: dict[str, Found], split: str, reading: Reading) -> Listing:

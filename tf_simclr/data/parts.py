@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tf_simclr.data.decoding import attempted, decode_known, decode_named, facts_of, named
 from tf_simclr.data.header_ops import FORMATS, Facts
+from tf_simclr.data.image_files import Reading
 from tf_simclr.data.image_header import DAMAGED
-from tf_simclr.data.image_limits import MOST_DECODED
+from tf_simclr.data.image_limits import MOST_DECODED, MOST_PIXELS
 from tf_simclr.data.pixels import stored_box, uninlined, upright
 
 # (height, width), int32 -> boxes int32 [n, 4] in an image of that size: offset_y, offset_x, height, width.
@@ -33,22 +34,22 @@ class FileDecoder:
     """Decodes what a record holds of an image file, as a whole or in part.
 
     Attributes:
-        decoder: as in `decode_named`.
+        reading: what decodes the file, and how large it may be.
         unpack: "data" of a record -> the bytes of the file, and the path that errors name.
     """
 
-    decoder: str
+    reading: Reading
     unpack: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
     def __call__(self, data: tf.Tensor) -> tf.Tensor:
         """The image, float32 [height, width, 3] in [0, 1]."""
         content, path = self.unpack(data)
-        return decode_named(content, path, self.decoder)
+        return decode_named(content, path, self.reading.decoder, self.reading.most)
 
     def cut(self, data: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:
         """What `cut` makes of the image, or of a part of it that holds all the boxes."""
         content, path = self.unpack(data)
-        return cut_file(content, path, self.decoder, boxes_of, cut)
+        return cut_file(content, path, self.reading.decoder, boxes_of, cut, self.reading.most)
 
 
 @runtime_checkable
@@ -79,7 +80,9 @@ def cut_image(image: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:
     return cut(image, boxes_of(height, width))
 
 
-def cut_file(content: tf.Tensor, path: tf.Tensor, decoder: str, boxes_of: BoxesOf, cut: Cut) -> Any:
+def cut_file(
+    content: tf.Tensor, path: tf.Tensor, decoder: str, boxes_of: BoxesOf, cut: Cut, most: int = MOST_PIXELS
+) -> Any:
     """Cuts boxes out of an image file.
 
     Args:
@@ -88,6 +91,7 @@ def cut_file(content: tf.Tensor, path: tf.Tensor, decoder: str, boxes_of: BoxesO
         decoder: as in `decode_named`.
         boxes_of: draws the boxes in an image of some size.
         cut: makes something of the pixels and the boxes in them.
+        most: as in `decode_named`.
 
     Returns:
         what `cut` returns, the same as of the whole image up to its rounding.
@@ -96,9 +100,9 @@ def cut_file(content: tf.Tensor, path: tf.Tensor, decoder: str, boxes_of: BoxesO
         tf.errors.InvalidArgumentError: with the path, the file is damaged or cannot be decoded.
     """
     if decoder == "pillow":
-        return cut_image(decode_named(content, path, decoder), boxes_of, cut)
+        return cut_image(decode_named(content, path, decoder, most), boxes_of, cut)
     facts = facts_of(content)
-    whole = uninlined(lambda: cut_image(decode_known(content, path, facts, decoder), boxes_of, cut))
+    whole = uninlined(lambda: cut_image(decode_known(content, path, facts, decoder, most), boxes_of, cut))
     return tf.cond(_in_part(content, facts), lambda: _cut_jpeg(content, path, facts, boxes_of, cut), whole)
 
 

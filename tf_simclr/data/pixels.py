@@ -21,17 +21,17 @@ def uninlined(function: Callable[..., Any]) -> Any:
     return tf.function(function, autograph=False, reduce_retracing=True, experimental_attributes={"_noinline": True})
 
 
-def too_many(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def too_many(height: tf.Tensor, width: tf.Tensor, most: tf.Tensor | int = MOST_PIXELS) -> tf.Tensor:
     """`image_limits.too_large` of int64 sides."""
-    many = tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > MOST_PIXELS
+    many = tf.cast(height, tf.float64) * tf.cast(width, tf.float64) > tf.cast(most, tf.float64)
     return tf.logical_or(many, tf.maximum(height, width) > MOST_SIDE)
 
 
-def too_many_text(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def too_many_text(height: tf.Tensor, width: tf.Tensor, most: tf.Tensor | int = MOST_PIXELS) -> tf.Tensor:
     """`image_limits.too_many_pixels` of tensors."""
-    texts = too_many_pixels("|", "|").split("|")
-    sides = [tf.strings.as_string(side) for side in (width, height)]
-    return tf.strings.join([texts[0], sides[0], texts[1], sides[1], texts[2]])
+    texts = too_many_pixels("|", "|", "|").split("|")
+    numbers = [tf.strings.as_string(number) for number in (width, height, most)]
+    return tf.strings.join([texts[0], numbers[0], texts[1], numbers[1], texts[2], numbers[2], texts[3]])
 
 
 def reduction(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:

@@ -143,7 +143,7 @@ def find_images(folder: str, *, recursive: bool, reading: Reading = AS_USUAL) ->
     """
     files = Files()
     found = list_files(folder, files, recursive=recursive)
-    looked_at = in_threads(functools.partial(recognise, decoder=reading.decoder), [file.path for file in found])
+    looked_at = in_threads(functools.partial(recognise, reading=reading), [file.path for file in found])
     for file, (reason, reduced, refused) in zip(found, looked_at, strict=True):
         if refused and reading.on_bad_image == "error":
             files.refused[file.path] = refused

@@ -14,12 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
+from tf_simclr.data.shapes_splits import SPLIT_SIZES, shapes_split
 from tf_simclr.data.silhouettes import SHAPES
-from tf_simclr.data.source import ImageSource, Span, parse_split, records_from_table
-from tf_simclr.errors import InputError
+from tf_simclr.data.source import ImageSource, Span, records_from_table
 
 SIDE = 48
-SPLIT_SIZES = {"train": 10_000, "validation": 2_000, "test": 2_000}
 NUM_DRAWS = 48
 # Of the images that a seed gives; another number whenever any of them changes.
 GENERATOR = 1
@@ -169,20 +168,14 @@ def shapes_source(split: str, *, seed: int = 0, side: int = SIDE) -> ImageSource
     Raises:
         InputError: unknown split or empty slice.
     """
-
-    def size(name: str) -> int:
-        if name not in SPLIT_SIZES:
-            raise InputError(f"The data set `shapes` has the splits: {', '.join(SPLIT_SIZES)}. Received: {split!r}")
-        return SPLIT_SIZES[name]
-
-    name, start, stop = parse_split(split, size)
+    _, name, start, stop = known = shapes_split(split)
     images, labels = render_shapes(seed, name, start, stop, side)
     return ImageSource(
-        name="shapes",
+        name=known.name,
         split=split,
-        num_examples=stop - start,
-        num_classes=len(SHAPES),
-        class_names=tuple(SHAPES),
+        num_examples=known.num_examples,
+        num_classes=known.num_classes,
+        class_names=known.class_names,
         image_shape=(side, side, 3),
         records=records_from_table(np.arange(start, stop), labels, images),
         decode=lambda pixels: tf.cast(pixels, tf.float32) / 255.0,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +13,12 @@ from tf_simclr.data.decoding import CAN_READ_WEBP as CAN_READ_WEBP
 from tf_simclr.data.decoding import DAMAGED_IMAGE as DAMAGED_IMAGE
 from tf_simclr.data.decoding import decode_image as decode_image
 from tf_simclr.data.decoding import decode_named as decode_named
+from tf_simclr.data.hold_out import HeldOut as HeldOut
+from tf_simclr.data.known_split import UNLABELLED as UNLABELLED
+from tf_simclr.data.split_names import parse_split as parse_split
+from tf_simclr.data.splits import Span as Span
 from tf_simclr.errors import InputError
 
-UNLABELLED = -1
 _SMALL_SIDE = 64
 
 Records = Callable[["tf.Tensor | None"], tf.data.Dataset]
@@ -52,36 +53,6 @@ class MultiLabel:
     def rows(self, chosen: np.ndarray) -> MultiLabel:
         """Those images, by their numbers."""
         return MultiLabel(self.positives[chosen], self.ignored[chosen])
-
-
-class Span(NamedTuple):
-    """Neighbouring examples of one file: what a split is made of, comparable between splits.
-
-    Attributes:
-        container: the file that holds them. Two paths to one file are one container.
-        start: the first example in it.
-        stop: the last one, exclusive.
-    """
-
-    container: str
-    start: int
-    stop: int
-
-
-class HeldOut(NamedTuple):
-    """What was drawn out of a training split for evaluation, by names of images.
-
-    Attributes:
-        names: of the images that are held out.
-        draw: what the draw depends on beside the images, as text.
-        sure: those of `names` that are held out by their own name, whatever other images there are.
-        kept: images of the training split that would be held out by their own name, and are all that their class has.
-    """
-
-    names: tuple[str, ...]
-    draw: str
-    sure: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,39 +171,3 @@ def records_from_table(index: tf.Tensor, label: tf.Tensor, data: tf.Tensor) -> R
         )
 
     return records
-
-
-def parse_split(split: str, num_examples: Callable[[str], int]) -> tuple[str, int, int]:
-    """Reads "train", "train[:2000]", "train[100:]", "train[:10%]" or "train[10%:50%]".
-
-    Args:
-        split: what the user wrote.
-        num_examples: name of a split -> its size; raises InputError for an unknown name.
-
-    Returns:
-        the name, and the first and last (exclusive) position.
-
-    Raises:
-        InputError: the text cannot be read, or the slice is empty.
-    """
-    bound = r"(\d+%?)?"
-    match = re.fullmatch(rf"([^\[\]]+?)(?:\[{bound}:{bound}\])?", split)
-    if match is None:
-        raise InputError(
-            f"A split must be NAME, NAME[FROM:TO] or NAME[FROM%:TO%], as in train[:2000]. Received: split={split!r}"
-        )
-    name, start_text, stop_text = match.groups()
-    total = num_examples(name)
-
-    def position(text: str | None, default: int) -> int:
-        if text is None:
-            return default
-        value = round(int(text[:-1]) * total / 100) if text.endswith("%") else int(text)
-        return min(value, total)
-
-    start, stop = position(start_text, 0), position(stop_text, total)
-    if start >= stop:
-        raise InputError(
-            f"The split holds no image: choose a slice within the {total} images of {name!r}. Received: split={split!r}"
-        )
-    return name, start, stop

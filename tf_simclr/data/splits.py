@@ -5,13 +5,29 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tf_simclr.data.scan import some
-from tf_simclr.data.source import ImageSource, Span
 from tf_simclr.errors import InputError
+
+if TYPE_CHECKING:
+    from tf_simclr.data.source import ImageSource
+
+
+class Span(NamedTuple):
+    """Neighbouring examples of one file: what a split is made of, comparable between splits.
+
+    Attributes:
+        container: the file that holds them. Two paths to one file are one container.
+        start: the first example in it.
+        stop: the last one, exclusive.
+    """
+
+    container: str
+    start: int
+    stop: int
 
 
 class SplitSources(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
-from tf_simclr.data.image_files import in_threads
+from tf_simclr.data.image_files import AS_USUAL, Reading, in_threads
 from tf_simclr.data.parts import FileDecoder
 from tf_simclr.data.source import (
     UNLABELLED,
@@ -45,7 +45,7 @@ def open_tfds(
     built_in: Sequence[str] = (),
     memory_budget: int = MEMORY_BUDGET,
     shuffle_buffer: int = SHUFFLE_BUFFER,
-    decoder: str = "auto",
+    reading: Reading = AS_USUAL,
 ) -> SplitSources:
     """Opens a data set of TFDS, which is downloaded and prepared first when it is not there yet.
 
@@ -58,7 +58,7 @@ def open_tfds(
         built_in: names of the other kinds of data set, for the message about an unknown name.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
         shuffle_buffer: images in the shuffle buffer of a larger split, whose files are shuffled besides.
-        decoder: as in `decode_named`.
+        reading: how its images are read.
 
     Returns:
         the training source, the evaluation source or None, and the validation source or None.
@@ -68,7 +68,7 @@ def open_tfds(
     """
     tfds = import_tfds(name, built_in)
     builder = open_builder(tfds, name, data_dir, built_in)
-    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer, decoder)
+    reader = _Reader(tfds, builder, name, memory_budget, shuffle_buffer, reading)
     others = (None if split is None else reader.source(split) for split in (eval_split, validation_split))
     return SplitSources(reader.source(train_split), *others)
 
@@ -90,7 +90,7 @@ class _Reader:
     name: str
     memory_budget: int
     shuffle_buffer: int
-    decoder: str
+    reading: Reading
 
     def source(self, split: str) -> ImageSource:
         """One split, or slice of it, as a source."""
@@ -108,7 +108,7 @@ class _Reader:
             class_names=classes,
             image_shape=(height, width, 3) if height and width else None,
             records=self._streamed(split, image_key, label_key, num_examples),
-            decode=FileDecoder(self.decoder, lambda pair: (pair[0], pair[1])),
+            decode=FileDecoder(self.reading, lambda pair: (pair[0], pair[1])),
             notes=notes,
             location=str(self.builder.data_path),
             fingerprint=self._fingerprint(spans, classes),

@@ -10,11 +10,13 @@ import numpy as np
 
 from tf_simclr.config import FOLDER, DataConfig
 from tf_simclr.data.bad_images import good_examples
-from tf_simclr.data.datasets import load_splits
-from tf_simclr.data.folder import whole_folder
-from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
+from tf_simclr.data.datasets import build_splits
+from tf_simclr.data.folder_source import folder_source
+from tf_simclr.data.folder_splits import whole_folder
 from tf_simclr.data.label_table import examples
-from tf_simclr.data.layout import Listing, find_split
+from tf_simclr.data.layout import find_split
+from tf_simclr.data.listing import ListedSplit, Listing, part_of, relative_paths
+from tf_simclr.data.request import request_of
 from tf_simclr.data.scan import as_text
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
@@ -67,7 +69,7 @@ def open_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
 
 
 def _folder_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
-    layout = whole_folder(data.data_dir, labels=data.labels, decoder=data.decoder, on_bad_image=data.on_bad_image)
+    layout = whole_folder(request_of(data, eval_split=None))
     if splits and not layout.splits:
         raise InputError(
             f"`embed_split` must be left out for a folder without splits. Received: {', '.join(splits)} for "
@@ -88,7 +90,7 @@ def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
     def read(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
         chosen: np.ndarray = np.zeros(len(rows), bool)
         chosen[positions] = True
-        source = folder_source(root, split or "all", part_of(listing, chosen))
+        source = folder_source(ListedSplit(root, split or "all", part_of(listing, chosen)))
         of_source = [rows[position] for position in positions.tolist()]
         good = good_examples(source, len(rows))[1] if skip else np.ones(len(of_source), bool)
         if good.all():
@@ -104,15 +106,7 @@ def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
 def _other_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
     parts = []
     for split in splits:
-        source = load_splits(
-            data.dataset,
-            data_dir=data.data_dir,
-            train_split=split,
-            eval_split=None,
-            seed=data.data_seed,
-            decoder=data.decoder,
-            on_bad_image=data.on_bad_image,
-        ).train
+        source = build_splits(dataclasses.replace(data, train_split=split), eval_split=None).train
         parts.append(_other_part(source))
     return parts
 

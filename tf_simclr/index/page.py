@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tf_simclr.config.paths import require_folder
 from tf_simclr.data.pillow_images import decode_with_pillow
-from tf_simclr.lock_files import files_of
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.optional import require_jinja2
 
 _SIDE = 128
@@ -65,7 +65,7 @@ def write_page(path: str, title: str, facts: Sequence[str], sections: Sequence[S
     )
     shown = [{"title": one.title, "tiles": [_shown(tile) for tile in one.tiles]} for one in sections]
     content = environment.get_template("images.html").render(title=title, facts=facts, sections=shown)
-    files_of(path).write(path, content.encode("utf-8", "backslashreplace"))
+    file_system_of(path).write(path, content.encode("utf-8", "backslashreplace"))
 
 
 def thumbnail(path: str, side: int = _SIDE) -> bytes:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tf_simclr.errors import InputError
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
-from tf_simclr.lock_files import files_of
 
 DIRECTORY = "pending"
 _FEATURES, _ROWS = ".npy", ".csv"
@@ -34,7 +34,7 @@ class Pieces:
         place = os.path.join(self._directory, f"{self._digest}-{len(os.listdir(self._directory)):06d}")
         with open(f"{place}{_FEATURES}", "wb") as file:
             np.save(file, features, allow_pickle=False)
-        files_of(place).write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
+        file_system_of(place).write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
 
     def read(self) -> Iterator[tuple[list[Row], np.ndarray]]:
         """Rows, and features [b, d] mapped into memory, of every piece that is whole; others are passed over."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.data.folder_source import folder_source
 from tf_simclr.data.image_files import Reading
-from tf_simclr.data.layout import Listing
+from tf_simclr.data.listing import ListedSplit, Listing
 from tf_simclr.data.scan import find_images
 from tf_simclr.data.source import UNLABELLED
 from tf_simclr.errors import InputError
@@ -50,7 +50,7 @@ def embedded_files(index: Index, path: str, checkpoint: str | None = None) -> tu
         identity.image_size,
         identity.reading.get("eval_crop"),
     )
-    source = folder_source(os.path.dirname(path), "queries", listing)
+    source = folder_source(ListedSplit(os.path.dirname(path), "queries", listing))
     features, _ = extracted(trained.model, source, loader, [identity.endpoint])
     return [file.path for file in listing.files], unit(features[identity.endpoint])
 

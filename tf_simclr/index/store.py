@@ -19,8 +19,8 @@ import numpy as np
 
 from tf_simclr.config.paths import is_remote
 from tf_simclr.errors import InputError
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
-from tf_simclr.lock_files import files_of
 from tf_simclr.mapped_arrays import new_array
 from tf_simclr.stored import DamagedFileError, parse_object, require_types
 
@@ -164,7 +164,7 @@ def find_index(directory: str) -> Index | None:
         InputError: it is damaged, or another version of the program wrote it.
     """
     place = os.path.join(directory, INDEX_FILE)
-    files = files_of(place)
+    files = file_system_of(place)
     if not files.exists(place):
         return None
     values = parse_object(files.read(place), place)
@@ -227,7 +227,7 @@ def write_index(
     token = f"{identity.digest}-{hashlib.sha256(content).hexdigest()[:8]}"
     names = f"features-{token}.npy", f"rows-{token}.csv"
     _write_features(os.path.join(directory, names[0]), identity.dtype, (len(rows), dimension), blocks)
-    files = files_of(directory)
+    files = file_system_of(directory)
     files.write(os.path.join(directory, names[1]), content)
     sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in names}
     facts = Facts(FORMAT, dataclasses.asdict(identity), checkpoint, shard, *names, sizes, written_by)

@@ -12,8 +12,8 @@ import numpy as np
 
 from tf_simclr.config.paths import require_folder
 from tf_simclr.data.scan import as_text
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.store import Index
-from tf_simclr.lock_files import files_of
 from tf_simclr.optional import require_pyarrow
 
 PARQUET_FILE = "index.parquet"
@@ -69,4 +69,4 @@ def write_csv(path: str, headings: Sequence[str], lines: Iterable[Sequence[objec
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(headings)
     writer.writerows(lines)
-    files_of(path).write(path, text.getvalue().encode("utf-8", "backslashreplace"))
+    file_system_of(path).write(path, text.getvalue().encode("utf-8", "backslashreplace"))

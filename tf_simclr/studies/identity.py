@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import tensorflow as tf
@@ -14,14 +14,13 @@ from tf_simclr.config import DataConfig, RuntimeConfig, of_recorded
 from tf_simclr.config.option import affecting
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.linear import PROBE
-from tf_simclr.files import read_json, write_json
-from tf_simclr.stored import require_types
+from tf_simclr.files import write_json
+from tf_simclr.studies.recorded import STUDY_FILE, read_study
 from tf_simclr.studies.run_cell import StudyContext
 from tf_simclr.studies.study import Study
 
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 2
-STUDY_FILE = "study.json"
 # The names of parts of study.json, for a person.
 _SHOWN = {"pictures": "images"}
 # The linear probe of results of this FORMAT that do not name theirs.
@@ -64,34 +63,6 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
     }
 
 
-def recorded_hold_out(directory: str) -> dict[str, Any]:
-    """The flag for the draw of the hold-out that a directory's results began with, where it is not today's."""
-    found = _recorded(directory)
-    draw = DataConfig.hold_out_by if found is None else of_recorded(found.get("flags", {}))["hold_out_by"]
-    return {} if draw == DataConfig.hold_out_by else {"hold_out_by": draw}
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What is read of study.json beside what is only compared."""
-
-    flags: dict[str, Any]
-    pictures: dict[str, Any]
-    cells: dict[str, Any]
-
-
-def _recorded(directory: str) -> dict[str, Any] | None:
-    """What study.json says; None where there is none.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    path = os.path.join(directory, STUDY_FILE)
-    found = read_json(path)
-    require_types(found or {}, _Recorded, path)
-    return found
-
-
 def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tuple[str, ...]:
     """Marks a directory as that of a study.
 
@@ -107,7 +78,7 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
         InputError: it holds results that cannot stand in the same table, or nothing.
     """
     path = os.path.join(directory, STUDY_FILE)
-    found = _recorded(directory)
+    found = read_study(directory)
     if found is None and not new:
         raise InputError(
             f"`report` merges what cells of {wanted['study']} have left in `model_dir`. Received: "

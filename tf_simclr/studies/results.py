@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_simclr.errors import InputError
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.files import read_json, write_json
 from tf_simclr.stored import DamagedFileError, require_types
 
@@ -71,7 +71,7 @@ def read_result(directory: str, cell: str, seed: int) -> CellResult | None:
 def write_result(directory: str, result: CellResult) -> None:
     """Keeps a result, whole or not at all."""
     place = os.path.join(directory, CELLS_DIRECTORY)
-    tf.io.gfile.makedirs(place)
+    file_system_of(place).make(place)
     write_json(os.path.join(place, file_name(result.cell, result.seed)), asdict(result))
 
 
@@ -132,7 +132,7 @@ def read_results(directory: str, cells: Iterable[str], test_images: int | None =
     """
     place = os.path.join(directory, CELLS_DIRECTORY)
     # Names are compared and not matched: a pattern would take brackets in the directory's name for its own.
-    names = sorted(tf.io.gfile.listdir(place)) if tf.io.gfile.isdir(place) else []
+    names = sorted(file_system_of(place).names(place))
     found = []
     for cell in cells:
         head, tail = file_name(cell, "*").split("*")

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from tf_simclr.config import (
-    Durations,
-    ExperimentConfig,
-    build_config,
-    resolve_durations,
-)
+from tf_simclr.config import ExperimentConfig, build_config
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import build_extract, extracted, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
@@ -24,6 +19,7 @@ from tf_simclr.evaluate.protocols.context import WorkContext
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.studies.given_network import GivenNetwork
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
+from tf_simclr.studies.plan import cell_config, durations_of
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
 from tf_simclr.studies.scales import SCALES
@@ -58,29 +54,6 @@ class StudyContext(WorkContext):
     scale: str
     flags: Mapping[str, Any]
     given: GivenNetwork | None = None
-
-
-def cell_config(flags: Mapping[str, Any], cell: StudyCell, seed: int, directory: str) -> ExperimentConfig:
-    """The config of a cell's training.
-
-    Args:
-        flags: as in StudyContext.
-        cell: what differs.
-        seed: of weights, order and augmentations.
-        directory: of its checkpoints.
-
-    Raises:
-        InputError: values that cannot work together.
-    """
-    return build_config({**flags, **cell.flags, "seed": seed, "model_dir": directory})
-
-
-def durations_of(config: ExperimentConfig, cell: StudyCell, num_examples: int) -> Durations:
-    """The lengths of a cell's training in steps, with the points of its curves."""
-    durations = resolve_durations(config, num_examples)
-    points = cell.options.get("curve_points", 0)
-    every = max(1, durations.train_steps // points) if points else 0
-    return replace(durations, online_eval_steps=every)
 
 
 def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) -> CellResult:

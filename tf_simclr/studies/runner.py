@@ -5,48 +5,21 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import tensorflow as tf
 
-from tf_simclr.config import ExperimentConfig, StudyConfig
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.memory import held
-from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.protocols.context import Splits
 from tf_simclr.resumable import Task, run_tasks
+from tf_simclr.studies.plan import PlannedCell, cell_config, check_cells, durations_of
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
-from tf_simclr.studies.run_cell import StudyContext, cell_config, durations_of, run_cell
-from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study, StudyCell
+from tf_simclr.studies.run_cell import StudyContext, run_cell
+from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study
 from tf_simclr.train.strategy import per_replica_batch
 
 RUNS_DIRECTORY = "runs"
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell with a seed."""
-
-    cell: StudyCell
-    seed: int
-
-    @property
-    def title(self) -> str:
-        """For a person."""
-        return f"{self.cell.name}, seed {self.seed}"
-
-
-def plan(cells: Sequence[StudyCell], config: StudyConfig) -> list[PlannedCell]:
-    """What a call runs: the chosen cells, all of them with the first seed first, and of these its shard.
-
-    Raises:
-        InputError: a cell that the study has not, with the list of those it has.
-    """
-    known = {cell.name: cell for cell in cells}
-    for name in config.cell_names:
-        require_choice("cells", name, known)
-    chosen = [known[name] for name in config.cell_names or known]
-    index, count = config.part
-    return [PlannedCell(cell, seed) for seed in config.seed_numbers for cell in chosen][index::count]
 
 
 class Runner:
@@ -69,15 +42,12 @@ class Runner:
         Raises:
             InputError: naming the cell.
         """
+        check_cells(todo, self._context.flags, self.directory, self._context.splits.train.num_examples)
         for planned in todo:
-            if planned.cell.task == HISTOGRAMS:
-                continue
-            try:
-                config = self._config(planned)
-                durations_of(config, planned.cell, self._context.splits.train.num_examples)
-                per_replica_batch("train_batch_size", config.data.train_batch_size, self._context.strategy)
-            except InputError as error:
-                raise InputError(f"cell {planned.title}: {error}") from error
+            if planned.cell.task != HISTOGRAMS:
+                with planned.named():
+                    batch = self._config(planned).data.train_batch_size
+                    per_replica_batch("train_batch_size", batch, self._context.strategy)
 
     def _config(self, planned: PlannedCell) -> ExperimentConfig:
         return cell_config(self._context.flags, planned.cell, planned.seed, self.directory)

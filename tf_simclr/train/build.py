@@ -9,16 +9,16 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
-from tf_simclr.config import ADAPTIVE_OPTIMIZERS, DataConfig, Durations, ExperimentConfig
+from tf_simclr.config import ADAPTIVE_OPTIMIZERS, Durations, ExperimentConfig
 from tf_simclr.data.datasets import build_splits
+from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.source import ImageSource
-from tf_simclr.data.splits import OverlapError
-from tf_simclr.errors import InputError
 from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
 from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
+from tf_simclr.train.images import evaluates, require_needed_labels, splits_of_run
 from tf_simclr.train.input import view_policy
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead
@@ -86,51 +86,19 @@ class TrainState:
         return {**model, **iterations, **slots, **online, **counters}
 
 
-def build_data(config: ExperimentConfig) -> Data:
+def build_data(config: ExperimentConfig, before: ListedSplits | None = None) -> Data:
     """Opens both splits and checks that they suit the run.
+
+    Args:
+        config: of the run.
+        before: as in `build_splits`.
 
     Raises:
         InputError: anything wrong with the data, or labels that the run needs and the data has not.
     """
-    data = config.data
-    if config.runtime.mode != "train" or config.evaluation.eval_every_epochs > 0:
-        train, evaluation, _ = build_splits(data, eval_split=data.eval_split)
-    else:
-        train, evaluation = _train_alone(data), None
-    _require_labels_where_needed(config, train)
-    return Data(train, evaluation)
-
-
-def _train_alone(data: DataConfig) -> ImageSource:
-    """The training split of a run that evaluates nothing.
-
-    It may be evaluated later on --eval_split, which must not share images with it. A data set without such a split is
-    fine here.
-    """
-    try:
-        return build_splits(data, eval_split=data.eval_split).train
-    except OverlapError:
-        raise
-    except InputError:
-        return build_splits(data, eval_split=None).train
-
-
-def _require_labels_where_needed(config: ExperimentConfig, train: ImageSource) -> None:
-    if train.labelled:
-        return
-    several = train.targets is not None
-    kind = "with several classes each" if several else "without labels"
-    if config.train.train_mode == "finetune":
-        remedy = "Choose a data set with one class an image" if several else "Sort the images into one folder a class"
-        raise InputError(
-            f"`train_mode` must be pretrain for images {kind}. Received: train_mode=finetune, "
-            f"dataset={train.name}. {remedy}, or pass --train_mode=pretrain"
-        )
-    if config.train.untrained_baseline:
-        raise InputError(
-            f"`untrained_baseline` needs one label an image. Received: dataset={train.name}, images {kind}. Pass "
-            "--untrained_baseline=False"
-        )
+    sources = splits_of_run(config, lambda eval_split: build_splits(config.data, eval_split=eval_split, before=before))
+    require_needed_labels(config, sources.train)
+    return Data(sources.train, sources.evaluation if evaluates(config) else None)
 
 
 def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:

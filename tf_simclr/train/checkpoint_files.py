@@ -12,13 +12,13 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 
-import tensorflow as tf
-
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.files import write_whole
 from tf_simclr.train.checksums import discard_checksums
 
 PREFIX = "ckpt"
 STATE_FILE = "checkpoint"
+EXPORTS = "saved_model"
 _GLOB_CHARACTERS = re.compile(r"[*?\[\]\\]")
 
 
@@ -36,7 +36,12 @@ def prefixes_in(directory: str) -> list[str]:
 
 def names_in(directory: str) -> list[str]:
     """The names in a directory; none where there is no such directory."""
-    return tf.io.gfile.listdir(directory) if tf.io.gfile.isdir(directory) else []
+    return file_system_of(directory).names(directory)
+
+
+def holds_run(directory: str) -> bool:
+    """Whether a directory has something that another run must not mix with: checkpoints or exports."""
+    return bool(prefixes_in(directory)) or EXPORTS in {name.strip("/") for name in names_in(directory)}
 
 
 def listed_in_state(directory: str) -> list[str]:
@@ -45,6 +50,8 @@ def listed_in_state(directory: str) -> list[str]:
     The file may hold absolute paths of the place that the directory was copied or renamed from. It is written for other
     readers: where it cannot be read, all checkpoints count as listed, and a run goes on without it.
     """
+    import tensorflow as tf
+
     try:
         state = tf.train.get_checkpoint_state(directory)
     except ValueError:  # it is empty, or no UTF-8
@@ -79,11 +86,13 @@ def remove(prefix: str) -> None:
     """Removes the files of a checkpoint."""
     discard_checksums(prefix)
     for end in ends_of(prefix):
-        tf.io.gfile.remove(f"{prefix}.{end}")
+        file_system_of(prefix).remove(f"{prefix}.{end}")
 
 
 def remove_unfinished(directory: str) -> None:
     """Removes what a kill in the middle of writing left: TensorFlow collects the parts of PREFIX-N in PREFIX-N_temp."""
+    import tensorflow as tf
+
     for name in names_in(directory):
         name = name.rstrip("/")  # as object stores list a directory
         if re.fullmatch(rf"{PREFIX}-\d+_temp", name):

@@ -1,4 +1,7 @@
-"""Reading a checkpoint by paths: ours by TensorFlow's reader, other programs' by the tables of `weights`."""
+"""Reading a checkpoint by paths: ours by TensorFlow's reader, other programs' by the tables of `weights`.
+
+Where a checkpoint lies and whether it is damaged is known without TensorFlow, which is imported to read values.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, is_of_tensorflow
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.train.checkpoint_files import PREFIX, prefixes_in, readable
 from tf_simclr.train.checksums import damage_of, has_checksums
-from tf_simclr.weights import foreign, locate
-from tf_simclr.weights.foreign import Foreign
+from tf_simclr.weights import locate
+
+if TYPE_CHECKING:
+    from tf_simclr.weights.foreign import Foreign
 
 SAVED_MODEL_VALUES = locate.SAVED_MODEL_VALUES
 # What TensorFlow calls the value at a path: in our checkpoints, and in the SavedModels we export.
@@ -30,6 +34,8 @@ class UnreadableError(InputError):
 @contextlib.contextmanager
 def _errors_named(prefix: str) -> Iterator[None]:
     """Whatever TensorFlow's reader meets in a damaged file becomes an UnreadableError."""
+    import tensorflow as tf
+
     try:
         yield
     except (tf.errors.OpError, IndexError, RuntimeError) as error:  # the last two: Python's for two C++ statuses
@@ -44,6 +50,8 @@ def _unreadable(prefix: str, reason: str) -> str:
 @contextlib.contextmanager
 def _reader_of(prefix: str) -> Iterator[Any]:
     """TensorFlow's reader."""
+    import tensorflow as tf
+
     with _errors_named(prefix), readable(prefix) as name:
         yield tf.train.load_checkpoint(name)
 
@@ -72,13 +80,7 @@ def find(path: str) -> list[str]:
     Raises:
         InputError: there is no checkpoint, or the place cannot be read.
     """
-    try:
-        found = _found(path)
-    except tf.errors.OpError as error:  # no such file system, no rights, no connection
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"`checkpoint` must lie where TensorFlow can read. Received: {path}: {reason}. Copy it to a local disk"
-        ) from error
+    found = _found(path)
     if not found:
         raise InputError(
             f"`checkpoint` must be a checkpoint prefix (such as DIR/{PREFIX}-1000), a directory that holds one, an "
@@ -90,11 +92,22 @@ def find(path: str) -> list[str]:
 
 def _found(path: str) -> list[str]:
     """What `find` returns; nothing where there is no checkpoint."""
-    if _is_our_export(path):
-        return [os.path.join(path, SAVED_MODEL_VALUES)]
-    ours = prefixes_in(path) if tf.io.gfile.isdir(path) else [p for p in [path] if tf.io.gfile.exists(p + ".index")]
-    other = None if ours else locate.find(path)
-    return ours if other is None else [other]
+    try:
+        if _is_our_export(path):
+            return [os.path.join(path, SAVED_MODEL_VALUES)]
+        disk = file_system_of(path)
+        ours = prefixes_in(path) if disk.is_folder(path) else [p for p in [path] if disk.exists(p + ".index")]
+        other = None if ours else locate.find(path)
+        return ours if other is None else [other]
+    except InputError:
+        raise
+    except Exception as error:  # no such file system, no rights, no connection
+        if not isinstance(error, OSError) and not is_of_tensorflow(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"`checkpoint` must lie where TensorFlow can read. Received: {path}: {reason}. Copy it to a local disk"
+        ) from error
 
 
 def resolve(path: str, warn: Callable[[str], None] = warnings.warn) -> str:
@@ -141,7 +154,7 @@ def require_readable(prefix: str) -> None:
 
 def _is_our_export(path: str) -> bool:
     names = (locate.SAVED_MODEL, "simclr.json")
-    return all(tf.io.gfile.exists(os.path.join(path, name)) for name in names)
+    return all(file_system_of(path).exists(os.path.join(path, name)) for name in names)
 
 
 def foreign_at(prefix: str, *, ema: bool = False) -> Foreign | None:
@@ -156,6 +169,8 @@ def foreign_at(prefix: str, *, ema: bool = False) -> Foreign | None:
     """
     if _holds_paths(prefix):
         return None
+    from tf_simclr.weights import foreign
+
     with _errors_named(prefix):
         return foreign.open_foreign(prefix, ema=ema)
 
@@ -164,6 +179,8 @@ def _holds_paths(prefix: str) -> bool:
     """Whether it is a checkpoint of ours: of variables under paths, of whatever network."""
     if locate.is_single_file(prefix):
         return False
+    if has_checksums(prefix):  # no other program writes them
+        return True
     with _reader_of(prefix) as reader:
         return bool(_key_of_each_path(reader))
 

@@ -7,8 +7,7 @@ import hashlib
 import os
 from typing import Any
 
-import tensorflow as tf
-
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.files import read_json, write_json
 
 # PREFIX.checksums.json lies beside PREFIX.index and PREFIX.data-00000-of-00001.
@@ -31,13 +30,13 @@ def write_checksums(prefix: str, ends: list[str]) -> None:
 
 def discard_checksums(prefix: str) -> None:
     """Removes the checksums of a checkpoint that is about to be written anew: old ones would call it damaged."""
-    if tf.io.gfile.exists(f"{prefix}.{SUFFIX}"):
-        tf.io.gfile.remove(f"{prefix}.{SUFFIX}")
+    if has_checksums(prefix):
+        file_system_of(prefix).remove(f"{prefix}.{SUFFIX}")
 
 
 def has_checksums(prefix: str) -> bool:
     """Whether a checkpoint has checksums; those of earlier versions have none."""
-    return tf.io.gfile.exists(f"{prefix}.{SUFFIX}")
+    return file_system_of(prefix).exists(f"{prefix}.{SUFFIX}")
 
 
 def damage_of(prefix: str) -> str:
@@ -50,14 +49,15 @@ def damage_of(prefix: str) -> str:
         files = _recorded(prefix)
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{name}.{SUFFIX} is damaged; without that file the checkpoint counts as one of an earlier version"
+    disk = file_system_of(prefix)
     for end, (size, digest) in files.items():
         path = f"{prefix}.{end}"
-        if not tf.io.gfile.exists(path):
+        if not disk.exists(path):
             return f"{name}.{end} is gone"
-        stat = tf.io.gfile.stat(path)
-        if stat.length != size:
-            return f"{name}.{end} has {stat.length} bytes and not the {size} that were written"
-        if _digest_at(path, stat.length, stat.mtime_nsec) != digest:
+        now = disk.facts(path)
+        if now.size != size:
+            return f"{name}.{end} has {now.size} bytes and not the {size} that were written"
+        if _digest_at(path, now.size, now.changed) != digest:
             return f"{name}.{end} does not hold what was written (sha256)"
     return ""
 
@@ -70,7 +70,7 @@ def _recorded(prefix: str) -> dict[str, tuple[int, str]]:
 
 
 def _length(path: str) -> int:
-    return int(tf.io.gfile.stat(path).length)
+    return file_system_of(path).facts(path).size
 
 
 @functools.lru_cache(maxsize=64)
@@ -82,7 +82,7 @@ def _digest_at(path: str, length: int, modified: int) -> str:
 
 def _digest(path: str) -> str:
     digest = hashlib.sha256()
-    with tf.io.gfile.GFile(path, "rb") as file:
+    with file_system_of(path).opened(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()

@@ -13,18 +13,16 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import FLAGS_FILE, FOLDER, SHAPES, Durations, ExperimentConfig, resolve_durations
-from tf_simclr.config.identity import NETWORK_FLAGS, changes, differences, read_recorded, recorded_flags
+from tf_simclr.config.identity import NETWORK_FLAGS, changes, differences, recorded_flags
 from tf_simclr.config.paths import absolute
 from tf_simclr.data.source import ImageSource
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError
-from tf_simclr.files import read_json, write_json
-from tf_simclr.stored import DamagedFileError
+from tf_simclr.files import write_json
 from tf_simclr.train import checkpoints
-from tf_simclr.train.checkpoint_files import names_in, prefixes_in
+from tf_simclr.train.checkpoint_files import holds_run, names_in, prefixes_in
 from tf_simclr.train.manifest import Manifest, describe_images, read_manifest
-
-_EXPORTS = "saved_model"
+from tf_simclr.train.recorded_run import recorded_run_config
 
 
 @dataclass(frozen=True)
@@ -52,30 +50,9 @@ def look_into(path: str) -> RunDirectory:
     Raises:
         InputError: a flags.json that cannot be read.
     """
-    place, prefixes = os.path.join(path, FLAGS_FILE), prefixes_in(path)
-    values = read_flags(place)
-    done, manifest = _newest_readable(prefixes)
-    holds_run = bool(prefixes) or _EXPORTS in {name.strip("/") for name in names_in(path)}
-    return RunDirectory(
-        path,
-        # Of a run without a checkpoint nothing can be lost, and its flags may be what has to change.
-        config=read_recorded(values, place) if values is not None and holds_run else None,
-        manifest=manifest,
-        done=done,
-        holds_run=holds_run,
-    )
-
-
-def read_flags(place: str) -> dict[str, Any] | None:
-    """The contents of a flags.json; None where there is none.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        return read_json(place)
-    except DamagedFileError as error:
-        raise InputError(f"{error}: the run goes on if its checkpoint fits the flags that are given") from error
+    config = recorded_run_config(path)
+    done, manifest = _newest_readable(prefixes_in(path))
+    return RunDirectory(path, config, manifest, done, holds_run=holds_run(path))
 
 
 def _newest_readable(prefixes: list[str]) -> tuple[int, Manifest | None]:

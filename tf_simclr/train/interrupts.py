@@ -86,6 +86,8 @@ def own_process() -> Iterator[None]:
     Python runs signal handlers between two of its own instructions only, and TensorFlow may compute for minutes within
     one. A thread hears of the signals as they come. It also ends a process that was asked to stop in work which can be
     broken off anywhere, and has not stopped after 20 s.
+
+    Outside of `StopRequest.watch`, where nothing has begun yet, SIGTERM raises StoppedError.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -93,18 +95,25 @@ def own_process() -> Iterator[None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGTERM, _raise_stopped)
     heard: list[str] = []
     thread = threading.Thread(target=_listen, args=(reading, heard), daemon=True)
     thread.start()
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, handler)
         signal.set_wakeup_fd(before)
         os.close(writing)
         thread.join()
         os.close(reading)
         if heard:  # what is left is the end of the interpreter, which would show a traceback
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise StoppedError
 
 
 def _listen(reading: int, heard: list[str]) -> None:

@@ -6,15 +6,17 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tf_simclr
 from tf_simclr.config import CARD_FILE
-from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
 from tf_simclr.files import read_json, to_json
 from tf_simclr.stored import require_types
 from tf_simclr.train import checkpoints
+
+if TYPE_CHECKING:
+    from tf_simclr.data.source import ImageSource
 
 FORMAT = 1
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import re
 
-import tensorflow as tf
-
 from tf_simclr.errors import InputError
-from tf_simclr.weights.tables import pytorch
-from tf_simclr.weights.tensors import names_below
+from tf_simclr.file_systems import file_system_of
 
 SAVED_MODEL = "saved_model.pb"
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 _HUB_MODULE = "tfhub_module.pb"
 _PART = re.compile(r"(.+)\.(index|data-\d+-of-\d+)")
 SAFETENSORS = ".safetensors"
+PYTORCH = (SAFETENSORS, ".pth", ".pt", ".ckpt", ".bin", ".tar")
 
 
 def is_single_file(path: str) -> bool:
     """Whether a path is a file of tensors, and not a prefix of TensorFlow's checkpoints or a directory."""
-    return tf.io.gfile.exists(path) and not tf.io.gfile.isdir(path)
+    return file_system_of(path).exists(path)
 
 
 def find(path: str) -> str | None:
@@ -36,13 +34,14 @@ def find(path: str) -> str | None:
     Raises:
         InputError: a folder of TensorFlow Hub's first format, or one with several files to choose from.
     """
-    if not tf.io.gfile.isdir(path):
+    disk = file_system_of(path)
+    if not disk.is_folder(path):
         part = _PART.fullmatch(path)
         prefix = part[1] if part is not None else path
-        if tf.io.gfile.exists(prefix + ".index"):
+        if disk.exists(prefix + ".index"):
             return prefix
-        return path if tf.io.gfile.exists(path) else None
-    names = list(names_below(path))
+        return path if disk.exists(path) else None
+    names = sorted(name.rstrip("/") for name in disk.names(path))  # object stores add slashes to folders
     if _HUB_MODULE in names:
         raise InputError(
             "`checkpoint` must hold variables under the names of the authors' code, and a module of TensorFlow Hub's "
@@ -53,9 +52,9 @@ def find(path: str) -> str | None:
     prefixes = [name.removesuffix(".index") for name in names if name.endswith(".index")]
     if prefixes:
         return os.path.join(path, max(prefixes, key=_step))
-    if "saved_model" in names and tf.io.gfile.exists(os.path.join(path, "saved_model", SAVED_MODEL)):
+    if "saved_model" in names and disk.exists(os.path.join(path, "saved_model", SAVED_MODEL)):
         return os.path.join(path, "saved_model", SAVED_MODEL_VALUES)
-    files = [name for name in names if name.endswith(pytorch.SUFFIXES)]
+    files = [name for name in names if name.endswith(PYTORCH)]
     if len(files) > 1:
         raise InputError(
             f"`checkpoint` must name one file. Received: {path}, which holds {', '.join(files[:5])}. Add the name"

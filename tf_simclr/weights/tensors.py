@@ -8,7 +8,7 @@ import pickle
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -208,8 +208,3 @@ def _as_a_name(prefix: str) -> tuple[Any, str]:
     link = os.path.join(scratch.name, "directory")
     os.symlink(directory, link, target_is_directory=True)
     return scratch, os.path.join(link, name)
-
-
-def names_below(directory: str) -> Iterator[str]:
-    """The names in a directory, sorted, without the slashes that object stores add."""
-    yield from sorted(name.rstrip("/") for name in tf.io.gfile.listdir(directory))

@@ -12,10 +12,12 @@ import tensorflow as tf
 
 from tf_simclr.config import DataConfig, Durations, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.data.datasets import BUILT_IN, build_splits
+from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.joined import joined
+from tf_simclr.data.known_split import require_evaluable
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import StoppedError
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.classifier import require_comparable_classes
 from tf_simclr.evaluate.measures import metrics
@@ -177,38 +179,28 @@ class EvaluationContext(WorkContext):
         return build_splits(replace(self.data, train_split=both), eval_split=None).train
 
 
-def open_splits(data: DataConfig, validation_split: str | None) -> Splits:
+def open_splits(data: DataConfig, validation_split: str | None, before: ListedSplits | None = None) -> Splits:
     """Opens the splits and checks that they can be evaluated on; reads every label once, and no image.
 
     Args:
         data: which images.
         validation_split: its name, or None.
+        before: as in `build_splits`.
 
     Raises:
         InputError: anything wrong with the data: no labels, no test split, other classes in one split than in another,
             a class without an image.
     """
-    train, test, validation = build_splits(data, eval_split=data.eval_split, validation_split=validation_split)
-    _require_labels(train)
-    if test is None:
-        raise InputError(
-            f"`eval_split` must name a split with labels. Received: {train.name}, eval_split={data.eval_split!r}, "
-            "where there are none. Sort the images into one folder a class, or choose another data set"
-        )
+    train, test, validation = build_splits(
+        data, eval_split=data.eval_split, validation_split=validation_split, before=before
+    )
+    require_evaluable(train, test, validation, eval_split=data.eval_split)
+    assert test is not None, "require_evaluable has looked"
     for other in (test, validation):
         if other is not None:
-            _require_labels(other)
             require_comparable_classes(train, other)
     splits = [split for split in (train, test, validation) if split is not None]
     for split in splits:
         if split.targets is None:
             require_every_class(split)
     return Splits(train, test, validation)
-
-
-def _require_labels(source: ImageSource) -> None:
-    if not source.labelled and source.targets is None:
-        raise InputError(
-            f"An evaluation needs labels. Received: {source.name}, {source.split!r}, without any. Sort the "
-            "images into one folder a class, or choose another data set"
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tf_simclr.nn.resnet import BLOCKS_PER_GROUP, NUM_GROUPS
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".tar")
 # Where a checkpoint of a trainer keeps the tensors of its model.
 STATES = ("state_dict", "model_state_dict", "model", "net", "network", "backbone", "encoder")
 

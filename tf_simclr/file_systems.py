@@ -1,16 +1,35 @@
-"""What a lock does with files: by Python on a local disk, by TensorFlow on any other, which is imported only then."""
+"""File systems: Python's for local paths, TensorFlow's for any other, which is imported only then.
+
+A command looks at folders, checkpoints and results before TensorFlow is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any, Protocol
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
-from tf_simclr.config.paths import is_remote
+
+def is_remote(path: str) -> bool:
+    """Whether a path names no local file, as gs://bucket/run."""
+    return "://" in path
 
 
-class Files(Protocol):
-    """A file system."""
+class FileFacts(NamedTuple):
+    """What a file system knows of a file.
+
+    Attributes:
+        size: in bytes.
+        changed: time of the last change, in nanoseconds.
+    """
+
+    size: int
+    changed: int
+
+
+class FileSystem(Protocol):
+    """What is done with files and folders."""
 
     def make(self, directory: str) -> None:
         """Makes a directory, and those above it."""
@@ -20,6 +39,15 @@ class Files(Protocol):
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is such a directory."""
+
+    def facts(self, path: str) -> FileFacts:
+        """Size and time of a file."""
+
+    def opened(self, path: str) -> AbstractContextManager[Any]:
+        """A file, to read its bytes."""
 
     def read(self, path: str) -> bytes:
         """The contents of a file."""
@@ -31,7 +59,7 @@ class Files(Protocol):
         """Removes a file."""
 
 
-def files_of(path: str) -> Files:
+def file_system_of(path: str) -> FileSystem:
     """The file system of a path."""
     return _Remote() if is_remote(path) else _Local()
 
@@ -46,9 +74,19 @@ class _Local:
     def exists(self, path: str) -> bool:
         return os.path.isfile(path)
 
+    def is_folder(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def facts(self, path: str) -> FileFacts:
+        found = os.stat(path)
+        return FileFacts(found.st_size, found.st_mtime_ns)
+
+    def opened(self, path: str) -> AbstractContextManager[Any]:
+        return open(path, "rb")
+
     def read(self, path: str) -> bytes:
-        with open(path, "rb") as file:
-            return file.read()
+        with self.opened(path) as file:
+            return bytes(file.read())
 
     def write(self, path: str, content: bytes) -> None:
         temporary = f"{path}.{os.getpid()}.tmp"
@@ -79,16 +117,28 @@ class _Remote:
         return list(self._gfile.listdir(directory)) if self._gfile.isdir(directory) else []
 
     def exists(self, path: str) -> bool:
-        return bool(self._gfile.exists(path))
+        return bool(self._gfile.exists(path)) and not self.is_folder(path)
+
+    def is_folder(self, path: str) -> bool:
+        return bool(self._gfile.isdir(path))
+
+    def facts(self, path: str) -> FileFacts:
+        found = self._gfile.stat(path)
+        return FileFacts(int(found.length), int(found.mtime_nsec))
+
+    def opened(self, path: str) -> AbstractContextManager[Any]:
+        file: AbstractContextManager[Any] = self._gfile.GFile(path, "rb")
+        return file
 
     def read(self, path: str) -> bytes:
-        with self._gfile.GFile(path, "rb") as file:
+        with self.opened(path) as file:
             return bytes(file.read())
 
     def write(self, path: str, content: bytes) -> None:
-        from tf_simclr.files import write_whole
-
-        write_whole(path, content)
+        temporary = f"{path}.{os.getpid()}.tmp"
+        with self._gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        self._gfile.rename(temporary, path, overwrite=True)
 
     def remove(self, path: str) -> None:
         self._gfile.remove(path)

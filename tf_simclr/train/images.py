@@ -1,0 +1,76 @@
+"""Which splits a run opens, and what it needs of them; known without TensorFlow, and checked before it is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from tf_simclr.config import ExperimentConfig
+from tf_simclr.data.known_data import KnownSplits, known_splits
+from tf_simclr.data.known_split import KnownSplit
+from tf_simclr.data.splits import OverlapError
+from tf_simclr.errors import InputError
+
+_Splits = TypeVar("_Splits")
+
+
+def evaluates(config: ExperimentConfig) -> bool:
+    """Whether a command evaluates anything, while it trains or afterwards."""
+    return config.runtime.mode != "train" or config.evaluation.eval_every_epochs > 0
+
+
+def splits_of_run(config: ExperimentConfig, opened: Callable[[str | None], _Splits]) -> _Splits:
+    """The splits of a run.
+
+    One that evaluates nothing may be evaluated later on --eval_split, which must not share images with what it is
+    trained on. A data set without such a split is fine there.
+
+    Args:
+        config: of the run.
+        opened: opens or lists the training split, and beside it the evaluation split of this name, or none.
+
+    Raises:
+        InputError: as `opened`.
+    """
+    try:
+        return opened(config.data.eval_split)
+    except OverlapError:
+        raise
+    except InputError:
+        if evaluates(config):
+            raise
+        return opened(None)
+
+
+def known_images(config: ExperimentConfig) -> KnownSplits | None:
+    """Looks at the splits of a run, and whether they have the labels that it needs.
+
+    Returns:
+        None for a data set that cannot be looked at without TensorFlow.
+
+    Raises:
+        InputError: anything wrong with the data.
+    """
+    known = splits_of_run(config, lambda eval_split: known_splits(config.data, eval_split=eval_split))
+    if known is not None:
+        require_needed_labels(config, known.train)
+    return known
+
+
+def require_needed_labels(config: ExperimentConfig, train: KnownSplit) -> None:
+    """Raises InputError where a run needs one label an image, and the images have none, or several."""
+    if train.labelled:
+        return
+    several = train.num_classes > 0
+    kind = "with several classes each" if several else "without labels"
+    if config.train.train_mode == "finetune":
+        remedy = "Choose a data set with one class an image" if several else "Sort the images into one folder a class"
+        raise InputError(
+            f"`train_mode` must be pretrain for images {kind}. Received: train_mode=finetune, "
+            f"dataset={train.name}. {remedy}, or pass --train_mode=pretrain"
+        )
+    if config.train.untrained_baseline:
+        raise InputError(
+            f"`untrained_baseline` needs one label an image. Received: dataset={train.name}, images {kind}. Pass "
+            "--untrained_baseline=False"
+        )
