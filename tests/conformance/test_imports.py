@@ -23,7 +23,7 @@ LAYERS = (
     {"lock_files"},
     {"config", "compat", "files", "optional"},
     {"stored"},
-    {"errors", "lazy"},
+    {"errors", "lazy", "ctrl_c"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

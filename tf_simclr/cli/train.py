@@ -19,6 +19,7 @@ from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
 from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
+from tf_simclr.cli.same_flags import require_same_flags
 from tf_simclr.cli.task import exit_code_of, named_images
 from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
 from tf_simclr.data.source import ImageSource
@@ -113,6 +114,8 @@ def run_worker(
     """
     account = TimeAccount()
     strategy, devices = build_strategy(config.runtime, choice)
+    workers = Workers(choice.worker, strategy, scratch)
+    require_same_flags(config, workers)
     plan = plan_run(config, given, strategy)
     say_here = say if choice.worker.chief else _silent
     for line in [f"TensorFlow {tf.__version__} on {devices}", *describe(plan, strategy)]:
@@ -120,7 +123,7 @@ def run_worker(
     if config.runtime.mode == "eval":
         with named_images():
             return follow(plan, strategy)
-    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), stop, say_here, account)
+    context = RunContext(strategy, workers, stop, say_here, account)
     with named_images(), contextlib.ExitStack() as held:
         if plan.lock is not None:
             held.callback(plan.lock.release)

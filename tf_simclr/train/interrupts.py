@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from tf_simclr.ctrl_c import hear
 from tf_simclr.errors import StoppedError
 
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
@@ -93,6 +94,8 @@ def own_process() -> Iterator[None]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    hear()
     heard: list[str] = []
     thread = threading.Thread(target=_listen, args=(reading, heard), daemon=True)
     thread.start()
@@ -100,6 +103,8 @@ def own_process() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
+        if ctrl_c is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.close(writing)
         thread.join()
         os.close(reading)
