@@ -47,7 +47,10 @@ def start_workers(flags, log, last=()):
     cluster = {"worker": free_addresses(2)}
     tasks = [{"type": "worker", "index": index} for index in range(2)]
     more = ((), last)
-    return [start([*flags, *m], f"{log}{t['index']}", {"cluster": cluster, "task": t}) for t, m in zip(tasks, more)]
+    return [
+        start([*flags, *m], f"{log}{t['index']}", {"cluster": cluster, "task": t})
+        for t, m in zip(tasks, more, strict=True)
+    ]
 
 
 def wait_for(path, processes):

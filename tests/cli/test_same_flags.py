@@ -32,7 +32,7 @@ def test_differences_are_named_with_their_workers():
 
 
 def test_all_flags_count_but_the_paths_and_the_addresses_of_the_machine():
-    config = build_config({"data_dir": "/here", "input_workers": "a:1", "model_dir": "/x"})
+    config = build_config({"data_dir": "/here", "input_workers": "grpc://a:1", "model_dir": "/x"})
     require_same_flags(config, Three({"data_dir": "/there"}, {"strategy": "multi_worker"}))
     for name, value in (("train_steps", 9), ("mode", "train_then_eval"), ("checkpoint_steps", 7), ("seed", 1)):
         with pytest.raises(InputError, match=rf"the same flags\. Received: --{name}=.* on workers 0 and 1, {value} on"):
