@@ -126,6 +126,19 @@ def test_a_worker_with_other_flags_is_refused_by_all(tmp_path, tiny_flags, proce
     assert not directory.exists()
 
 
+def test_a_worker_that_waits_for_the_others_hears_sigterm(tmp_path, tiny_flags, processes):
+    cluster = {"cluster": {"worker": free_addresses(2)}, "task": {"type": "worker", "index": 1}}
+    alone = start([*tiny_flags, f"--model_dir={tmp_path / 'run'}"], tmp_path / "log", cluster)
+    processes.append(alone)
+    deadline = time.monotonic() + SECONDS
+    while "waiting until all are connected" not in (tmp_path / "log").read_text():
+        assert alone.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    alone.send_signal(signal.SIGTERM)
+    assert alone.wait(60) == -signal.SIGTERM  # 143, as a shell counts
+    assert "Traceback" not in (tmp_path / "log").read_text() and not (tmp_path / "run").exists()
+
+
 def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, processes):
     flags = [*tiny_flags, *GENTLE]
     one, two = tmp_path / "one", tmp_path / "two"

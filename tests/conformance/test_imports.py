@@ -23,7 +23,7 @@ LAYERS = (
     {"lock_files"},
     {"config", "compat", "files", "optional"},
     {"stored"},
-    {"errors", "lazy", "ctrl_c"},
+    {"errors", "lazy", "ctrl_c", "escape"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

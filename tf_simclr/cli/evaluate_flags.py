@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, Run
 from tf_simclr.config.option import paths_of
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_command
 
 if TYPE_CHECKING:
     from tf_simclr.cli.evaluate import EvaluationResult
@@ -88,7 +88,7 @@ def described(prefix: str, given: Collection[str]) -> list[str]:
 def pasted(values: dict[str, Any]) -> str:
     """The command with these flags, as it can be pasted in any directory: local paths are absolute."""
     words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
-    return shlex.join(["python", "-m", "tf_simclr", "evaluate", *words])
+    return as_command(["python", "-m", "tf_simclr", "evaluate", *words])
 
 
 def default_directory(prefix: str, data: DataConfig) -> str:

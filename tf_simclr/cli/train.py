@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ import tensorflow as tf
 from tf_simclr.cli.chance import chance_watches
 from tf_simclr.cli.follow import follow
 from tf_simclr.cli.input_watch import InputWatch, input_remedy
-from tf_simclr.cli.main import say
+from tf_simclr.cli.main import say, say_error
 from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
@@ -27,7 +26,7 @@ from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, left_to_the_system
 from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.precision_choice import CANDIDATES, choose_precision, time_candidates, with_precision
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
@@ -76,11 +75,9 @@ def run_one_of_several(
         try:
             return run_worker(config, given, choice, None if choice.worker.chief else scratch, stop)
         except LOST_WORKER as error:
-            print(
-                f"error: worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
-                f"again with the same command: they go on from the last checkpoint in {config.runtime.directory}",
-                file=sys.stderr,
-                flush=True,
+            say_error(
+                f"worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
+                f"again with the same command: they go on from the last checkpoint in {config.runtime.directory}"
             )
             return RunResult(config.runtime.directory, exit_code=EXIT_WORKER_LOST)
 
@@ -113,7 +110,8 @@ def run_worker(
         stop: watches the signals.
     """
     account = TimeAccount()
-    strategy, devices = build_strategy(config.runtime, choice)
+    with contextlib.nullcontext() if choice.worker.count == 1 else left_to_the_system():
+        strategy, devices = build_strategy(config.runtime, choice)
     workers = Workers(choice.worker, strategy, scratch)
     require_same_flags(config, workers)
     plan = plan_run(config, given, strategy)

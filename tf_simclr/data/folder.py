@@ -18,10 +18,11 @@ from tf_simclr.data.folder_source import folder_source, part_of, relative_paths
 from tf_simclr.data.hold_out import EVALUATION, VALIDATION, by_count, by_hash, by_own_hash
 from tf_simclr.data.image_files import Reading
 from tf_simclr.data.layout import Layout, Listing, bare_name, find_split, recognise_layout
-from tf_simclr.data.scan import as_text, some
+from tf_simclr.data.scan import some
 from tf_simclr.data.source import HeldOut, ImageSource
 from tf_simclr.data.splits import SplitSources
 from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.escape import as_text
 
 HOLD_OUT = 0.1
 HELD_OUT_SPLIT = "held-out"

@@ -81,6 +81,23 @@ class StopRequest:
 
 
 @contextlib.contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """For work in which Python cannot run at all, and of which nothing is kept: signals end the process as they come.
+
+    TensorFlow holds Python's lock while it waits for other workers. Neither a handler nor a thread would get its turn.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def own_process() -> Iterator[None]:
     """For a program that is nothing but its task: a second Ctrl-C ends the process at once, without a traceback.
 

@@ -1,0 +1,281 @@
+"""Kills workers of a run and starts all again: python -m tools.worker_kills --rounds=20 --seed=0
+
+Two or three workers train and evaluate together on one machine. One of them is killed at a random moment: while they
+connect, while they train, while a checkpoint is saved, or after the last one. The others must end by themselves with
+the code that says so. All are then started again, one of them some seconds late, and must end well, go on from the
+newest checkpoint, and come to the weights of workers that nothing happened to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from tools import kill_jobs
+
+LAST = 24
+PHASES = ("connecting", "training", "saving", "evaluation")
+EXIT_LOST = 75
+# Gentle enough that rounding, which differs with the order of sums, does not grow from step to step.
+_GENTLE = ("--learning_rate=0.02", "--temperature=0.5", "--global_bn=True")
+_FLAGS = (
+    *(flag for flag in kill_jobs.TINY if "batch_size" not in flag and "learning_rate" not in flag),
+    *_GENTLE,
+    "--train_batch_size=12",
+    "--eval_batch_size=6",
+    f"--train_steps={LAST}",
+    f"--checkpoint_steps={kill_jobs.INTERVAL}",
+    "--mode=train_then_eval",
+)
+_SECONDS = 600.0  # far more than anything takes; whoever needs longer hangs
+_LATE = 20.0
+_PATIENCE = 30.0
+
+
+@dataclass
+class Group:
+    """The processes of a run: its workers, and where their output goes."""
+
+    directory: pathlib.Path
+    logs: list[pathlib.Path] = field(default_factory=list)
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, count: int, log: str, late: Sequence[float] | None = None) -> None:
+        """Starts workers on free ports, each so many seconds after the one before."""
+        cluster, self.logs, self.processes = {"worker": _free_addresses(count)}, [], []
+        for index in range(count):
+            time.sleep(late[index] if late is not None else 0.0)
+            config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+            root = str(kill_jobs.ROOT)
+            more = {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
+            words = [sys.executable, f"{root}/run.py", *_FLAGS, f"--model_dir={self.directory / 'run'}"]
+            self.logs.append(self.directory / f"{log}{index}.log")
+            with open(self.logs[-1], "wb") as file:
+                self.processes.append(
+                    subprocess.Popen(words, env=os.environ | more, stdout=file, stderr=subprocess.STDOUT)
+                )
+
+    def output(self, index: int) -> str:
+        """What a worker has printed so far."""
+        return self.logs[index].read_text(errors="replace")
+
+    def wait_until(self, there: Callable[[], bool]) -> None:
+        """Returns when it is so, or a worker has ended."""
+        until = time.monotonic() + _SECONDS
+        while not there() and all(process.poll() is None for process in self.processes) and time.monotonic() < until:
+            time.sleep(0.002)
+
+    def codes(self) -> list[int | None]:
+        """Exit codes of all, once they have ended; None for one that hangs, which is killed."""
+        until, found = time.monotonic() + _SECONDS, list[int | None]()
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+            found.append(process.poll())
+        self.kill()
+        return found
+
+    def ask(self) -> None:
+        """Asks those that have not ended after some seconds to end, as a supervisor does before it starts all again."""
+        until = time.monotonic() + _PATIENCE
+        while any(process.poll() is None for process in self.processes) and time.monotonic() < until:
+            time.sleep(0.1)
+        for process in self.processes:
+            process.terminate()
+
+    def kill(self) -> None:
+        """Ends whoever is left."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+def _free_addresses(count: int) -> list[str]:
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+
+
+def weights(directory: pathlib.Path) -> dict[str, np.ndarray]:
+    """The values of the last checkpoint."""
+    reader = tf.train.load_checkpoint(str(directory / "run" / f"ckpt-{LAST}"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("variables/")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@dataclass
+class Tally:
+    """What came out: counts of phases, exit codes of those that lost a worker, seconds they took to end, problems."""
+
+    phases: collections.Counter[tuple[int, str]] = field(default_factory=collections.Counter)
+    codes: collections.Counter[int | None] = field(default_factory=collections.Counter)
+    slowest: float = 0.0
+    lost: int = 0
+    identical: int = 0
+    furthest: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+class WorkerKills:
+    """A series of rounds.
+
+    Args:
+        seed: draws them.
+        scratch: a directory for the runs.
+        say: receives a line a round.
+    """
+
+    def __init__(self, seed: int, scratch: pathlib.Path, say: Callable[[str], None] = print):
+        self._rng, self._scratch, self._say = random.Random(seed), scratch, say
+        self._wanted: dict[int, dict[str, np.ndarray]] = {}
+        self._began: dict[int, float] = {}
+        self.tally = Tally()
+
+    def run(self, rounds: int) -> Tally:
+        """Runs so many rounds."""
+        for number in range(rounds):
+            count = self._rng.choice((2, 2, 3))
+            if count not in self._wanted:
+                self._uninterrupted(count)
+            self._round(number, count, PHASES[number % len(PHASES)])
+        return self.tally
+
+    def _uninterrupted(self, count: int) -> None:
+        group = self._group(f"uninterrupted{count}")
+        began = time.monotonic()
+        group.start(count, "whole")
+        group.wait_until(lambda: "training from step" in group.output(0))
+        self._began[count] = time.monotonic() - began
+        codes = group.codes()
+        if codes != [0] * count:
+            raise RuntimeError(f"{count} workers do not work at all: {codes}\n{group.output(0)[-3000:]}")
+        self._wanted[count] = weights(group.directory)
+        self._say(f"{count} workers: {time.monotonic() - began:.0f} s without a fault")
+
+    def _group(self, name: str) -> Group:
+        directory = self._scratch / name
+        directory.mkdir()
+        return Group(directory)
+
+    def _round(self, number: int, count: int, phase: str) -> None:
+        group, victim = self._group(f"round{number}"), self._rng.randrange(count)
+        try:
+            group.start(count, "first")
+            self._reach(group, count, phase)
+            met = group.processes[victim].poll() is None
+            group.processes[victim].send_signal(signal.SIGKILL)
+            struck = time.monotonic()
+            if phase == "connecting":  # who waits for a worker that never comes has no way to know
+                group.ask()
+            codes = group.codes()
+            took = time.monotonic() - struck
+            saved = kill_jobs.newest_checkpoint(group.directory / "run")
+            self._check_loss(group, f"round {number}, {count} workers, {phase}", victim, codes, saved)
+            late = [0.0] * count
+            late[self._rng.randrange(1, count)] = self._rng.random() * _LATE
+            group.start(count, "second", late)
+            self._check_end(group, f"round {number}, {count} workers, {phase}", group.codes(), saved, count)
+        finally:
+            group.kill()
+        self.tally.phases[count, phase if met else "too late"] += 1
+        self.tally.slowest = max(self.tally.slowest, took)
+        self._say(
+            f"round {number}: worker {victim} of {count} killed while {phase}{'' if met else ' (too late)'}: {codes} "
+            f"after {took:.1f} s, step {saved} is saved; one started {max(late):.0f} s late; "
+            f"{len(self.tally.problems)} problems so far"
+        )
+
+    def _reach(self, group: Group, count: int, phase: str) -> None:
+        run, share = group.directory / "run", self._rng.random()
+        if phase == "connecting":
+            time.sleep(share * self._began[count])
+            return
+        step = kill_jobs.INTERVAL * self._rng.randint(1, LAST // kill_jobs.INTERVAL - 1)
+        if phase == "training":
+            group.wait_until(lambda: "training from step" in group.output(0))
+            time.sleep(share * 6.0)
+        elif phase == "saving":
+            began = (f"ckpt-{step}_temp", f"ckpt-{step}.index", f"ckpt-{step}.data-00000-of-00001")
+            group.wait_until(lambda: any((run / name).exists() for name in began))
+        else:
+            group.wait_until(lambda: (run / f"ckpt-{LAST}.checksums.json").exists())
+            time.sleep(share * 5.0)
+
+    def _check_loss(self, group: Group, where: str, victim: int, codes: list[int | None], saved: int) -> None:
+        tally, asked = self.tally, "connecting" in where
+        for index, code in enumerate(codes):
+            if index == victim:
+                continue
+            tally.codes[code] += 1
+            if code not in (0, EXIT_LOST) and not (asked and code in (143, -15)):
+                tally.problems.append(f"{where}: worker {index} ended with {code}\n{group.output(index)[-3000:]}")
+            if "Traceback" in group.output(index):
+                tally.problems.append(f"{where}: a traceback of worker {index}\n{group.output(index)[-3000:]}")
+        lost = max(0, kill_jobs.newest_event(group.directory / "run") - saved)
+        tally.lost = max(tally.lost, lost)
+        if lost > kill_jobs.INTERVAL:
+            tally.problems.append(f"{where}: {lost} steps are lost")
+
+    def _check_end(self, group: Group, where: str, codes: list[int | None], saved: int, count: int) -> None:
+        tally, output = self.tally, group.output(0)
+        if codes != [0] * count:
+            tally.problems.append(f"{where}: started again, they end with {codes}\n{output[-3000:]}")
+            return
+        if saved and f"resuming from step {saved} " not in output:
+            tally.problems.append(f"{where}: step {saved} was saved\n{output[-3000:]}")
+        want, got = self._wanted[count], weights(group.directory)
+        apart = max(float(np.abs(got[name].astype(float) - want[name]).max(initial=0)) for name in want)
+        tally.identical += all(np.array_equal(got[name], want[name]) for name in want)
+        tally.furthest = max(tally.furthest, apart)
+        if want.keys() != got.keys() or apart > 1e-3:
+            tally.problems.append(f"{where}: the weights are {apart} from those without a fault")
+        if not (group.directory / "run" / "saved_model" / str(LAST) / "simclr.json").exists():
+            tally.problems.append(f"{where}: there is no export")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a series and prints what came out; the exit code is 1 where something was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(argv)
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="worker_kills_") as scratch:
+        tally = WorkerKills(given.seed, pathlib.Path(scratch), say).run(given.rounds)
+    for problem in tally.problems:
+        say(f"PROBLEM {problem}")
+    for (count, phase), times in sorted(tally.phases.items()):
+        say(f"| {count} workers | {phase} | {times} |")
+    say(f"the others' exit codes: {dict(tally.codes)}, {tally.slowest:.1f} s after the kill at most")
+    say(
+        f"{given.rounds} rounds; {len(tally.problems)} problems; at most {tally.lost} steps done again (a checkpoint "
+        f"every {kill_jobs.INTERVAL}); weights identical in {tally.identical}, else at most {tally.furthest:.1e} "
+        f"apart; {(time.monotonic() - began) / 60:.0f} min"
+    )
+    return 1 if tally.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
