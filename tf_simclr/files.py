@@ -5,9 +5,9 @@ Paths may be local or of any file system that `tf.io.gfile` knows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,14 +15,20 @@ import tensorflow as tf
 
 from tf_simclr.errors import InputError
 from tf_simclr.stored import parse_object
+from tf_simclr.unfinished import temporary_of
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never a half."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with tf.io.gfile.GFile(temporary, "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(temporary, path, overwrite=True)
+    """Writes a file so that a reader sees the old one or the new one, never a half; after an error nothing is left."""
+    temporary = temporary_of(path)
+    try:
+        with tf.io.gfile.GFile(temporary, "wb") as file:
+            file.write(content)
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    except BaseException:  # a full disk, or somebody who asks to stop
+        with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.remove(temporary)
+        raise
 
 
 def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, ensure_ascii: bool = True) -> str:

@@ -7,6 +7,7 @@ import os
 from typing import Any, Protocol
 
 from tf_simclr.config.paths import is_remote
+from tf_simclr.unfinished import temporary_of
 
 
 class Files(Protocol):
@@ -51,7 +52,7 @@ class _Local:
             return file.read()
 
     def write(self, path: str, content: bytes) -> None:
-        temporary = f"{path}.{os.getpid()}.tmp"
+        temporary = temporary_of(path)
         try:
             with open(temporary, "wb") as file:
                 file.write(content)

@@ -117,9 +117,9 @@ class Kills:
         with faults.small_disk(place) as disk:
             directory = place / "out"
             for _ in range(most):
-                if not self._start(job, directory, self._rng.choice(faults.FAULTS), disk):
+                if not self._start(job, directory, self._rng.choice(faults.FAULTS), disk) or _is_whole(job, directory):
                     break  # it came to its end before the fault
-            if job.name != "convert" or not directory.exists():  # its output must be new
+            if not _is_whole(job, directory):
                 self._start(job, directory, None, disk)
             self._compare(job, directory)
         self.tally.rounds[job.name] += 1
@@ -180,6 +180,11 @@ class Kills:
     def _problem(self, text: str) -> None:
         self.tally.problems.append(text)
         self._say(f"PROBLEM {text}")
+
+
+def _is_whole(job: Job, directory: pathlib.Path) -> bool:
+    """Whether a conversion is done, which must be new and is refused a second time."""
+    return job.name == "convert" and directory.exists()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,9 +21,11 @@ LAYERS = (
     {"ops"},
     {"resumable", "directory_lock"},
     {"lock_files"},
-    {"config", "compat", "files", "optional"},
+    {"files"},
+    {"unfinished"},
+    {"config", "compat", "optional"},
     {"stored"},
-    {"errors", "lazy", "ctrl_c", "escape"},
+    {"errors", "lazy", "ctrl_c", "escape", "processes"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tf_simclr import __version__
 from tf_simclr.errors import InputError, UnwritableError
 from tf_simclr.files import to_json
+from tf_simclr.unfinished import may_live
 
 # 2: the key says where the images lie and what they are made of.
 FORMAT = 2
@@ -131,17 +132,7 @@ def _partial_path(directory: pathlib.Path, key: FeatureKey) -> pathlib.Path:
 def _is_being_written(path: pathlib.Path) -> bool:
     """Whether the process that a half-written directory is named after may still be at work."""
     host, _, process = path.name.removesuffix(_PARTIAL).partition("-")[2].partition(".")[2].rpartition(".")
-    if int(process) == os.getpid():
-        return False  # of an earlier failure of this one, or of a process that had the same number
-    if host != socket.gethostname() or os.name != "posix":
-        return True  # it cannot be asked
-    try:
-        os.kill(int(process), 0)  # signal 0 only asks whether the process is there
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return may_live(host, int(process))
 
 
 def _manifest(place: pathlib.Path) -> dict[str, Any]:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
-import socket
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,15 +11,17 @@ import tensorflow as tf
 
 from tf_simclr.config import FLAGS_FILE, ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
-from tf_simclr.config.paths import absolute, is_remote
+from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
 from tf_simclr.files import write_json
 from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.unfinished import own_mark, remove_left_beside
 from tf_simclr.weights import locate
 from tf_simclr.weights.foreign import Foreign
 
 CONVERSION_FILE = "conversion.json"
 FORMAT = 1
+_PARTIAL = ".partial-"
 
 
 def require_new(directory: str) -> None:
@@ -61,8 +60,8 @@ def whole_directory(directory: str) -> Iterator[str]:
     What a killed process left there is removed first.
     """
     place = directory.rstrip("/") if "://" in directory else os.path.normpath(directory)
-    partial = f"{place}.partial-{socket.gethostname()}-{os.getpid()}"
-    _remove_left(place)
+    remove_left_beside(place, _PARTIAL)
+    partial = f"{place}{_PARTIAL}{own_mark()}"
     try:
         tf.io.gfile.makedirs(partial)
         yield partial
@@ -72,27 +71,6 @@ def whole_directory(directory: str) -> Iterator[str]:
     finally:
         if tf.io.gfile.exists(partial):
             tf.io.gfile.rmtree(partial)
-
-
-def _remove_left(place: str) -> None:
-    """Removes what ended processes of this machine left beside a directory; a living one may still write it."""
-    if is_remote(place):
-        return
-    parent, name = os.path.split(os.path.abspath(place))
-    left = re.compile(rf"{re.escape(name)}\.partial-{re.escape(socket.gethostname())}-(\d+)")
-    for found in filter(None, map(left.fullmatch, os.listdir(parent) if os.path.isdir(parent) else [])):
-        if int(found[1]) == os.getpid() or not _lives(int(found[1])):
-            shutil.rmtree(os.path.join(parent, found[0]))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
 
 
 def _finite(foreign: Foreign, path: str) -> np.ndarray:
