@@ -14,6 +14,7 @@ import argparse
 import collections
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +51,16 @@ class Tally:
     def kills(self) -> int:
         """Faults that met a command that was still there."""
         return sum(self.faults.values())
+
+    def lines(self, minutes: float) -> list[str]:
+        """What came out, for a person."""
+        rounds = ", ".join(f"{count} of {name}" for name, count in sorted(self.rounds.items()))
+        return [
+            self.table(),
+            f"{self.kills} faults in {rounds}; {len(self.problems)} problems; at most {self.lost} steps done again (a "
+            f"checkpoint every {kill_jobs.INTERVAL}); {self.slowest:.1f} s from a signal to the end at most; "
+            f"{minutes:.0f} min",
+        ]
 
     def table(self) -> str:
         """A table for the documentation."""
@@ -199,16 +210,15 @@ def main(argv: list[str] | None = None) -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that disks are unmounted then, too
     with tempfile.TemporaryDirectory(prefix="random_kills_") as scratch:
-        tally = Kills(given.seed, pathlib.Path(scratch), say).run(given.kills, given.jobs.split(","))
-    say(tally.table())
-    rounds = ", ".join(f"{count} of {name}" for name, count in sorted(tally.rounds.items()))
-    say(
-        f"{tally.kills} faults in {rounds}; {len(tally.problems)} problems; at most {tally.lost} steps done again "
-        f"(a checkpoint every {kill_jobs.INTERVAL}); {tally.slowest:.1f} s from a signal to the end at most; "
-        f"{(time.monotonic() - began) / 60:.0f} min"
-    )
-    return 1 if tally.problems else 0
+        kills = Kills(given.seed, pathlib.Path(scratch), say)
+        try:
+            kills.run(given.kills, given.jobs.split(","))
+        finally:
+            for line in kills.tally.lines((time.monotonic() - began) / 60):
+                say(line)
+    return 1 if kills.tally.problems else 0
 
 
 if __name__ == "__main__":

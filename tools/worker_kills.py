@@ -133,6 +133,18 @@ class Tally:
     furthest: float = 0.0
     problems: list[str] = field(default_factory=list)
 
+    def lines(self, minutes: float) -> list[str]:
+        """What came out, for a person."""
+        rounds = [f"| {count} workers | {phase} | {times} |" for (count, phase), times in sorted(self.phases.items())]
+        return [
+            *(f"PROBLEM {problem}" for problem in self.problems),
+            *rounds,
+            f"the others' exit codes: {dict(self.codes)}, {self.slowest:.1f} s after the kill at most",
+            f"{self.phases.total()} rounds; {len(self.problems)} problems; at most {self.lost} steps done again (a "
+            f"checkpoint every {kill_jobs.INTERVAL}); weights identical in {self.identical}, else at most "
+            f"{self.furthest:.1e} apart; {minutes:.0f} min",
+        ]
+
 
 class WorkerKills:
     """A series of rounds.
@@ -262,19 +274,15 @@ def main(argv: list[str] | None = None) -> int:
     def say(line: str) -> None:
         print(line, flush=True)
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that the workers end with it
     with tempfile.TemporaryDirectory(prefix="worker_kills_") as scratch:
-        tally = WorkerKills(given.seed, pathlib.Path(scratch), say).run(given.rounds)
-    for problem in tally.problems:
-        say(f"PROBLEM {problem}")
-    for (count, phase), times in sorted(tally.phases.items()):
-        say(f"| {count} workers | {phase} | {times} |")
-    say(f"the others' exit codes: {dict(tally.codes)}, {tally.slowest:.1f} s after the kill at most")
-    say(
-        f"{given.rounds} rounds; {len(tally.problems)} problems; at most {tally.lost} steps done again (a checkpoint "
-        f"every {kill_jobs.INTERVAL}); weights identical in {tally.identical}, else at most {tally.furthest:.1e} "
-        f"apart; {(time.monotonic() - began) / 60:.0f} min"
-    )
-    return 1 if tally.problems else 0
+        kills = WorkerKills(given.seed, pathlib.Path(scratch), say)
+        try:
+            kills.run(given.rounds)
+        finally:
+            for line in kills.tally.lines((time.monotonic() - began) / 60):
+                say(line)
+    return 1 if kills.tally.problems else 0
 
 
 if __name__ == "__main__":
