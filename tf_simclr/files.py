@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from tf_simclr.config.paths import is_remote
 from tf_simclr.errors import InputError
 from tf_simclr.stored import parse_object
 from tf_simclr.unfinished import temporary_of
@@ -29,6 +32,17 @@ def write_whole(path: str, content: bytes) -> None:
         with contextlib.suppress(tf.errors.OpError):
             tf.io.gfile.remove(temporary)
         raise
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory, if there is one. Of a link the link goes, and never what it leads to, also inside of it."""
+    if is_remote(path):
+        if tf.io.gfile.exists(path):
+            tf.io.gfile.rmtree(path)
+    elif os.path.islink(path):
+        os.remove(path)
+    elif os.path.isdir(path):
+        shutil.rmtree(path)
 
 
 def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, ensure_ascii: bool = True) -> str:

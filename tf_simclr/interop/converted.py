@@ -13,7 +13,7 @@ from tf_simclr.config import FLAGS_FILE, ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
-from tf_simclr.files import write_json
+from tf_simclr.files import remove_tree, write_json
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.unfinished import own_mark, remove_left_beside
 from tf_simclr.weights import locate
@@ -65,12 +65,10 @@ def whole_directory(directory: str) -> Iterator[str]:
     try:
         tf.io.gfile.makedirs(partial)
         yield partial
-        if tf.io.gfile.exists(place):
-            tf.io.gfile.rmtree(place)  # empty
+        remove_tree(place)  # empty
         tf.io.gfile.rename(partial, place)
     finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.rmtree(partial)
+        remove_tree(partial)
 
 
 def _finite(foreign: Foreign, path: str) -> np.ndarray:

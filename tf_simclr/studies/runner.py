@@ -13,6 +13,7 @@ from tf_simclr.config import ExperimentConfig, StudyConfig
 from tf_simclr.data.memory import held
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.evaluate.protocols.context import Splits
+from tf_simclr.files import remove_tree
 from tf_simclr.resumable import Task, run_tasks
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.run_cell import StudyContext, cell_config, durations_of, run_cell
@@ -131,8 +132,8 @@ class Runner:
     def _keep(self, planned: PlannedCell, result: CellResult) -> None:
         write_result(self.directory, result)
         run = self._run_directory(planned)
-        if not self._keep_runs and tf.io.gfile.exists(run):
-            tf.io.gfile.rmtree(run)
+        if not self._keep_runs:
+            remove_tree(run)
 
     def _run_directory(self, planned: PlannedCell) -> str:
         name = file_name(planned.cell.name, planned.seed).removesuffix(".json")

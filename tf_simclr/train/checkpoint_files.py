@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from tf_simclr.files import write_whole
+from tf_simclr.files import remove_tree, write_whole
 from tf_simclr.train.checksums import discard_checksums
 
 PREFIX = "ckpt"
@@ -87,7 +87,7 @@ def remove_unfinished(directory: str) -> None:
     for name in names_in(directory):
         name = name.rstrip("/")  # as object stores list a directory
         if re.fullmatch(rf"{PREFIX}-\d+_temp", name):
-            tf.io.gfile.rmtree(os.path.join(directory, name))
+            remove_tree(os.path.join(directory, name))
 
 
 @contextlib.contextmanager
