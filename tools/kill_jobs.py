@@ -33,7 +33,7 @@ TINY = (
 # What depends on the clock, the process or the machine, and not on the work.
 _CLOCKED = {"date", "seconds", "command", "time"}
 _DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([+-]\d\d:?\d\d|Z)?")
-_TIME_CELL = re.compile(r"\|? *\d+\.\d s *(?=\|)|\d+(\.\d+)? s\b")
+_DURATION = re.compile(r"\b(\d+ h )?(\d+ min )?\d+(\.\d+)? (s|min|h)\b")
 _UNFINISHED = re.compile(r".*\.tmp|.*\.partial.*|.*_temp|.*\.removed|lock.*\.json|.*\.tempstate.*")
 
 
@@ -150,7 +150,7 @@ def _content(path: pathlib.Path, directory: pathlib.Path) -> Any:
     if path.suffix == ".json":
         return _without_clock(_json(path), str(directory))
     if path.suffix in (".md", ".html", ".csv"):
-        return _TIME_CELL.sub("", _DATE.sub("DATE", path.read_text().replace(str(directory), "DIRECTORY")))
+        return _DURATION.sub("DURATION", _DATE.sub("DATE", path.read_text().replace(str(directory), "DIRECTORY")))
     return path.read_bytes()
 
 

@@ -79,7 +79,7 @@ def copied(directory, to):
 def test_clocks_and_places_make_no_difference(directory, tmp_path):
     other = copied(directory, tmp_path / "second")
     (other / "cells" / "a.json").write_text(json.dumps({"figures": [1, {"seconds": 9}]}))
-    (other / "report.md").write_text("| top-1 | 5.0 | 4.2 s |\n2027-02-02T03:04:05+00:00\n")
+    (other / "report.md").write_text("| top-1 | 5.0 | 3 min 4 s |\n2027-02-02T03:04:05+00:00\n")
     assert kill_jobs.differences(directory, other) == []
     assert kill_jobs.newest_checkpoint(other) == kill_jobs.newest_event(other) == 3
     assert kill_jobs.kept_results(other) == 1
