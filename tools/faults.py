@@ -144,7 +144,8 @@ def run(
 
 def _wait_for(moment: Moment, started: _Started) -> None:
     for _ in range(moment.lines):
-        if started.lines.get(timeout=_SECONDS) is None:
+        if started.lines.get(timeout=_SECONDS) is None:  # it printed less this time, and is about to end
+            started.process.wait(_SECONDS)
             return
     with contextlib.suppress(subprocess.TimeoutExpired):
         started.process.wait(moment.seconds)
