@@ -19,16 +19,29 @@ from tf_simclr.cli.main import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
+    p
+    for p in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
+        *ROOT.glob("docs/**/*.md"),
+    )
 )
 CONFIGS = sorted(ROOT.glob("tf_simclr/configs/**/*.cfg"))
 RUNNABLE = "runnable"
 FEWEST_BLOCKS = 10
 # Flags in the documentation that belong to other programs.
 FLAGS_OF_OTHERS = {
+    "build-arg": "docker build",
+    "config": "gcloud",
+    "display-name": "gcloud",
     "format": "git archive",
     "help": "every program",
+    "gpus": "docker run",
     "logdir": "tensorboard",
+    "region": "gcloud",
+    "requeue": "sbatch",
     "upgrade": "pip",
 }
 
