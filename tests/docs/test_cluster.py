@@ -67,8 +67,6 @@ def test_the_loop_ends_when_the_program_is_done(tmp_path):
 def test_the_loop_passes_sigterm_on_and_waits_until_the_program_has_saved(tmp_path):
     waits = 'touch "$0.ready"\nwhile :; do sleep 0.05; done'
     saves = f"trap 'sleep 0.3; echo saved >> \"$0.saved\"; exit 143' TERM\n{waits}"
-        'trap \'sleep 0.3; echo saved >> "$0.saved"; exit 143\' TERM\ntouch "$0.ready"\nwhile :; do sleep 0.05; done'
-    )
     process = supervised(tmp_path, saves, PAUSE="600")
     wait_for(tmp_path / "program.sh.ready", process)
     process.terminate()
