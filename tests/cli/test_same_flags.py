@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tf_simclr.cli.same_flags import differences, require_same_flags
@@ -19,10 +21,10 @@ class Three:
         self.others = others
 
     def gather(self, text):
-        from tf_simclr.config.identity import recorded_flags
-
-        known = recorded_flags(build_config({}))
-        return [text, *(to_json({**known, **other}) for other in self.others)]
+        """What each worker would say of its flags: this one's, and those of others with other values of them."""
+        known = json.loads(text)
+        texts = [to_json({**known, **{k: v for k, v in other.items() if k in known}}) for other in self.others]
+        return [text, *texts]
 
 
 def test_differences_are_named_with_their_workers():
