@@ -88,7 +88,7 @@ def wait_for(path, process):
         time.sleep(0.005)
 
 
-@pytest.mark.training_runs
+@pytest.mark.whole_runs
 def test_the_loop_brings_a_killed_training_to_its_end(tmp_path, tiny_flags):
     run = tmp_path / "run"
     words = [sys.executable, str(ROOT / "run.py"), *tiny_flags, "--train_steps=40", f"--model_dir={run}"]
