@@ -44,6 +44,7 @@ LONG_FILES = (
     "test_simclr.py",
     "docs/test_api_reference.py",
     "data/test_subset.py",
+    "tools/test_random_kills.py",
     "train/test_step.py",
     "interop/test_saved_model.py",
     "train/test_micro_batch.py",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import InputError, StoppedError, UnwritableError
 from tf_simclr.resumable import Task, run_tasks, short_digest
 
 
@@ -51,6 +53,15 @@ def test_a_task_that_fails_is_a_line_and_is_tried_again_the_next_time():
         assert shelf.run([2, -1, 3]) == ([4, 9], ["square of -1: `number` must be >= 0"])
     assert shelf.done == [2, -1, 3, -1]
     assert "error: square of -1: `number` must be >= 0; going on with the others" in shelf.said
+
+
+def test_a_full_disk_ends_it_at_once():
+    shelf = Shelf()
+    shelf.kept = {1: 1}
+    full = dataclasses.replace(shelf.task(2), run=lambda: (_ for _ in ()).throw(UnwritableError("the disk is full")))
+    with pytest.raises(UnwritableError):
+        run_tasks([shelf.task(1), full, shelf.task(3)], say=shelf.said.append, stop=lambda: False)
+    assert shelf.done == []
 
 
 def test_who_asks_to_stop_waits_for_the_task_and_loses_nothing():

@@ -2,7 +2,16 @@
 
 import sys
 
-from tf_simclr.cli.main import main
+from tf_simclr.ctrl_c import end_at_once
+
+
+def main() -> int:
+    """Runs the task that the command line names; returns the exit code."""
+    end_at_once()
+    from tf_simclr.cli.main import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

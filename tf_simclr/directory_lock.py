@@ -24,7 +24,9 @@ from types import TracebackType
 from tf_simclr.config.paths import is_remote
 from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
+from tf_simclr.processes import ENDED, exists, machine, started
 from tf_simclr.stored import DamagedFileError, parse_object, require_types
+from tf_simclr.unfinished import remove_left_files
 
 LOCK_FILE = "lock.json"
 BEAT_SECONDS = 10.0
@@ -60,20 +62,16 @@ class Owner:
         """This process, with a new token."""
         since = time.strftime("%Y-%m-%d %H:%M:%S %z")
         pid = os.getpid()
-        return cls(socket.gethostname(), _machine(), pid, _started(pid), since, uuid.uuid4().hex)
+        return cls(socket.gethostname(), machine(), pid, started(pid), since, uuid.uuid4().hex)
 
     def lives(self) -> bool | None:
         """Whether the process is still there; None where this machine cannot know."""
-        if (self.host, self.machine) != (socket.gethostname(), _machine()):
+        if (self.host, self.machine) != (socket.gethostname(), machine()):
             return None
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        if not exists(self.pid):
             return False
-        except PermissionError:  # another user's
-            return True
-        started = _started(self.pid)
-        return started != _ENDED and started == self.started
+        now = started(self.pid)
+        return now != ENDED and now == self.started
 
 
 class DirectoryLock:
@@ -123,6 +121,7 @@ class DirectoryLock:
         """
         files = file_system_of(self._directory)
         files.make(self._directory)
+        remove_left_files(self._directory)
         with _one_at_a_time(self._directory):
             self.require_free()
             self._own = Owner.this_process()
@@ -278,22 +277,3 @@ def _one_at_a_time(directory: str) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
-
-
-# ---- This machine ----
-
-_ENDED = "ended"
-
-
-def _machine() -> str:
-    with contextlib.suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:
-        return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    return ""
-
-
-def _started(pid: int) -> str:
-    """When a process started; _ENDED for one that only waits for its parent to take notice of its end."""
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        fields = file.read().rpartition(")")[2].split()  # the name before may hold spaces and brackets
-        return _ENDED if fields[0] in ("Z", "X") else fields[19]
-    return ""

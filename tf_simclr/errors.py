@@ -22,6 +22,10 @@ class StoppedError(BaseException):
     """
 
 
+class UnwritableError(InputError):
+    """A file cannot be written, as on a full disk: whatever else is to be done could not be kept either."""
+
+
 class DivergedError(InputError):
     """A training run or a network has left the range of floating-point numbers."""
 

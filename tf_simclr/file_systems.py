@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
+
+from tf_simclr.processes import temporary_of
 
 
 def is_remote(path: str) -> bool:
@@ -58,6 +61,9 @@ class FileSystem(Protocol):
     def remove(self, path: str) -> None:
         """Removes a file."""
 
+    def remove_tree(self, path: str) -> None:
+        """Removes a directory, if there is one; of a link the link goes."""
+
 
 def file_system_of(path: str) -> FileSystem:
     """The file system of a path."""
@@ -89,19 +95,26 @@ class _Local:
             return bytes(file.read())
 
     def write(self, path: str, content: bytes) -> None:
-        temporary = f"{path}.{os.getpid()}.tmp"
+        temporary = temporary_of(path)
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
             os.replace(temporary, path)
-        except OSError as error:
-            error.filename = error.filename or path  # Python does not name the file of a write that fails
+        except BaseException as error:  # a full disk, or somebody who asks to stop
+            if isinstance(error, OSError):
+                error.filename = error.filename or path  # Python does not name the file of a write that fails
             with contextlib.suppress(OSError):
                 os.remove(temporary)
             raise
 
     def remove(self, path: str) -> None:
         os.remove(path)
+
+    def remove_tree(self, path: str) -> None:
+        if os.path.islink(path):
+            os.remove(path)
+        elif os.path.isdir(path):
+            shutil.rmtree(path)
 
 
 class _Remote:
@@ -135,10 +148,19 @@ class _Remote:
             return bytes(file.read())
 
     def write(self, path: str, content: bytes) -> None:
-        temporary = f"{path}.{os.getpid()}.tmp"
-        with self._gfile.GFile(temporary, "wb") as file:
-            file.write(content)
-        self._gfile.rename(temporary, path, overwrite=True)
+        temporary = temporary_of(path)
+        try:
+            with self._gfile.GFile(temporary, "wb") as file:
+                file.write(content)
+            self._gfile.rename(temporary, path, overwrite=True)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._gfile.remove(temporary)
+            raise
 
     def remove(self, path: str) -> None:
         self._gfile.remove(path)
+
+    def remove_tree(self, path: str) -> None:
+        if self._gfile.exists(path):
+            self._gfile.rmtree(path)

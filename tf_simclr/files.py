@@ -16,8 +16,13 @@ from tf_simclr.stored import parse_object
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Writes a file so that a reader sees the old one or the new one, never a half."""
+    """Writes a file so that a reader sees the old one or the new one, never a half; after an error nothing is left."""
     file_system_of(path).write(path, content)
+
+
+def remove_tree(path: str) -> None:
+    """Removes a directory, if there is one. Of a link the link goes, and never what it leads to, also inside of it."""
+    file_system_of(path).remove_tree(path)
 
 
 def to_json(values: Any, *, indent: int | None = None, sort_keys: bool = True, ensure_ascii: bool = True) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,14 +117,20 @@ def load_encoder(path: str) -> tf.keras.Model:
 def _keras_model(path: str) -> Any:
     if not os.path.isfile(path):
         raise InputError(f"`path` must be a .keras file. Received: {path}, which does not exist. Check the path")
+    if not zipfile.is_zipfile(path):
+        # Keras 2 would take it for one of its older formats, and run the Python code that these may hold.
+        raise _unreadable(path, "it is no zip file")
     try:
         return tf.keras.models.load_model(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"`path` must be a .keras file that this version of Keras can read. Received: {path}: {reason}. Save it "
-            "again with the Keras that wrote it, or load the run's checkpoint"
-        ) from error
+        raise _unreadable(path, " ".join(str(error).split())[:200]) from error
+
+
+def _unreadable(path: str, reason: str) -> InputError:
+    return InputError(
+        f"`path` must be a .keras file that this version of Keras can read. Received: {path}: {reason}. Save it again "
+        "with the Keras that wrote it, or load the run's checkpoint"
+    )
 
 
 def _warn_of_assumptions(prefix: str) -> None:

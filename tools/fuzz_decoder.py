@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 import collections
 import io
+import json
 import os
 import pathlib
-import pickle
 import random
 import struct
 import subprocess
@@ -183,7 +183,7 @@ def work(path: str) -> None:
         "part": compiled(lambda content: cut_file(content, tf.constant("file"), "auto", _boxes, _first_box)),
     }
     print("ready", flush=True)
-    for content in pickle.loads(pathlib.Path(path).read_bytes()):
+    for content in map(bytes.fromhex, json.loads(pathlib.Path(path).read_text())):
         began = time.monotonic()
         outcomes = {name: _outcome(decode, content) for name, decode in ways.items()}
         words = [f"{name}={said}" for name, (said, _) in outcomes.items()]
@@ -248,7 +248,7 @@ def decode_batch(files: list[bytes]) -> tuple[list[str], str]:
     """The lines of the files that were decoded, and how the process ended: "", "crash ..." or "hang"."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "files"
-        path.write_bytes(pickle.dumps(files))
+        path.write_text(json.dumps([content.hex() for content in files]))
         heap = _HEAP_CHECKS if pathlib.Path("/lib/x86_64-linux-gnu/libc_malloc_debug.so.0").exists() else {}
         environment = os.environ | heap | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
         command = [*COMMAND, "--work", str(path)]

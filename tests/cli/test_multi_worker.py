@@ -42,10 +42,15 @@ def free_addresses(count):
     return addresses
 
 
-def start_workers(flags, log):
+def start_workers(flags, log, last=()):
+    """Two workers; the last one also gets other flags."""
     cluster = {"worker": free_addresses(2)}
     tasks = [{"type": "worker", "index": index} for index in range(2)]
-    return [start(flags, f"{log}{t['index']}", {"cluster": cluster, "task": t}) for t in tasks]
+    more = ((), last)
+    return [
+        start([*flags, *m], f"{log}{t['index']}", {"cluster": cluster, "task": t})
+        for t, m in zip(tasks, more, strict=True)
+    ]
 
 
 def wait_for(path, processes):
@@ -107,6 +112,31 @@ def test_all_workers_refuse_another_run_and_none_waits(tmp_path, tiny_flags, pro
         path: path.read_bytes() for path in kept.rglob("*") if path.is_file()
     }
     assert json.loads((directory / "flags.json").read_text())["temperature"] == 0.3
+
+
+def test_a_worker_with_other_flags_is_refused_by_all(tmp_path, tiny_flags, processes):
+    directory = tmp_path / "run"
+    other = ["--temperature=0.3", "--train_batch_size=8"]
+    processes += start_workers([*tiny_flags, f"--model_dir={directory}"], tmp_path / "log", other)
+    assert [worker.wait(SECONDS) for worker in processes] == [2, 2]
+    for index in range(2):
+        [error] = [line for line in (tmp_path / f"log{index}").read_text().splitlines() if line.startswith("error:")]
+        assert "--temperature=0.1 on worker 0, 0.3 on worker 1" in error
+        assert "--train_batch_size=16 on worker 0, 8 on worker 1" in error and "the same command" in error
+    assert not directory.exists()
+
+
+def test_a_worker_that_waits_for_the_others_hears_sigterm(tmp_path, tiny_flags, processes):
+    cluster = {"cluster": {"worker": free_addresses(2)}, "task": {"type": "worker", "index": 1}}
+    alone = start([*tiny_flags, f"--model_dir={tmp_path / 'run'}"], tmp_path / "log", cluster)
+    processes.append(alone)
+    deadline = time.monotonic() + SECONDS
+    while "waiting until all are connected" not in (tmp_path / "log").read_text():
+        assert alone.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    alone.send_signal(signal.SIGTERM)
+    assert alone.wait(60) == -signal.SIGTERM  # 143, as a shell counts
+    assert "Traceback" not in (tmp_path / "log").read_text() and not (tmp_path / "run").exists()
 
 
 def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, processes):

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.networks import small_networks
+from tf_simclr.cli import convert_out, follow, run_results
 from tf_simclr.cli import evaluate as evaluate_task
-from tf_simclr.cli import follow, run_results
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
@@ -169,3 +169,35 @@ def test_ctrl_c_before_anything_is_watched_is_one_line(monkeypatch):
     monkeypatch.setattr(train_flags, "complete", lambda parsed: os.kill(os.getpid(), signal.SIGINT))
     code, _, errors = run([])
     assert code == 130 and errors == "SIGINT received: ended; what was saved before is kept\n"
+
+
+def test_sigterm_in_a_conversion_leaves_nothing_and_the_same_command_works(monkeypatch, tmp_path, command):
+    assert run([*command, "--mode=train"])[0] == 0
+    flags = [f"--checkpoint={tmp_path / 'run'}", f"--output={tmp_path / 'out'}", "--to=saved_model"]
+    with monkeypatch.context() as patch:
+        calls = asked_to_stop(patch, convert_out, "write_format")
+        code, output, errors = run(flags, "convert")
+    assert calls and code == 143, errors
+    assert "SIGTERM received: nothing is written to" in output and not list(tmp_path.glob("out*"))
+    assert run(flags, "convert")[0] == 0 and [path.name for path in tmp_path.glob("out*")] == ["out"]
+
+
+LOADING = """
+import builtins, os, runpy, signal, sys
+real, watched, program = __import__, sys.argv[1], sys.argv[2]
+def stopping(name, *words, **options):
+    if name.partition(".")[0] == watched:
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *words, **options)
+builtins.__import__ = stopping
+del sys.argv[:2]
+(runpy.run_path if program.endswith(".py") else runpy.run_module)(program, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("program", [[str(ROOT / "run.py")], ["tf_simclr", "evaluate"]])
+def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback(program):
+    words = [sys.executable, "-c", LOADING, "absl", *program]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGINT and done.stderr == "" and done.stdout == ""

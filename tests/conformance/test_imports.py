@@ -20,9 +20,10 @@ LAYERS = (
     {"data", "nn", "losses", "optim"},
     {"ops"},
     {"resumable", "directory_lock"},
-    {"config", "compat", "files", "optional", "mapped_arrays"},
+    {"unfinished", "files"},
+    {"config", "compat", "optional", "mapped_arrays"},
     {"stored", "file_systems"},
-    {"errors", "lazy"},
+    {"errors", "lazy", "ctrl_c", "escape", "processes"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

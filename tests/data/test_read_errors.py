@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.data.folders import make_images
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.read_errors import named
-from tf_simclr.data.scan import as_text
+from tf_simclr.escape import as_text
 
 NAMES = [b"plain.png", b'it\'s a "q" [1] x].png', b"new\nline; [x].png", b"\xff[\xe9].png", "dög 日.png".encode()]
 

@@ -15,8 +15,9 @@ import pytest
 from tests.data.folders import class_folders, make_images
 from tf_simclr.data.datasets import load_sources
 from tf_simclr.data.image_files import NO_IMAGE, read_all, recognise
-from tf_simclr.data.scan import Files, as_text, find_images, list_files
+from tf_simclr.data.scan import Files, find_images, list_files
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 
 CODE = Path(__file__).parents[2]
 ODD_NAMES = [b"\xff\xfe.png", b"[1].png", b"*?.png", b'it\'s "quoted".png', b"a;b $HOME.png", b"new\nline.png"]

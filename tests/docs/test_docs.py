@@ -19,20 +19,33 @@ from tf_simclr.cli.main import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    p for p in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"))
+    p
+    for p in (
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+        ROOT / "SECURITY.md",
+        *ROOT.glob("docs/**/*.md"),
+    )
 )
 CONFIGS = sorted(ROOT.glob("tf_simclr/configs/**/*.cfg"))
 RUNNABLE = "runnable"
 FEWEST_BLOCKS = 10
 # Flags in the documentation that belong to other programs.
 FLAGS_OF_OTHERS = {
+    "build-arg": "docker build",
+    "config": "gcloud",
     "dir": "saved_model_cli",
     "dir-mode": "kaggle",
+    "display-name": "gcloud",
     "format": "git archive",
+    "gpus": "docker run",
     "help": "every program",
     "inputs": "saved_model_cli",
     "logdir": "tensorboard",
     "outdir": "saved_model_cli",
+    "region": "gcloud",
+    "requeue": "sbatch",
     "signature_def": "saved_model_cli",
     "tag_set": "saved_model_cli",
     "upgrade": "pip",

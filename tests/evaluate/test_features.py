@@ -18,7 +18,7 @@ from tf_simclr.data.pipeline import evaluation_view
 from tf_simclr.data.shapes import render_shapes, shapes_source
 from tf_simclr.data.source import records_from_table
 from tf_simclr.data.subset import class_balanced
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, UnwritableError
 from tf_simclr.evaluate import features as features_module
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import build_extract, endpoint_names, extracted, in_memory
@@ -513,7 +513,7 @@ def test_a_batch_that_does_not_divide(model, source, tmp_path, mirrored):
 
 def test_a_directory_that_cannot_be_made(model, source, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot be written .*Make room there, or pass another directory"):
+    with pytest.raises(UnwritableError, match=r"cannot be written .*Make room there, or pass another directory"):
         cached(model, source, tmp_path / "file" / "cache")
 
 

@@ -193,6 +193,22 @@ def test_a_worker_that_is_not_the_chief_leaves_the_decision_to_it(mirrored):
     assert other.from_chief(9) == 0
 
 
+def test_every_worker_gets_the_text_of_each(mirrored):
+    texts = ["first", "", "der dritte: \u00fc"]
+    workers = [Workers(Worker(index, 3), mirrored(2), None if index == 0 else "scratch") for index in range(3)]
+    lengths = [len(text.encode()) for text in texts]
+    content = list("".join(texts).encode())
+    for index, worker in enumerate(workers):
+        before = sum(lengths[:index])
+        after = len(content) - before - lengths[index]
+        adds = [[0] * index + [lengths[index]] + [0] * (2 - index)]
+        adds += [[0] * before + list(texts[index].encode()) + [0] * after]
+        sums, added = iter([lengths, content]), []
+        worker._sums = lambda values, sums=sums, added=added: added.append(list(values)) or next(sums)
+        assert worker.gather(texts[index]) == texts
+        assert added == adds
+
+
 def closed_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

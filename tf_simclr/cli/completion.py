@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shlex
 import time
 from typing import Any
 
@@ -31,6 +30,7 @@ from tf_simclr.config.own_images import (
 )
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_command
 from tf_simclr.files import read_json
 from tf_simclr.stored import DamagedFileError, require_types
 
@@ -174,7 +174,7 @@ def _for_own_images(
     values = config.to_flags()
     own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
-    command = shlex.join(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    command = as_command(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
     return build_config(values | settings), [
         f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
     ]

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from tf_simclr.cli.convert_out import export
 from tf_simclr.cli.main import say
+from tf_simclr.cli.task import exit_code_of
 from tf_simclr.config import ConvertConfig, build_config
 from tf_simclr.config.convert import RUN
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.interop.converted import require_new, write_converted
 from tf_simclr.train import checkpoints
+from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.weights.foreign import Foreign
 
 
@@ -39,6 +41,18 @@ def run(config: ConvertConfig) -> ConvertResult:
         InputError: they cannot be read, have no place in a network of ours, or the output is not new. Nothing is
             written then.
     """
+    assert config.checkpoint and config.output
+    stop = StopRequest()
+    try:
+        with stop.watch(), stop.at_once():
+            return _convert(config)
+    except StoppedError:
+        name, code = exit_code_of(stop)
+        say(f"{name} received: nothing is written to {config.output}; run the same command again")
+        return ConvertResult(config.output, (), code)
+
+
+def _convert(config: ConvertConfig) -> ConvertResult:
     assert config.checkpoint and config.output
     if config.to != RUN:
         return ConvertResult(config.output, export(config))

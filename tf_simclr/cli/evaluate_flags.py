@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.known_data import known_splits
 from tf_simclr.data.known_split import require_evaluable
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_command
 from tf_simclr.evaluate.recorded import read_config
 from tf_simclr.files import read_json
 from tf_simclr.train import checkpoints
@@ -107,7 +107,7 @@ def described(prefix: str, given: Collection[str]) -> list[str]:
 def pasted(task: str, values: dict[str, Any]) -> str:
     """The command of a task with these flags, as it can be pasted in any directory: local paths are absolute."""
     words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
-    return shlex.join(["python", "-m", "tf_simclr", task, *words])
+    return as_command(["python", "-m", "tf_simclr", task, *words])
 
 
 def default_directory(prefix: str, data: DataConfig) -> str:

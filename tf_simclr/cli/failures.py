@@ -6,6 +6,7 @@ import errno
 import re
 
 from tf_simclr.errors import is_of_tensorflow
+from tf_simclr.escape import as_text
 
 EXIT_NO_FILE = 74  # "input/output error" among the codes of sysexits.h
 
@@ -65,4 +66,4 @@ def _plain(text: str) -> str:
     """A message as one line, without what TensorFlow puts around it."""
     text = " ".join(_AROUND.sub(" ", text).split())
     shown = text if len(text) <= _MOST else f"{text[: _MOST // 2]} ... {text[-_MOST // 2 :]}"
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in shown)
+    return as_text(shown)

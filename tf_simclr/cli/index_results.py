@@ -10,7 +10,7 @@ from tf_simclr.cli import flags
 from tf_simclr.cli.main import say
 from tf_simclr.config import IndexConfig, ResultConfig
 from tf_simclr.config.paths import require_folder
-from tf_simclr.data.scan import as_text
+from tf_simclr.escape import as_text
 from tf_simclr.index.page import Section, Tile, require_page, write_page
 from tf_simclr.index.store import Index, open_index
 from tf_simclr.index.tables import write_csv

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import InputError, StoppedError, UnwritableError
+from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
 
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
@@ -33,8 +34,13 @@ EXIT_BAD_INPUT = 2
 
 
 def say(line: str) -> None:
-    """Prints a line at once, also into a pipe."""
-    print(line, flush=True)
+    """Prints a line at once, also into a pipe; what it holds of names stays text on this line."""
+    print(as_text(line), flush=True)
+
+
+def say_error(line: str) -> None:
+    """Prints a line for what went wrong."""
+    print(f"error: {as_text(line)}", file=sys.stderr, flush=True)
 
 
 def run_task(name: str, argv: Sequence[str]) -> int:
@@ -49,14 +55,14 @@ def run_task(name: str, argv: Sequence[str]) -> int:
     from tf_simclr.cli import flags
 
     if {"--help", "-h", "--helpfull"} & set(argv):
-        say(flags.help_text(task.USAGE, task.FLAG_GROUPS))
+        print(flags.help_text(task.USAGE, task.FLAG_GROUPS), flush=True)
         return 0
     try:
         with own_process():
             return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_INPUT
+        say_error(str(error))
+        return EXIT_NO_FILE if isinstance(error, UnwritableError) else EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("SIGINT received: ended; what was saved before is kept", file=sys.stderr, flush=True)
         return EXIT_CODES["SIGINT"]
@@ -67,7 +73,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         line = described(error)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        say_error(line)
         return EXIT_NO_FILE
 
 
@@ -79,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     listed = "\n".join(f"  {name:12} {_purpose(name)}" for name in TASKS)
     usage = f"usage: python -m tf_simclr TASK [flags]\n\ntasks (TASK --help lists a task's flags):\n{listed}"
     if not words or words[0] in ("--help", "-h"):
-        say(usage)
+        print(usage, flush=True)
         return 0 if words else EXIT_BAD_INPUT
-    print(f"error: `TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}", file=sys.stderr)
+    say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}")
     return EXIT_BAD_INPUT
 
 

@@ -13,8 +13,8 @@ from tf_simclr.cli.task import TerminalReporter, build_own_strategy, named_image
 from tf_simclr.config import DataConfig, RuntimeConfig
 from tf_simclr.config.option import listed
 from tf_simclr.config.predict import PredictConfig
-from tf_simclr.data.scan import as_text
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import Extract, build_extract, feature_batches
 from tf_simclr.evaluate.load import Trained, load_trained

@@ -13,8 +13,8 @@ from tf_simclr.cli.index_results import INDEX, RESULT, IndexResult, Results
 from tf_simclr.cli.main import say
 from tf_simclr.config import SearchConfig
 from tf_simclr.config.paths import absolute
-from tf_simclr.data.scan import as_text
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 from tf_simclr.index.neighbours import nearest
 from tf_simclr.index.page import Section, Tile
 from tf_simclr.index.store import Index

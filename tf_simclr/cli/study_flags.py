@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from tf_simclr.cli import flags
@@ -13,6 +12,7 @@ from tf_simclr.cli.main import say
 from tf_simclr.cli.study_plan import plan_study
 from tf_simclr.config import FOLDER, RuntimeConfig, StudyConfig
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_command
 
 if TYPE_CHECKING:
     from tf_simclr.cli.study import StudyResult
@@ -49,7 +49,7 @@ def main(parsed: flags.ParsedFlags) -> StudyResult:
     directory = parsed.values["model_dir"] or default_directory(config, dataset)
     given = {name: parsed.values[name] for name in parsed.given if name in _training_flags()}
     words = [f"--{name}={value}" for name, value in parsed.values.items() if name in parsed.given - {"report"}]
-    command = shlex.join(["python", "-m", "tf_simclr", "study", *words])
+    command = as_command(["python", "-m", "tf_simclr", "study", *words])
     planned = plan_study(config, {**given, "dataset": dataset}, directory)
     from tf_simclr.cli import study  # imports TensorFlow, which takes seconds
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,11 +13,12 @@ import tensorflow as tf
 from tf_simclr.cli.chance import chance_watches
 from tf_simclr.cli.follow import follow
 from tf_simclr.cli.input_watch import InputWatch, input_remedy
-from tf_simclr.cli.main import say
+from tf_simclr.cli.main import say, say_error
 from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
 from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
+from tf_simclr.cli.same_flags import require_same_flags
 from tf_simclr.cli.task import exit_code_of, named_images
 from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
 from tf_simclr.data.folder_splits import ListedSplits
@@ -27,7 +27,7 @@ from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, left_to_the_system
 from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.precision_choice import CANDIDATES, choose_precision, time_candidates, with_precision
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
@@ -77,11 +77,9 @@ def run_one_of_several(
         try:
             return run_worker(config, given, choice, None if choice.worker.chief else scratch, stop)
         except LOST_WORKER as error:
-            print(
-                f"error: worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
-                f"again with the same command: they go on from the last checkpoint in {config.runtime.directory}",
-                file=sys.stderr,
-                flush=True,
+            say_error(
+                f"worker {choice.worker.index} lost another worker ({type(error).__name__}). Start all workers "
+                f"again with the same command: they go on from the last checkpoint in {config.runtime.directory}"
             )
             return RunResult(config.runtime.directory, exit_code=EXIT_WORKER_LOST)
 
@@ -120,7 +118,10 @@ def run_worker(
         listed: the files of a folder where they were listed before.
     """
     account = TimeAccount()
-    strategy, devices = build_strategy(config.runtime, choice)
+    with contextlib.nullcontext() if choice.worker.count == 1 else left_to_the_system():
+        strategy, devices = build_strategy(config.runtime, choice)
+    workers = Workers(choice.worker, strategy, scratch)
+    require_same_flags(config, workers)
     plan = plan_run(config, given, strategy, listed)
     say_here = say if choice.worker.chief else _silent
     for line in [f"TensorFlow {tf.__version__} on {devices}", *describe(plan, strategy)]:
@@ -128,7 +129,7 @@ def run_worker(
     if config.runtime.mode == "eval":
         with named_images():
             return follow(plan, strategy)
-    context = RunContext(strategy, Workers(choice.worker, strategy, scratch), stop, say_here, account)
+    context = RunContext(strategy, workers, stop, say_here, account)
     with named_images(), contextlib.ExitStack() as held:
         if plan.lock is not None:
             held.callback(plan.lock.release)

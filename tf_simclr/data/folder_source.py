@@ -13,8 +13,8 @@ from tf_simclr.data import fingerprint
 from tf_simclr.data.image_files import read_all
 from tf_simclr.data.listing import ListedSplit, relative_paths
 from tf_simclr.data.parts import FileDecoder
-from tf_simclr.data.scan import as_text
 from tf_simclr.data.source import ImageSource, Span, records_from_table
+from tf_simclr.escape import as_text
 
 
 def folder_source(listed: ListedSplit) -> ImageSource:

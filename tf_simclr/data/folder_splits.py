@@ -19,9 +19,10 @@ from tf_simclr.data.hold_out import EVALUATION, VALIDATION, HeldOut, by_count, b
 from tf_simclr.data.layout import Layout, find_split, recognise_layout
 from tf_simclr.data.listing import ListedSplit, Listing, listed_split, part_of, relative_paths
 from tf_simclr.data.request import SplitRequest
-from tf_simclr.data.scan import as_text, some
+from tf_simclr.data.scan import some
 from tf_simclr.data.split_names import bare_name
 from tf_simclr.errors import InputError, require_choice, require_range
+from tf_simclr.escape import as_text
 
 HELD_OUT_SPLIT = "held-out"
 

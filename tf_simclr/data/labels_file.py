@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from tf_simclr.config.paths import table_path
-from tf_simclr.data.scan import as_text, count, some
+from tf_simclr.data.scan import count, some
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 
 _DELIMITERS = (",", ";", "\t")
 _PATHS = frozenset({"path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"})

@@ -11,9 +11,10 @@ from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, Reading
 from tf_simclr.data.known_split import UNLABELLED
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
 from tf_simclr.data.listing import Listing
-from tf_simclr.data.scan import Files, Found, as_text, count, find_images, some, subfolders
+from tf_simclr.data.scan import Files, Found, count, find_images, some, subfolders
 from tf_simclr.data.split_names import bare_name
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 
 # The names that a split may have in a folder, those of one meaning together.
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("validation", "val", "valid", "dev"), ("test", "testing")

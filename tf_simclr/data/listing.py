@@ -10,8 +10,9 @@ import numpy as np
 
 from tf_simclr.data.hold_out import HeldOut
 from tf_simclr.data.image_files import AS_USUAL, Reading
-from tf_simclr.data.scan import Found, as_text
+from tf_simclr.data.scan import Found
 from tf_simclr.data.split_names import parse_split
+from tf_simclr.escape import as_text
 
 _SLICE_SEED = 20020509
 

@@ -8,8 +8,8 @@ import re
 import tensorflow as tf
 
 from tf_simclr.data.decoding import NAMED_IMAGE
-from tf_simclr.data.scan import as_text
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 
 # In a graph the parts stand in brackets, C-escaped; eagerly on lines of their own, as Python writes bytes.
 _DAMAGED = re.compile(rf"(?P<what>{NAMED_IMAGE.pattern})" + r"(?:\] \[(?P<escaped>.*)\]|'\n(?P<quoted>b['\"].*['\"]))")

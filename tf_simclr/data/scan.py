@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import re
 from collections.abc import Iterable, Sized
 from typing import NamedTuple
 
 from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, NO_IMAGE, Reading, in_threads, recognise
 from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 
 # What operating systems, NAS boxes and archives leave beside images.
 _SYSTEM_NAMES = frozenset(
@@ -29,7 +29,6 @@ _SYSTEM_NAMES = frozenset(
         "__pycache__",
     }
 )
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Found(NamedTuple):
@@ -255,12 +254,6 @@ def _real_path(entry: os.DirEntry[str], parent: str) -> str:
 
 
 # ---- Words ----
-
-
-def as_text(path: str) -> str:
-    r"""A path as text that every terminal and file can hold: \xNN for bytes that are not UTF-8, \n for a new line."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _with_reasons(paths: Iterable[str]) -> list[str]:

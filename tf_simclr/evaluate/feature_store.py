@@ -17,9 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import __version__
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, UnwritableError
 from tf_simclr.files import to_json
 from tf_simclr.mapped_arrays import new_array
+from tf_simclr.processes import may_live
 
 # 2: the key says where the images lie and what they are made of.
 FORMAT = 2
@@ -132,17 +133,7 @@ def _partial_path(directory: pathlib.Path, key: FeatureKey) -> pathlib.Path:
 def _is_being_written(path: pathlib.Path) -> bool:
     """Whether the process that a half-written directory is named after may still be at work."""
     host, _, process = path.name.removesuffix(_PARTIAL).partition("-")[2].partition(".")[2].rpartition(".")
-    if int(process) == os.getpid():
-        return False  # of an earlier failure of this one, or of a process that had the same number
-    if host != socket.gethostname() or os.name != "posix":
-        return True  # it cannot be asked
-    try:
-        os.kill(int(process), 0)  # signal 0 only asks whether the process is there
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return may_live(host, int(process))
 
 
 def _manifest(place: pathlib.Path) -> dict[str, Any]:
@@ -200,7 +191,7 @@ def written_features(directory: str, key: FeatureKey) -> Iterator[Write]:
         a function (rows int64 [b], features float32 [b, d], labels int64 [b]), to call until all rows were given.
 
     Raises:
-        InputError: the disk is full, or the directory cannot be written.
+        UnwritableError: the disk is full, or the directory cannot be written.
     """
     partial = _partial_path(pathlib.Path(directory), key)
     try:
@@ -212,7 +203,7 @@ def written_features(directory: str, key: FeatureKey) -> Iterator[Write]:
         _write_manifest(partial, key)
         _put_in_place(partial, directory, key)
     except OSError as error:
-        raise InputError(
+        raise UnwritableError(
             f"The features of {key.num_examples} images cannot be written ({error.strerror or error}). Received: "
             f"{directory}. Make room there, or pass another directory"
         ) from error

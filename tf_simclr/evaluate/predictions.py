@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.source import ImageSource, MultiLabel
+from tf_simclr.escape import escape_controls
 from tf_simclr.evaluate.measures.twins import Twins
 
 COLUMNS = ("path", "label", "prediction", "probability", "twin", "seed")
@@ -137,13 +138,14 @@ def predictions_table(predicted: Sequence[tuple[int | None, Predicted]], images:
     several = images.targets is not None
     scores = [SCORE + name for name in images.class_names] if several else []
     columns = [name for name in COLUMNS if not several or name not in ("prediction", "probability")]
-    writer.writerow([*columns, *scores])
+    writer.writerow(map(escape_controls, [*columns, *scores]))
     twins = _twin_names(images)
     for seed, one in predicted:
         for row in range(len(one)):
-            end = [twins[row], "" if seed is None else seed]
-            writer.writerow([images.names[row], *_said(one, images, row), *end, *_scores(one, row)])
-    # A name may hold bytes that are no UTF-8: they are written as they are.
+            end = [twins[row], "" if seed is None else str(seed)]
+            line = [images.names[row], *_said(one, images, row), *end, *_scores(one, row)]
+            writer.writerow(map(escape_controls, line))
+    # A name may hold bytes that are no UTF-8: they are written as they are, and control characters as \n.
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

@@ -17,9 +17,9 @@ from tf_simclr.data.label_table import examples
 from tf_simclr.data.layout import find_split
 from tf_simclr.data.listing import ListedSplit, Listing, part_of, relative_paths
 from tf_simclr.data.request import request_of
-from tf_simclr.data.scan import as_text
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 from tf_simclr.index.rows import Row, fingerprint_of, shard_of
 
 

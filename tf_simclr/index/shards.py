@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tf_simclr.data.scan import as_text
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 from tf_simclr.index.store import Index, find_index, require_same, write_index
 
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")

@@ -22,6 +22,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
 from tf_simclr.mapped_arrays import new_array
+from tf_simclr.processes import temporary_of
 from tf_simclr.stored import DamagedFileError, parse_object, require_types
 
 INDEX_FILE = "index.json"
@@ -242,7 +243,7 @@ def write_index(
 def _write_features(
     path: str, dtype: str, shape: tuple[int, int], blocks: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = temporary_of(path)
     try:
         array = new_array(temporary, dtype, shape)
         for positions, features in blocks:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from tf_simclr.config.paths import require_folder
-from tf_simclr.data.scan import as_text
+from tf_simclr.escape import as_text
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.store import Index
 from tf_simclr.optional import require_pyarrow
+from tf_simclr.processes import temporary_of
 
 PARQUET_FILE = "index.parquet"
 
@@ -35,7 +36,7 @@ def write_parquet(index: Index) -> str:
     arrow = require_pyarrow()
     parquet = require_pyarrow("pyarrow.parquet")
     path = os.path.join(index.directory, PARQUET_FILE)
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = temporary_of(path)
     dimension = index.features.shape[1]
     number = arrow.from_numpy_dtype(index.features.dtype)
     names = ("path", "class", "split", "bytes", "fingerprint")

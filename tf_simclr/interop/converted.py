@@ -14,13 +14,16 @@ from tf_simclr.config import FLAGS_FILE, ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.errors import InputError
-from tf_simclr.files import write_json
+from tf_simclr.files import remove_tree, write_json
+from tf_simclr.processes import own_mark
 from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.unfinished import remove_left_beside
 from tf_simclr.weights import locate
 from tf_simclr.weights.foreign import Foreign
 
 CONVERSION_FILE = "conversion.json"
 FORMAT = 1
+_PARTIAL = ".partial-"
 
 
 def require_new(directory: str) -> None:
@@ -60,18 +63,20 @@ def write_converted(foreign: Foreign, config: ExperimentConfig, directory: str, 
 
 @contextlib.contextmanager
 def whole_directory(directory: str) -> Iterator[str]:
-    """A directory beside the one to write, which takes its place at the end and is removed after an error."""
+    """A directory beside the one to write, which takes its place at the end and is removed after an error.
+
+    What a killed process left there is removed first.
+    """
     place = directory.rstrip("/") if "://" in directory else os.path.normpath(directory)
-    partial = f"{place}.partial-{os.getpid()}"
+    remove_left_beside(place, _PARTIAL)
+    partial = f"{place}{_PARTIAL}{own_mark()}"
     try:
         tf.io.gfile.makedirs(partial)
         yield partial
-        if tf.io.gfile.exists(place):
-            tf.io.gfile.rmtree(place)  # empty
+        remove_tree(place)  # empty
         tf.io.gfile.rename(partial, place)
     finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.rmtree(partial)
+        remove_tree(partial)
 
 
 def _finite(foreign: Foreign, path: str) -> np.ndarray:

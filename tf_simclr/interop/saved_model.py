@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_simclr import compat
 from tf_simclr.data.decoding import decode_image
 from tf_simclr.data.pipeline import evaluation_view
+from tf_simclr.files import remove_tree
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.stock_encoder import write_stock_encoder
 from tf_simclr.nn.model import SimCLRModel
@@ -133,7 +134,7 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
     require_finite_network(model, image_size=card.image_size, what=f"the network at step {card.step}")
     partial = f"{path}.partial"
     tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    _remove(partial)
+    remove_tree(partial)
     try:
         with _thawed(model):
             _save_endpoints(model, partial, card)
@@ -141,8 +142,8 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
         write_stock_encoder(model.encoder, partial)
         card.write(model, partial)
     except BaseException:  # a full disk, or somebody who asks to stop: the rest would only take space
-        with contextlib.suppress(tf.errors.OpError):
-            _remove(partial)
+        with contextlib.suppress(OSError, tf.errors.OpError):
+            remove_tree(partial)
         raise
     discard_export(path)
     tf.io.gfile.rename(partial, path)
@@ -151,15 +152,10 @@ def export_saved_model(model: SimCLRModel, path: str, card: ModelCard) -> None:
 def discard_export(path: str) -> None:
     """Removes an export, if there is one, so that at no moment a half of it has its name."""
     removed = f"{path}.removed"
-    _remove(removed)
+    remove_tree(removed)
     if tf.io.gfile.exists(path):
         tf.io.gfile.rename(path, removed)
-        _remove(removed)
-
-
-def _remove(path: str) -> None:
-    if tf.io.gfile.exists(path):
-        tf.io.gfile.rmtree(path)
+        remove_tree(removed)
 
 
 def step_directory(model_dir: str, step: int) -> str:

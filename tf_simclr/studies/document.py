@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.report.tables import escape_markdown, markdown_table
 from tf_simclr.optional import require_jinja2
 
@@ -21,10 +22,11 @@ def render(name: str, content: Mapping[str, Any]) -> str:
     """
     jinja2 = require_jinja2()
     as_html = name.endswith(".html")
-    environment = jinja2.Environment(
+    # In Markdown, `_markdown_text` escapes.
+    environment = jinja2.Environment(  # nosec B701
         loader=jinja2.PackageLoader("tf_simclr.studies"),
         autoescape=as_html,
-        finalize=None if as_html else _markdown_text,
+        finalize=_html_text if as_html else _markdown_text,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -33,6 +35,11 @@ def render(name: str, content: Mapping[str, Any]) -> str:
     markup = environment.filters["safe"]
     environment.filters["table"] = lambda rows: markup(markdown_table(rows))
     return environment.get_template(name).render(content)
+
+
+def _html_text(value: Any) -> Any:
+    """Text in which nothing works that a page does not show; jinja2 escapes what HTML would take for its own."""
+    return as_text(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _markdown_text(value: Any) -> Any:

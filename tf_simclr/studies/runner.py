@@ -12,6 +12,7 @@ import tensorflow as tf
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.data.memory import held
 from tf_simclr.evaluate.protocols.context import Splits
+from tf_simclr.files import remove_tree
 from tf_simclr.resumable import Task, run_tasks
 from tf_simclr.studies.plan import PlannedCell, cell_config, check_cells, durations_of
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
@@ -101,8 +102,8 @@ class Runner:
     def _keep(self, planned: PlannedCell, result: CellResult) -> None:
         write_result(self.directory, result)
         run = self._run_directory(planned)
-        if not self._keep_runs and tf.io.gfile.exists(run):
-            tf.io.gfile.rmtree(run)
+        if not self._keep_runs:
+            remove_tree(run)
 
     def _run_directory(self, planned: PlannedCell) -> str:
         name = file_name(planned.cell.name, planned.seed).removesuffix(".json")

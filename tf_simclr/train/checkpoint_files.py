@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from tf_simclr.file_systems import file_system_of
-from tf_simclr.files import write_whole
+from tf_simclr.files import remove_tree, write_whole
 from tf_simclr.train.checksums import discard_checksums
 
 PREFIX = "ckpt"
@@ -91,12 +91,11 @@ def remove(prefix: str) -> None:
 
 def remove_unfinished(directory: str) -> None:
     """Removes what a kill in the middle of writing left: TensorFlow collects the parts of PREFIX-N in PREFIX-N_temp."""
-    import tensorflow as tf
 
     for name in names_in(directory):
         name = name.rstrip("/")  # as object stores list a directory
         if re.fullmatch(rf"{PREFIX}-\d+_temp", name):
-            tf.io.gfile.rmtree(os.path.join(directory, name))
+            remove_tree(os.path.join(directory, name))
 
 
 @contextlib.contextmanager

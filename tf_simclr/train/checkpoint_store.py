@@ -103,7 +103,7 @@ class CheckpointStore:
         try:
             self._checkpoint.write(prefix)
         except tf.errors.OpError:  # a full disk, above all, which the unfinished parts would keep full
-            with contextlib.suppress(tf.errors.OpError):
+            with contextlib.suppress(OSError, tf.errors.OpError):
                 remove_unfinished(self._target)
             raise
         if self._chief:

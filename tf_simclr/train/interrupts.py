@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from tf_simclr.ctrl_c import hear
 from tf_simclr.errors import StoppedError
 
 EXIT_CODES = {"SIGTERM": 143, "SIGINT": 130}
@@ -80,6 +81,23 @@ class StopRequest:
 
 
 @contextlib.contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """For work in which Python cannot run at all, and of which nothing is kept: signals end the process as they come.
+
+    TensorFlow holds Python's lock while it waits for other workers. Neither a handler nor a thread would get its turn.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
 def own_process() -> Iterator[None]:
     """For a program that is nothing but its task: a second Ctrl-C ends the process at once, without a traceback.
 
@@ -96,6 +114,8 @@ def own_process() -> Iterator[None]:
     os.set_blocking(writing, False)
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     handler = signal.signal(signal.SIGTERM, _raise_stopped)
+    ctrl_c = signal.getsignal(signal.SIGINT)
+    hear()
     heard: list[str] = []
     thread = threading.Thread(target=_listen, args=(reading, heard), daemon=True)
     thread.start()
@@ -104,6 +124,8 @@ def own_process() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.set_wakeup_fd(before)
+        if ctrl_c is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.close(writing)
         thread.join()
         os.close(reading)

@@ -61,6 +61,16 @@ class Workers:
         """The chief's value, on every worker."""
         return self._sums([value if self._me.chief else 0])[0]
 
+    def gather(self, text: str) -> list[str]:
+        """The text of each worker, in their order, on every worker."""
+        own, count = text.encode(), self._me.count
+        lengths = self._sums([len(own) if index == self._me.index else 0 for index in range(count)])
+        before = sum(lengths[: self._me.index])
+        after = sum(lengths) - before - len(own)
+        content = bytes(self._sums([0] * before + list(own) + [0] * after))
+        ends = [sum(lengths[: index + 1]) for index in range(count)]
+        return [content[end - length : end].decode() for end, length in zip(ends, lengths, strict=True)]
+
     def plan_call(self, stopping: bool, steps: int) -> int:
         """The steps of the next call: as many as suit the chief, whose clock is not the others'; 0 stops.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import pickle
+import pickle  # nosec B403
 import tempfile
 import warnings
 from collections import deque

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_simclr.data.scan import as_text
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.measures.arrays import row_blocks
 from tf_simclr.evaluate.measures.knn import MEMORY_BYTES, nearest
 from tf_simclr.evaluate.measures.thumbnails import PIXELS, mirrored

@@ -6,14 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import tensorflow as tf
-
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import hold_out
 from tf_simclr.errors import DivergedError, InputError
 from tf_simclr.evaluate.protocols.context import EvaluationContext
 from tf_simclr.evaluate.protocols.whole_network import Training, batch_of, evaluated_on, trained_model
-from tf_simclr.files import read_json, write_json
+from tf_simclr.files import read_json, remove_tree, write_json
 from tf_simclr.stored import require_types
 
 VALIDATION_SHARE = 0.1
@@ -98,6 +96,5 @@ def _point(context: EvaluationContext, training: Training, validation: ImageSour
         reached = None
     else:
         context.reporter.say(f"    {context.protocols.metric} {reached:.1%} on the validation split")
-    if tf.io.gfile.exists(own):
-        tf.io.gfile.rmtree(own)
+    remove_tree(own)
     return point | {"validation": reached}

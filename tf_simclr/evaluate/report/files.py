@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 from rich.console import Console
 
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.predictions import EvaluatedImages, predictions_table
 from tf_simclr.evaluate.records import Record
 from tf_simclr.evaluate.report.confusion_plot import draw_confusion
@@ -117,7 +118,7 @@ def print_report(subject: Subject, records: Sequence[Record], console: Console) 
         elif table:
             console.file.write(f"{title}\n{plain_table(table)}\n")
     lines = [f"Warning: {line}" for line in warning_lines(rows)] + source_lines(rows)
-    console.file.writelines(f"{line}\n" for line in lines)
+    console.file.writelines(f"{as_text(line)}\n" for line in lines)
 
 
 def write_report(

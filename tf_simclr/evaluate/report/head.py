@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tf_simclr.data.scan import as_text
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.measures.twins import count_line, pair_lines
 from tf_simclr.evaluate.report.subject import SplitFacts, Subject
 

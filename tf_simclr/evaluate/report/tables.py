@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.measures.baselines import LARGEST_CLASS
 from tf_simclr.evaluate.measures.metrics import SeedSummary
 from tf_simclr.evaluate.records import PRETRAINED
@@ -155,11 +156,12 @@ def markdown_table(rows: TextRows) -> str:
 
 def escape_markdown(text: str) -> str:
     """The text on one line, with a backslash before what Markdown would take for its own."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\g<0>", as_text(" ".join(text.split())))
 
 
 def plain_table(rows: TextRows) -> str:
     """The rows as lines of aligned columns."""
+    rows = [[as_text(text) for text in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     padded = ([text + " " * (width - cell_len(text)) for text, width in zip(row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(row).rstrip() for row in padded)
@@ -169,9 +171,9 @@ def terminal_table(rows: TextRows, title: str) -> Table:
     """The rows as rich draws them."""
     table = Table(title=title, title_justify="left")
     for name in rows[0]:
-        table.add_column(Text(name))
+        table.add_column(Text(as_text(name)))
     for row in rows[1:]:
-        table.add_row(*map(Text, row))  # text and no markup: a class may be called "[red]"
+        table.add_row(*(Text(as_text(text)) for text in row))  # text and no markup: a class may be called "[red]"
     return table
 
 

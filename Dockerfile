@@ -1,0 +1,19 @@
+# An image whose entry point is the training program:
+#     docker build -t tf_simclr .
+#     docker build -t tf_simclr --build-arg EXTRA='tensorflow[and-cuda]' .          # with CUDA's libraries, for GPUs
+#     docker build -t tf_simclr --build-arg REQUIREMENTS=requirements-tpu.txt .     # on a TPU VM
+#     docker run -v /data:/data -v /results:/results tf_simclr --data_dir=/data/images --model_dir=/results/run
+# The other tasks: docker run --entrypoint tini tf_simclr -- python -m tf_simclr evaluate --checkpoint=/results/run
+FROM python:3.11-slim
+ARG REQUIREMENTS=requirements.txt
+ARG EXTRA=""
+# The first process of a container gets no signal that it does not ask for: tini passes them on from the start.
+RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
+WORKDIR /tf_simclr
+COPY requirements*.txt ./
+RUN pip install --no-cache-dir --upgrade pip && pip install --no-cache-dir -r "$REQUIREMENTS" $EXTRA
+COPY . .
+RUN useradd --create-home simclr && mkdir -p /results && chown simclr /results
+USER simclr
+ENV PYTHONUNBUFFERED=1
+ENTRYPOINT ["tini", "--", "python", "run.py"]
