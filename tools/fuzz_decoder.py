@@ -248,7 +248,7 @@ def decode_batch(files: list[bytes]) -> tuple[list[str], str]:
     """The lines of the files that were decoded, and how the process ended: "", "crash ..." or "hang"."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "files"
-        path.write_text(json.dumps([content.hex() for content in files]))
+        path.write_text(json.dumps([content.hex() for content in files], allow_nan=False))
         heap = _HEAP_CHECKS if pathlib.Path("/lib/x86_64-linux-gnu/libc_malloc_debug.so.0").exists() else {}
         environment = os.environ | heap | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
         command = [*COMMAND, "--work", str(path)]

@@ -44,7 +44,7 @@ class Group:
         cluster, self.logs, self.processes = {"worker": _free_addresses(count)}, [], []
         for index in range(count):
             time.sleep(late[index] if late is not None else 0.0)
-            config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+            config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}, allow_nan=False)
             root = str(kill_jobs.ROOT)
             more = {"TF_CONFIG": config, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
             words = [sys.executable, f"{root}/run.py", *_FLAGS, f"--model_dir={self.directory / 'run'}"]
