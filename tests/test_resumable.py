@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import InputError, NotWrittenError, StoppedError
 from tf_simclr.resumable import Task, run_tasks, short_digest
 
 
@@ -65,6 +65,20 @@ def test_another_error_is_no_task_that_failed():
     broken = Task("broken", read=lambda: None, run=lambda: 1 / 0, keep=print, describe=list)
     with pytest.raises(ZeroDivisionError):
         run_tasks([broken], say=print, stop=lambda: False)
+
+
+def test_where_no_result_can_be_written_the_others_are_not_tried():
+    def full():
+        raise NotWrittenError("the disk is full")
+
+    def never():
+        raise AssertionError
+
+    tasks = [
+        Task(name, read=lambda: None, run=run, keep=print, describe=list) for name, run in (("a", full), ("b", never))
+    ]
+    with pytest.raises(NotWrittenError):
+        run_tasks(tasks, say=print, stop=lambda: False)
 
 
 def test_a_digest_changes_with_the_values_and_not_with_their_order():

@@ -22,6 +22,13 @@ class StoppedError(BaseException):
     """
 
 
+class NotWrittenError(InputError):
+    """Results cannot be written: the disk is full, or the directory may not be written. Nothing else could be either.
+
+    The command line exits with the code of a file error, so that a supervisor starts it again.
+    """
+
+
 class DivergedError(InputError):
     """A training run or a network has left the range of floating-point numbers."""
 

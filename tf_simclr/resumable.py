@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import InputError, NotWrittenError, StoppedError
 from tf_simclr.files import to_json
 
 _Found = TypeVar("_Found")
@@ -61,6 +61,7 @@ def run_tasks(
 
     Raises:
         StoppedError: somebody asked to stop.
+        NotWrittenError: no result can be written, of the other tasks neither.
     """
     kept = [task.read() for task in tasks]
     waiting = [number for number, found in enumerate(kept) if found is None]
@@ -75,6 +76,8 @@ def run_tasks(
         began = time.perf_counter()
         try:
             found = task.run()
+        except NotWrittenError:
+            raise
         except InputError as error:
             failed.append(f"{task.title}: {error}")
             say(f"error: {failed[-1]}; going on with the others")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
-from tf_simclr.errors import InputError, StoppedError
+from tf_simclr.errors import InputError, NotWrittenError, StoppedError
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
 
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
@@ -47,7 +47,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
             return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_INPUT
+        return EXIT_NO_FILE if isinstance(error, NotWrittenError) else EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("SIGINT received: ended; what was saved before is kept", file=sys.stderr, flush=True)
         return EXIT_CODES["SIGINT"]

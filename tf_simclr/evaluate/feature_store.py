@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import __version__
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, NotWrittenError
 from tf_simclr.files import to_json
 
 # 2: the key says where the images lie and what they are made of.
@@ -199,7 +199,7 @@ def written_features(directory: str, key: FeatureKey) -> Iterator[Write]:
         a function (rows int64 [b], features float32 [b, d], labels int64 [b]), to call until all rows were given.
 
     Raises:
-        InputError: the disk is full, or the directory cannot be written.
+        NotWrittenError: the disk is full, or the directory cannot be written.
     """
     partial = _partial_path(pathlib.Path(directory), key)
     try:
@@ -211,7 +211,7 @@ def written_features(directory: str, key: FeatureKey) -> Iterator[Write]:
         _write_manifest(partial, key)
         _put_in_place(partial, directory, key)
     except OSError as error:
-        raise InputError(
+        raise NotWrittenError(
             f"The features of {key.num_examples} images cannot be written ({error.strerror or error}). Received: "
             f"{directory}. Make room there, or pass another directory"
         ) from error
