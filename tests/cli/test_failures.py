@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from tests.limited import limited_run
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
 from tf_simclr.cli.main import run_task
-
-ROOT = Path(__file__).parents[2]
-LIMITED = """
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.argv[:] = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def error_of(action):
@@ -77,19 +68,12 @@ def test_an_impossible_model_dir(tmp_path, tiny_flags, capsys, place):
     assert error.startswith("error: ") and error.count("\n") == 1 and place.split("/run")[0] in error
 
 
-def limited_run(size, *flags):
-    """A command whose files may have at most so many bytes, as on a disk that is full."""
-    words = [sys.executable, "-c", LIMITED, str(size), str(ROOT / "run.py"), *flags]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1"}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.mark.training_runs
 def test_a_full_disk_at_each_stage_is_a_line_and_the_same_command_goes_on(tmp_path, tiny_flags):
     directory = tmp_path / "run"
     flags = [*tiny_flags, f"--model_dir={directory}", "--width_multiplier=0.25"]
     for size in (100, 100_000):  # at the start, and at the first checkpoint
-        found = limited_run(size, *flags)
+        found = limited_run("train", size, flags)
         assert found.returncode == EXIT_NO_FILE, found.stderr
         assert "Free some space" in found.stderr and "Traceback" not in found.stderr and str(directory) in found.stderr
         assert not list(directory.glob("ckpt-*")) and not (directory / "saved_model").exists()
@@ -97,7 +81,7 @@ def test_a_full_disk_at_each_stage_is_a_line_and_the_same_command_goes_on(tmp_pa
     largest = max((directory / "ckpt-4.data-00000-of-00001").stat().st_size, 100_000)
     for path in directory.glob("saved_model/*"):
         tf.io.gfile.rmtree(str(path))
-    found = limited_run(largest // 2, *flags)  # nothing is left to train: the export is the first to be written
+    found = limited_run("train", largest // 2, flags)  # nothing is left to train: the export is the first to be written
     assert found.returncode == EXIT_NO_FILE and "Free some space" in found.stderr, found.stderr
     assert "Traceback" not in found.stderr and not list(directory.glob("saved_model/*"))
     assert run_task("train", flags) == 0

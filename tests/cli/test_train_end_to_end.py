@@ -91,7 +91,9 @@ def test_a_run_ends_with_knn_and_keeps_it(pretraining):
     pretrained, output = pretraining
     result = json.loads((pretrained / "result.json").read_text())
     *_, last, done = output.splitlines()
-    shares = re.fullmatch(r"done after \d+ s: (.*in steps.*, \d+% in the rest \(start, tracing, export\))", done)[1]
+    found = re.fullmatch(r"done after \d+ s: (.*in steps.*, \d+% in the rest \(start, tracing, export\)); (.*)", done)
+    shares, memory = found.groups()
+    assert re.fullmatch(r"at most [\d,]+ MiB of the host's memory", memory)
     assert sum(int(share) for share in re.findall(r"(\d+)%", shares)) == pytest.approx(100, abs=3)
     assert "in checkpoints" in shares and "in evaluation" in shares
     assert last == (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,16 @@ from tf_simclr.config import Durations
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.loop import run_loop
 from tf_simclr.train.observers import Observer
-from tf_simclr.train.timing import EVALUATION, INPUT, STEPS, InputWait, TimeAccount, runs_ahead
+from tf_simclr.train.timing import (
+    EVALUATION,
+    INPUT,
+    STEPS,
+    InputWait,
+    TimeAccount,
+    describe_memory,
+    peak_memory,
+    runs_ahead,
+)
 from tf_simclr.train.train_function import build_train_function
 
 
@@ -152,3 +163,13 @@ def test_the_loop_claims_what_it_does():
         {"steps": 18 / 51, "input": 16 / 51, "checkpoints": 6 / 51, "evaluation": 5 / 51, "rest": 6 / 51}
     )
     assert seen == [(1, 0.0, 0.0), (2, 10.0, 4.0), (3, 10.0, 4.0), (4, 10.0, 4.0)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system does not say its peak in /proc")
+def test_the_peak_of_memory_is_that_of_the_system():
+    """Also after the memory is free again."""
+    block = np.ones(2**25)  # 256 MiB
+    del block
+    peak = int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    assert peak_memory() == pytest.approx(peak, rel=0.02)
+    assert re.fullmatch(r"; at most [\d,]+ MiB of the host's memory", describe_memory())

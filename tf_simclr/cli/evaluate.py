@@ -31,6 +31,7 @@ from tf_simclr.optional import require_matplotlib, require_scikit_learn
 from tf_simclr.stored import DamagedFileError
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.timing import describe_memory
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def run(
             return EvaluationResult(runtime.directory, exit_code=code)
     for line in failed:
         say(f"error: not in the report: {line}")
-    say(f"done after {time.monotonic() - began:.0f} s")
+    say(f"done after {time.monotonic() - began:.0f} s{describe_memory()}")
     return EvaluationResult(runtime.directory, values, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 

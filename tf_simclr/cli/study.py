@@ -30,6 +30,7 @@ from tf_simclr.studies.runner import Runner
 from tf_simclr.studies.study import TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.timing import describe_memory
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def run(planned: StudyPlan, command: str) -> StudyResult:
             return StudyResult(directory, exit_code=code)
     for line in found.failed:
         say(f"error: not measured: {line}")
-    say(f"done after {time.monotonic() - began:.0f} s")
+    say(f"done after {time.monotonic() - began:.0f} s{describe_memory()}")
     return found
 
 

@@ -33,7 +33,7 @@ from tf_simclr.train.precision_choice import CANDIDATES, choose_precision, time_
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
-from tf_simclr.train.timing import EVALUATION, TimeAccount
+from tf_simclr.train.timing import EVALUATION, TimeAccount, describe_memory
 from tf_simclr.train.workers import Workers
 
 UNTRAINED_DIRECTORY = "untrained_baseline"
@@ -136,7 +136,8 @@ def run_worker(
         plan = settle_precision(plan, context)
         result = train_and_evaluate(plan, context)
         context.workers.wait_for_all()
-    say_here(f"{'done' if result.finished else 'stopped'} after {account.seconds():.0f} s: {account.describe()}")
+    end = "done" if result.finished else "stopped"
+    say_here(f"{end} after {account.seconds():.0f} s: {account.describe()}{describe_memory()}")
     return replace(result, time_shares=account.shares())
 
 

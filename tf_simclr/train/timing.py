@@ -1,9 +1,10 @@
-"""Where the time of a run goes: waiting for images, steps, checkpoints, evaluation."""
+"""Where the time of a run goes: waiting for images, steps, checkpoints, evaluation; and how much memory it took."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -60,6 +61,22 @@ class TimeAccount:
     def describe(self) -> str:
         """The shares in one line, in whole percent; parts without any time are left out."""
         return ", ".join(f"{share:.0%} {_NAMES[part]}" for part, share in self.shares().items() if share > 0)
+
+
+def peak_memory() -> int | None:
+    """The most bytes of the host's memory that this process has had at a time; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def describe_memory() -> str:
+    """The peak of the host's memory in words, to end a line with; empty where it is not known."""
+    peak = peak_memory()
+    return "" if peak is None else f"; at most {peak / 2**20:,.0f} MiB of the host's memory"
 
 
 def runs_ahead(strategy: tf.distribute.Strategy) -> bool:

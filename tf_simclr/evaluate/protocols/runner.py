@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import read_labelled_training
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, UnwritableError
 from tf_simclr.evaluate.feature_store import Features
 from tf_simclr.evaluate.features import cached_features, model_digest
 from tf_simclr.evaluate.load import load_trained
@@ -136,6 +136,8 @@ class Runner:
         else:
             try:
                 twins = self._compared(todo)
+            except UnwritableError:
+                raise
             except InputError as error:
                 say(f"note: twins were not looked for: {error}")
                 return
