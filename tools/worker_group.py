@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -75,12 +76,12 @@ class Group:
         return found
 
     def ask(self) -> None:
-        """Asks those that have not ended after some seconds to end, as a supervisor does before it starts all again."""
+        """Ends those that have not ended after some seconds, as a supervisor does before it starts all again."""
         until = time.monotonic() + _PATIENCE
         while any(process.poll() is None for process in self.processes) and time.monotonic() < until:
             time.sleep(0.1)
         for process in self.processes:
-            process.terminate()
+            process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Ends whoever is left."""

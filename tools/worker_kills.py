@@ -153,7 +153,7 @@ class WorkerKills:
             if index == victim:
                 continue
             tally.codes[code] += 1
-            if code not in (0, EXIT_LOST) and not (asked and code in (143, -15)):
+            if code not in (0, EXIT_LOST) and not (asked and code in (130, -2)):
                 tally.problems.append(f"{where}: worker {index} ended with {code}\n{group.output(index)[-3000:]}")
             if "Traceback" in group.output(index):
                 tally.problems.append(f"{where}: a traceback of worker {index}\n{group.output(index)[-3000:]}")

@@ -20,10 +20,12 @@ from tf_simclr.cli import study as study_task
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
 from tf_simclr.cli.online import OnlineWatch
+from tf_simclr.errors import StoppedError
 from tf_simclr.evaluate import load
 from tf_simclr.interop import saved_model
 from tf_simclr.train import build
 from tf_simclr.train import run as train_run
+from tf_simclr.train.interrupts import StopRequest
 
 pytestmark = [pytest.mark.training_runs]
 ROOT = Path(__file__).parents[2]
@@ -201,3 +203,15 @@ def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback(program):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGINT and done.stderr == "" and done.stdout == ""
+
+
+def test_a_signal_before_workers_connect_is_not_forgotten():
+    stop = StopRequest()
+    with stop.watch():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(StoppedError), stop.left_to_the_system():
+            pytest.fail("the work has begun")
+        handler = signal.getsignal(signal.SIGTERM)
+        with StopRequest().left_to_the_system():
+            assert signal.getsignal(signal.SIGTERM) == signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == handler

@@ -27,7 +27,7 @@ from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5, evaluate_classifier
 from tf_simclr.evaluate.online import KNN_TOP_1, OnlinePlan
 from tf_simclr.train.device_choice import DeviceChoice, Worker
-from tf_simclr.train.interrupts import StopRequest, left_to_the_system
+from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.precision_choice import CANDIDATES, choose_precision, time_candidates, with_precision
 from tf_simclr.train.run import Outcome, RunContext, build_run_state, train
@@ -59,9 +59,9 @@ def run(config: ExperimentConfig, given: frozenset[str], listed: ListedSplits | 
     """
     choice, stop = choose_strategy(config.runtime), StopRequest()
     with stop.watch():
-        if choice.worker.count > 1:
-            return run_one_of_several(config, given, choice, stop)
         try:
+            if choice.worker.count > 1:
+                return run_one_of_several(config, given, choice, stop)
             with stop.at_once():
                 return run_worker(config, given, choice, None, stop, listed)
         except StoppedError:
@@ -118,7 +118,7 @@ def run_worker(
         listed: the files of a folder where they were listed before.
     """
     account = TimeAccount()
-    with contextlib.nullcontext() if choice.worker.count == 1 else left_to_the_system():
+    with contextlib.nullcontext() if choice.worker.count == 1 else stop.left_to_the_system():
         strategy, devices = build_strategy(config.runtime, choice)
     workers = Workers(choice.worker, strategy, scratch)
     require_same_flags(config, workers)

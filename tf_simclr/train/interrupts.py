@@ -72,29 +72,34 @@ class StopRequest:
             yield
 
     @contextlib.contextmanager
+    def left_to_the_system(self) -> Iterator[None]:
+        """For work in which Python cannot run at all, and of which nothing is kept: a signal ends the process.
+
+        TensorFlow holds Python's lock while it waits for other workers: neither a handler nor a thread gets its turn.
+        It also takes SIGTERM over meanwhile, so that only Ctrl-C and SIGKILL end it.
+
+        Raises:
+            StoppedError: a signal came before.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            if self:
+                raise StoppedError
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
     def _raising(self, at_once: bool) -> Iterator[None]:
         before, self._at_once = self._at_once, at_once
         try:
             yield
         finally:
             self._at_once = before
-
-
-@contextlib.contextmanager
-def left_to_the_system() -> Iterator[None]:
-    """For work in which Python cannot run at all, and of which nothing is kept: signals end the process as they come.
-
-    TensorFlow holds Python's lock while it waits for other workers. Neither a handler nor a thread would get its turn.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
