@@ -78,20 +78,6 @@ def test_another_error_is_no_task_that_failed():
         run_tasks([broken], say=print, stop=lambda: False)
 
 
-def test_where_no_result_can_be_written_the_others_are_not_tried():
-    def full():
-        raise UnwritableError("the disk is full")
-
-    def never():
-        raise AssertionError
-
-    tasks = [
-        Task(name, read=lambda: None, run=run, keep=print, describe=list) for name, run in (("a", full), ("b", never))
-    ]
-    with pytest.raises(UnwritableError):
-        run_tasks(tasks, say=print, stop=lambda: False)
-
-
 def test_a_digest_changes_with_the_values_and_not_with_their_order():
     assert short_digest({"a": 1, "b": [2]}) == short_digest({"b": [2], "a": 1}) != short_digest({"a": 1, "b": [3]})
     assert len(short_digest([])) == 12
