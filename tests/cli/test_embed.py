@@ -197,9 +197,50 @@ def test_a_table_for_other_programs(embed, tmp_path):
     np.testing.assert_array_equal(np.array(table["feature"], np.float16), index.features)
 
 
+def test_an_empty_shard_is_merged_too(embed, folder, tmp_path, capsys):
+    for path in sorted(folder.rglob("*.png"))[1:-1]:
+        path.unlink()
+    assert [embed(f"--shard={number}/4")[0] for number in range(4)] == [0] * 4
+    assert main(["embed", f"--out={tmp_path / 'index'}", "--merge"]) == 0
+    assert len(open_index(str(tmp_path / "index")).rows) == 2
+
+
+def test_features_that_vanish_before_they_are_in_the_index_are_an_error(embed, tmp_path, monkeypatch):
+    """The index is not replaced by one without them."""
+    monkeypatch.setattr(embedding.Pieces, "read", lambda self: iter(()))
+    code, printed = embed()
+    assert code == 2 and "those of 12 of 12 images are gone" in printed
+    assert not (tmp_path / "index" / "index.json").exists()
+
+
+def test_many_pieces_need_few_open_files(embed, tmp_path, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(embedding, "_ROWS_OF_A_PIECE", 1)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, before[1]))
+    try:
+        code, printed = embed("--eval_batch_size=1")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert code == 0 and "12 computed now" in printed
+
+
+def test_a_run_that_has_moved_is_recorded_anew(embed, run, folder, tmp_path, capsys):
+    embed()
+    moved = shutil.copytree(run, tmp_path / "moved")
+    code, printed = embed(f"--checkpoint={moved}")
+    assert code == 0 and "12 kept" in printed
+    assert open_index(str(tmp_path / "index")).facts.checkpoint == str(moved / "ckpt-2")
+    shutil.rmtree(moved)
+    assert main(["search", f"--index={tmp_path / 'index'}", f"--query={draw(tmp_path / 'query.png', 3)}"]) == 2
+    assert "pass --checkpoint with where it is now" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--out={images}/index"], "`out` must lie outside of the folder of images"),
         (["--image_size=32"], "image_size 16 there and 32 here.*Pass another --out"),
         (["--endpoint=nothing"], "`endpoint` must be one of: .*final_avg_pool"),
         (["--embed_split=test"], "`embed_split` must be left out for a folder without splits"),
@@ -210,10 +251,10 @@ def test_a_table_for_other_programs(embed, tmp_path):
         (["--out="], "`out` must name the directory"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_changes_nothing(embed, tmp_path, words, message):
+def test_what_cannot_work_is_one_line_and_changes_nothing(embed, folder, tmp_path, words, message):
     embed()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()}
-    code, printed = embed(*words)
+    code, printed = embed(*(word.replace("{images}", str(folder)) for word in words))
     assert code == 2 and re.search(message, printed.splitlines()[-1])
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").iterdir()} == before
 
@@ -244,6 +285,15 @@ def test_an_image_finds_itself_by_number_by_path_and_as_a_file(index, folder, tm
         assert table[0]["path"] == "b/07.png" and table[0]["class"] == "b" and int(table[0]["row"]) == row
         assert float(table[0]["similarity"]) == pytest.approx(1, abs=1e-5)
     assert {tuple(line["path"] for line in table) for table in tables} == {tuple(line["path"] for line in tables[0])}
+
+
+def test_a_file_is_what_it_is_now(index, folder, tmp_path, monkeypatch):
+    """A file that has changed since, or lies elsewhere under the name of a row, is computed."""
+    shutil.copy(folder / "b" / "07.png", draw(tmp_path / "here" / "a" / "00.png", 0))
+    monkeypatch.chdir(tmp_path / "here")
+    assert found(index, tmp_path, "--query=a/00.png")[0]["path"] == "b/07.png"
+    shutil.copy(folder / "b" / "07.png", folder / "a" / "00.png")
+    assert found(index, tmp_path, f"--query={folder / 'a' / '00.png'}")[0]["path"] == "b/07.png"
 
 
 def test_a_folder_of_queries_and_a_page_of_thumbnails(index, folder, tmp_path, capsys):
@@ -280,6 +330,8 @@ def test_another_network_than_that_of_the_index_is_refused(index, run, folder, t
         (["--query=nothing.png"], "is none of them; .* has 12 rows"),
         (["--query=12"], "must be a row from 0 to 11. Received: query=12"),
         (["--query={here}/text.png"], "must be an image, or a folder of images"),
+        (["--query={here}/cut.png"], "cut.png"),
+        (["--query=0", "--csv={here}"], "`csv` must name a file"),
         (["--query=0", "--csv={here}/no/found.csv"], "`csv` must lie in a folder that exists"),
         (["--query=0", "--page={here}/no/found.html"], "`page` must lie in a folder that exists"),
         (["--query=0", "--index={here}"], "has no index.json"),
@@ -288,6 +340,7 @@ def test_another_network_than_that_of_the_index_is_refused(index, run, folder, t
 )
 def test_a_search_that_cannot_work_is_one_line(index, tmp_path, capsys, words, message):
     (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "cut.png").write_bytes(draw(tmp_path / "whole.png", 1).read_bytes()[:70])
     capsys.readouterr()
     assert main(["search", f"--index={index}", *(word.replace("{here}", str(tmp_path)) for word in words)]) == 2
     error = capsys.readouterr().err.strip()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.index.indexes import an_index, identity, random_features, rows_of
 from tf_simclr.errors import InputError
-from tf_simclr.index.pieces import Pieces
+from tf_simclr.index.pieces import Pieces, load
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes, shard_of
 from tf_simclr.index.shards import merge, shard_directory
 from tf_simclr.index.store import open_index, write_index
@@ -46,10 +46,11 @@ def test_a_feature_of_zeros_is_similar_to_nothing(tmp_path):
 
 def test_a_new_index_takes_the_place_of_the_old_one_and_leaves_no_other_files(tmp_path):
     an_index(tmp_path, random_features(5))
-    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "rows-mine.csv", "features-mine.npy"):
+        (tmp_path / name).write_text("mine")
     an_index(tmp_path, random_features(6))
     assert len(open_index(str(tmp_path)).rows) == 6
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".json", ".npy", ".txt"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".csv", ".json", ".npy", ".npy", ".txt"]
 
 
 def test_an_index_that_cannot_be_written_leaves_the_old_one(tmp_path):
@@ -104,19 +105,24 @@ def test_a_directory_without_an_index_says_how_to_make_one(tmp_path):
 
 
 def test_pieces_of_this_identity_that_are_whole_are_read(tmp_path):
-    pieces, others = Pieces(str(tmp_path), "aaaa"), Pieces(str(tmp_path), "bbbb")
+    pieces, others = Pieces(str(tmp_path), "a" * 8), Pieces(str(tmp_path), "b" * 8)
     rows, features = rows_of([""] * 4), random_features(4)
     pieces.add(rows[:3], features[:3])
     others.add(rows, features)
     pieces.add(rows[3:], features[3:])
     found = list(pieces.read())
     assert [some for some, _ in found] == [rows[:3], rows[3:]]
-    np.testing.assert_array_equal(np.concatenate([values for _, values in found]), features)
-    for place in (tmp_path / "pending").glob("aaaa-000000.npy"):
+    np.testing.assert_array_equal(np.concatenate([load(path) for _, path in found]), features)
+    for place in (tmp_path / "pending").glob("aaaaaaaa-000000.npy"):
         cut(place)
     assert [some for some, _ in pieces.read()] == [rows[3:]]
+    mine = tmp_path / "pending" / "todo.txt"
+    mine.write_text("mine")
     pieces.remove()
-    assert list(pieces.read()) == [] and list(tmp_path.iterdir()) == []
+    assert list(pieces.read()) == [] and list((tmp_path / "pending").iterdir()) == [mine]
+    mine.unlink()
+    pieces.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- Shards ----

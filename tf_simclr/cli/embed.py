@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +12,19 @@ import tensorflow as tf
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
 from tf_simclr.cli.task import TerminalReporter, build_own_strategy, exit_code_of, named_images
-from tf_simclr.config import FOLDER, DataConfig, EmbedConfig, RuntimeConfig
+from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError, StoppedError, require_choice
+from tf_simclr.escape import as_command
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import endpoint_names
 from tf_simclr.evaluate.features import model_digest
 from tf_simclr.evaluate.load import load_trained
+from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.embedding import Embedding, embed
 from tf_simclr.index.images import Part, open_parts
-from tf_simclr.index.shards import merge, shard_directory
+from tf_simclr.index.shards import EMPTY_FILE, merge, shard_directory
 from tf_simclr.index.store import Identity, Index, require_local
 from tf_simclr.index.tables import require_parquet, write_parquet
 from tf_simclr.train.interrupts import StopRequest
@@ -55,6 +58,7 @@ def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: 
     number, shards = wanted.division
     out = shard_directory(wanted.out, number, shards) if wanted.shard else wanted.out
     require_local(out)
+    require_apart(wanted.out, data.data_dir)
     if wanted.parquet:
         require_parquet()
     began, stop = time.monotonic(), StopRequest()
@@ -62,6 +66,9 @@ def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: 
         try:
             with stop.at_once():
                 found = _embedded(wanted, data, runtime, command, out)
+                if found is None:
+                    say(f"none of the images belongs to shard {wanted.shard}")
+                    return EmbedResult(out)
         except StoppedError:
             name, code = exit_code_of(stop)
             say(f"{name} received: the features that were computed are kept in {out}; run the same command to go on")
@@ -69,6 +76,16 @@ def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: 
     _say_what_was_done(found, time.monotonic() - began)
     _finish(found.index, wanted, out)
     return EmbedResult(out, len(found.index.rows), found.computed)
+
+
+def require_apart(out: str, data_dir: str | None) -> None:
+    """Raises InputError for an index inside the folder of images, where it would count as one of the classes."""
+    place, folder = os.path.realpath(out), os.path.realpath(data_dir or os.devnull)
+    if f"{place}/".startswith(f"{folder}/"):
+        raise InputError(
+            f"`out` must lie outside of the folder of images. Received: out={out}, data_dir={data_dir}. Pass another "
+            "--out"
+        )
 
 
 def merge_shards(wanted: EmbedConfig, command: str) -> EmbedResult:
@@ -84,7 +101,10 @@ def merge_shards(wanted: EmbedConfig, command: str) -> EmbedResult:
     return EmbedResult(wanted.out, len(index.rows))
 
 
-def _embedded(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str, out: str) -> Embedding:
+def _embedded(
+    wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str, out: str
+) -> Embedding | None:
+    """None for an empty shard, which is marked as such."""
     strategy, chosen = build_own_strategy(runtime, "images are embedded")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
     with strategy.scope():
@@ -93,6 +113,10 @@ def _embedded(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, com
     parts = _parts(wanted, data)
     images = sum(len(part.rows) for part in parts)
     say(f"TensorFlow {tf.__version__} on {chosen}; {images:,} images, index in {out}")
+    if wanted.shard and not images:
+        os.makedirs(out, exist_ok=True)
+        file_system_of(out).write(os.path.join(out, EMPTY_FILE), b"")
+        return None
     identity = Identity(
         network=model_digest(trained.model),
         endpoint=wanted.endpoint,
@@ -124,10 +148,6 @@ def _parts(wanted: EmbedConfig, data: DataConfig) -> list[Part]:
     number, shards = wanted.division
     if wanted.shard:
         parts = [part.shard(number, shards) for part in parts]
-        if not any(part.rows for part in parts):
-            raise InputError(
-                f"`shard` must hold an image. Received: shard={wanted.shard}, which has none of them. Pass fewer shards"
-            )
     return parts
 
 
@@ -146,5 +166,5 @@ def _finish(index: Index, wanted: EmbedConfig, out: str) -> None:
     if wanted.parquet:
         say(f"written for other programs: {write_parquet(index)}")
     if not index.facts.shard:
-        example = 0 if index.identity.dataset != FOLDER else index.path_of(0)
-        say(f"search it: python -m tf_simclr search --index={out} --query={example} --page=found.html")
+        words = ["python", "-m", "tf_simclr", "search", f"--index={out}", "--query=0", "--page=found.html"]
+        say(f"search it: {as_command(words)}")

@@ -38,7 +38,7 @@ def run(wanted: PredictConfig, data: DataConfig, runtime: RuntimeConfig) -> Inde
         trained = load_trained(wanted.checkpoint or "")
     names = class_names(trained, wanted.checkpoint or "")
     splits = listed("predict_split", wanted.predict_split, str) if wanted.predict_split else ()
-    parts = open_parts(data, splits)
+    parts = open_parts(data, splits, "predict_split")
     for note in dict.fromkeys(note for part in parts for note in part.notes):
         say(f"note: {note}")
     total = sum(len(part.rows) for part in parts)
@@ -48,9 +48,11 @@ def run(wanted: PredictConfig, data: DataConfig, runtime: RuntimeConfig) -> Inde
     with named_images(), TerminalReporter().counting("images predicted") as progress:
         for part in parts:
             lines += predictions(part, loader, extract, names, wanted.top)
-            progress(len(lines) // min(wanted.top, len(names)), total)
+            done = len(lines) // min(wanted.top, len(names))
+            progress(done, total)
     write_csv(wanted.csv, HEADINGS, lines)
-    say(f"{len(lines) // min(wanted.top, len(names)):,} images predicted: {wanted.csv}")
+    left_out = f", {total - done:,} left out because they cannot be decoded" if total > done else ""
+    say(f"{done:,} images predicted{left_out}: {wanted.csv}")
     return IndexResult(HEADINGS, tuple(lines), wanted.csv)
 
 
@@ -74,6 +76,8 @@ def predictions(
 ) -> list[tuple[object, ...]]:
     """Lines of the table for one split, in its order: the `top` most probable classes of each image."""
     source, rows = part.read(np.arange(len(part.rows)))
+    if not rows:
+        return []
     lines: dict[int, list[tuple[object, ...]]] = {}
     for places, values, _ in feature_batches(extract, loader.batches(source), source):
         logits: np.ndarray = values[LOGITS].astype(np.float64)

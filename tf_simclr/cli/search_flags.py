@@ -17,6 +17,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
 from tf_simclr.index.neighbours import nearest
 from tf_simclr.index.page import Section, Tile
+from tf_simclr.index.rows import fingerprint_of
 from tf_simclr.index.store import Index
 
 USAGE = """usage: python -m tf_simclr search --index=INDEX --query=IMAGE [flags]
@@ -64,24 +65,35 @@ def _queries(index: Index, wanted: SearchConfig) -> tuple[list[str], list[str], 
             f"`query` must be an image file, a folder of them, or the path or number of a row of the index. Received: "
             f"{query!r}, which is none of them; {index.directory} has {len(index.rows):,} rows. Check the path"
         )
-    from tf_simclr.index.query import embedded_files  # imports TensorFlow, which takes seconds
+    from tf_simclr.cli.task import named_images  # imports TensorFlow, which takes seconds
+    from tf_simclr.index.query import embedded_files
 
-    paths, features = embedded_files(index, path, wanted.checkpoint)
+    with named_images():
+        paths, features = embedded_files(index, path, wanted.checkpoint)
     return [as_text(one) for one in paths], paths, features
 
 
 def _row_of(index: Index, query: str) -> int | None:
-    """The row that a query names by its number, its path in the index, or its file; None where it names none."""
-    if query.isdecimal() and not os.path.exists(query):
+    """The row that a query names; None where it names none, or a file that is no more what the index has."""
+    if os.path.exists(absolute(query)):
+        return _row_of_file(index, absolute(query))
+    if query.isdecimal():
         if int(query) >= len(index.rows):
             raise InputError(
                 f"`query` must be a row from 0 to {len(index.rows) - 1}. Received: query={query}. Pass another number"
             )
         return int(query)
+    return next((place for place, row in enumerate(index.rows) if row.path == query), None)
+
+
+def _row_of_file(index: Index, path: str) -> int | None:
+    """The row of this very file, unchanged since it was embedded."""
     root = index.identity.data_dir
-    relative = os.path.relpath(absolute(query), root) if root else query
-    names = {query, relative}
-    return next((place for place, row in enumerate(index.rows) if row.path in names), None)
+    if not root or not os.path.isfile(path):
+        return None
+    relative, facts = os.path.relpath(path, root), os.stat(path)
+    fingerprint = fingerprint_of(relative, facts.st_size, facts.st_mtime_ns)
+    return next((place for place, row in enumerate(index.rows) if row.key == (relative, fingerprint)), None)
 
 
 def _show(lines: list[tuple[str, int, int, str, str, float]], queries: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tf_simclr.cli import flags
 from tf_simclr.cli.index_results import INDEX, RESULT, IndexResult, Results
+from tf_simclr.cli.main import say
 from tf_simclr.config import SelectConfig
 from tf_simclr.index.page import Section
 from tf_simclr.index.selection import select
@@ -23,7 +24,10 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     wanted.validate()
     results = Results(parsed, "select")
     index = results.index
-    rows = select(index, wanted.n, wanted.strategy, wanted.seed).tolist()
+    number = min(wanted.n, len(index.rows))
+    if number < wanted.n:
+        say(f"note: all {number} images are taken, fewer than --n={wanted.n}")
+    rows = select(index, number, wanted.strategy, wanted.seed).tolist()
     lines = [(rank, row, results.name(row), index.rows[row].label) for rank, row in enumerate(rows, 1)]
     shown = Section(f"{len(rows):,} images, {wanted.strategy}", [results.tile(row) for row in rows[:_OF_A_PAGE]])
     return results.write(HEADINGS, lines, "Images to label first", [shown])

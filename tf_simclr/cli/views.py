@@ -16,6 +16,7 @@ from tf_simclr.config.views import ViewsConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.stages import evaluation_view
 from tf_simclr.data.views import make_views
+from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import example_key
 from tf_simclr.train.build import build_data
 from tf_simclr.train.input import view_policy
@@ -47,7 +48,14 @@ def run(config: ExperimentConfig, wanted: ViewsConfig, *, chosen: bool) -> str:
         say(f"note: {note}")
     with named_images():
         tiles = drawn_views(config, source, wanted.images, wanted.views)
-    picture(tiles).save(wanted.out)
+    drawn = picture(tiles)
+    try:
+        drawn.save(wanted.out)
+    except ValueError as error:  # WebP has a largest side
+        raise InputError(
+            f"`out` must be of a format that can hold the drawing. Received: out={wanted.out}, {drawn.width} x "
+            f"{drawn.height} pixels: {error}. Pass a .png file, or fewer --images or --views"
+        ) from error
     say(f"{len(tiles)} images of {config.data.image_size} pixels, each with {wanted.views} views: {wanted.out}")
     return wanted.out
 

@@ -36,7 +36,9 @@ def table_path(labels: str, folder: str) -> str:
 
 
 def require_folder(name: str, path: str) -> None:
-    """Raises InputError where a file cannot be made because its folder does not exist."""
+    """Raises InputError where a file cannot be made: its folder does not exist, or it is a folder itself."""
+    if os.path.isdir(path):
+        raise InputError(f"`{name}` must name a file. Received: {name}={path}, which is a folder. Add a name to it")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise InputError(f"`{name}` must lie in a folder that exists. Received: {name}={path}. Make {folder} first")

@@ -13,9 +13,9 @@ from tf_simclr.optional import require_scipy
 # Bins of the histogram: a tenth of a power of ten of the distance 1 - similarity, from 10^-7 to 2.
 _EDGES = np.arange(-7.0, 0.35, 0.1)
 _SMOOTH_BINS = 2.0
-# A valley counts where it is at most this share of the lower of the two hills beside it.
-_DEPTH = 0.5
-EXACT = 1 - 1e-4
+_DEVIATIONS, _LEAST_DEVIATION = 4.0, 0.05
+# Rounding alone makes two equal images differ by this much.
+EXACT = 1 - 1e-6
 _QUERIES, _EDGES_HELD = 256, 4_000_000
 
 
@@ -33,11 +33,11 @@ class Threshold:
 
 
 def choose_threshold(similarities: np.ndarray) -> Threshold:
-    """Finds where copies end, in the similarities of all images to their nearest neighbours.
+    """Finds where copies begin, in the similarities of all images to their nearest neighbours.
 
-    Copies differ by what a file format or a crop does to an image, and other images by what they show: the logarithm of
-    the distance has a hill for each, and the threshold is the lowest point between the two hills. Without such a valley
-    only images that differ by less than 1e-4 are copies.
+    Distances 1 - similarity are compared by their logarithm. Images that have no copy make a hill there, and copies lie
+    to the left of it. What is right of the hill's top says how wide it is, because no copy lies there. The threshold is
+    four standard deviations left of the top.
 
     Args:
         similarities: float [n], cosine similarity of each image to its nearest neighbour.
@@ -45,24 +45,28 @@ def choose_threshold(similarities: np.ndarray) -> Threshold:
     distances = np.log10(np.clip(1 - similarities, 10.0 ** _EDGES[0], 1.9))
     counts = np.histogram(distances, _EDGES)[0].astype(float)
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / _SMOOTH_BINS) ** 2)
-    smooth = np.convolve(counts, kernel / kernel.sum(), "same")
-    hill = int(np.argmax(smooth))
-    best: tuple[float, int] | None = None
-    for valley in range(1, hill):
-        left = smooth[:valley].max()
-        depth = smooth[valley] / min(left, smooth[hill]) if left > 0 else np.inf
-        if left * kernel.sum() >= 1 and depth <= _DEPTH and (best is None or depth <= best[0]):
-            best = depth, valley
-    if best is None:
-        return Threshold(EXACT, "no gap between copies and other images: only exact copies count")
-    middle = float((_EDGES[best[1]] + _EDGES[best[1] + 1]) / 2)
-    return Threshold(1 - 10.0**middle, "the lowest point between copies and other images in the histogram")
+    place = _hill(np.convolve(counts, kernel, "same"))
+    top = float((_EDGES[place] + _EDGES[place + 1]) / 2)
+    beyond = distances[distances >= top] - top
+    deviation = max(_LEAST_DEVIATION, float(np.sqrt(np.mean(beyond**2))) if beyond.size else 0.0)
+    similarity = min(EXACT, 1 - 10.0 ** (top - _DEVIATIONS * deviation))
+    return Threshold(similarity, f"most images are at {1 - 10.0**top:.4f} from their nearest neighbour")
+
+
+def _hill(smooth: np.ndarray) -> int:
+    """The hill of images without a copy: the highest one, or one right of it that a valley parts from it."""
+    place = int(np.argmax(smooth))
+    for other in range(place + 1, len(smooth) - 1):
+        top = smooth[other] >= max(smooth[other - 1], smooth[other + 1]) and smooth[other] >= 0.1 * smooth.max()
+        if top and smooth[place:other].min() <= 0.5 * smooth[other]:
+            place = other
+    return place
 
 
 def histogram(similarities: np.ndarray, lines: int = 12) -> list[str]:
     """A histogram of the similarities to the nearest neighbour, as lines of text."""
-    edges = np.quantile(similarities, np.linspace(0, 1, 3))
-    low = float(np.floor(edges[0] * 20) / 20)
+    similarities = np.clip(similarities, -1, 1)
+    low = min(0.95, float(np.floor(similarities.min() * 20) / 20))
     counts, places = np.histogram(similarities, lines, (low, 1.0 + 1e-6))
     widest = max(1, counts.max())
     return [
@@ -107,7 +111,8 @@ def groups_of_copies(index: Index, threshold: float) -> list[list[int]]:
         for start, block in index.blocks():
             if start + len(block) <= first:
                 continue
-            similar = (queries @ block.T) / index.norms[start : start + len(block)] >= threshold
+            # Rounding takes up to 1e-6 off the similarity of equal images.
+            similar = (queries @ block.T) / index.norms[start : start + len(block)] >= threshold - 1e-6
             mine, others = np.nonzero(similar)
             pairs = np.stack([own[mine], others + start], axis=1)
             edges.append(pairs[pairs[:, 0] < pairs[:, 1]])

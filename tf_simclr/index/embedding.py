@@ -14,15 +14,15 @@ from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import Extract, build_extract, feature_batches
 from tf_simclr.index.images import Part
-from tf_simclr.index.pieces import Pieces
+from tf_simclr.index.pieces import Pieces, load
 from tf_simclr.index.rows import Row
 from tf_simclr.index.store import Identity, Index, find_index, require_same, write_index
 from tf_simclr.nn.model import SimCLRModel
 
 _ROWS_OF_A_PIECE, _SECONDS_OF_A_PIECE = 8192, 60.0
 Progress = Callable[[int, int], None]
-# Where a feature is: an array, and its row there.
-Place = tuple[np.ndarray, int]
+# Where a feature is: the array or the file of a piece, and its row there.
+Place = tuple["np.ndarray | str", int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +81,7 @@ def embed(
         np.array([place for place, row in enumerate(part.rows) if row.key not in known], np.int64) for part in parts
     ]
     total, done = sum(map(len, missing)), 0
+    computed: list[Row] = []
     extract = build_extract(model, loader.strategy, (identity.endpoint,))
     for part, positions in zip(parts, missing, strict=True):
         if not positions.size:
@@ -90,15 +91,22 @@ def embed(
             continue
         for some_rows, features in _pieces_of(extract, loader, source, rows, identity.endpoint):
             pieces.add(some_rows, _narrowed(features, identity.dtype))
+            computed += some_rows
             done += len(some_rows)
             progress(done, total)
-    known = _known(before, pieces)
+    known |= _known(before, pieces)
+    _require_known(computed, known, directory)
     rows = sorted(row for part in parts for row in part.rows if row.key in known)
     if not rows:
         raise InputError(f"An index must have an image. Received: {total} images, none of which can be decoded")
     index = before
-    if before is None or before.rows != rows or before.facts.shard != written.get("shard", ""):
-        dimension = known[rows[0].key][0].shape[1]
+    facts = ("checkpoint", "shard")
+    if (
+        before is None
+        or before.rows != rows
+        or any(written[name] != getattr(before.facts, name) for name in facts if name in written)
+    ):
+        dimension = _array(known[rows[0].key][0]).shape[1]
         index = write_index(directory, identity, rows, dimension, _gathered(rows, known), **written)
     pieces.remove()
     assert index is not None
@@ -110,9 +118,25 @@ def embed(
 def _known(before: Index | None, pieces: Pieces) -> dict[tuple[str, str], Place]:
     """Where the features are that need not be computed."""
     known: dict[tuple[str, str], Place] = {}
-    for rows, features in ([] if before is None else [(before.rows, before.features)]) + list(pieces.read()):
-        known |= {row.key: (features, place) for place, row in enumerate(rows)}
+    if before is not None:
+        known |= {row.key: (before.features, place) for place, row in enumerate(before.rows)}
+    for rows, path in pieces.read():
+        known |= {row.key: (path, place) for place, row in enumerate(rows)}
     return known
+
+
+def _array(place: np.ndarray | str) -> np.ndarray:
+    return load(place) if isinstance(place, str) else place
+
+
+def _require_known(computed: Sequence[Row], known: dict[tuple[str, str], Place], directory: str) -> None:
+    """Raises InputError where features that were computed are gone, before an index without them is written."""
+    gone = sum(row.key not in known for row in computed)
+    if gone:
+        raise InputError(
+            f"Features that were computed must be there still. Received: {directory}, where those of {gone} of "
+            f"{len(computed)} images are gone. Run the same command again"
+        )
 
 
 def _pieces_of(
@@ -154,11 +178,12 @@ def _narrowed(features: np.ndarray, dtype: str) -> np.ndarray:
 
 def _gathered(rows: Sequence[Row], known: dict[tuple[str, str], Place]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Positions and features, array by array, in the order in which each lies on disk."""
-    by_array: dict[int, tuple[np.ndarray, list[tuple[int, int]]]] = {}
+    by_array: dict[str | int, tuple[np.ndarray | str, list[tuple[int, int]]]] = {}
     for position, row in enumerate(rows):
-        array, place = known[row.key]
-        by_array.setdefault(id(array), (array, []))[1].append((place, position))
-    for array, places in by_array.values():
+        source, place = known[row.key]
+        by_array.setdefault(source if isinstance(source, str) else 0, (source, []))[1].append((place, position))
+    for source, places in by_array.values():
+        array = _array(source)
         there, here = np.array(sorted(places)).T
         for first in range(0, len(there), _ROWS_OF_A_PIECE):
             chosen = slice(first, first + _ROWS_OF_A_PIECE)

@@ -14,7 +14,6 @@ from tf_simclr.data.datasets import build_splits
 from tf_simclr.data.folder_source import folder_source
 from tf_simclr.data.folder_splits import whole_folder
 from tf_simclr.data.label_table import examples
-from tf_simclr.data.layout import find_split
 from tf_simclr.data.listing import ListedSplit, Listing, part_of, relative_paths
 from tf_simclr.data.request import request_of
 from tf_simclr.data.source import ImageSource
@@ -45,17 +44,22 @@ class Part:
         return Part(rows, lambda positions: self.read(places[positions]), self.notes)
 
 
-def open_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
+def open_parts(data: DataConfig, splits: Sequence[str], flag: str = "embed_split") -> list[Part]:
     """The images of a data set.
 
     Args:
         data: which, and how they are read.
         splits: names; none for every split of a folder, and for the training split of another data set.
+        flag: that names them, for messages.
 
     Raises:
         InputError: no such folder, split or data set, or two splits that share an image.
     """
-    parts = _folder_parts(data, splits) if data.dataset == FOLDER else _other_parts(data, splits or (data.train_split,))
+    parts = (
+        _folder_parts(data, splits, flag)
+        if data.dataset == FOLDER
+        else _other_parts(data, splits or (data.train_split,))
+    )
     seen: set[str] = set()
     for part in parts:
         paths = {row.path for row in part.rows}
@@ -68,14 +72,20 @@ def open_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
 # ---- Folders ----
 
 
-def _folder_parts(data: DataConfig, splits: Sequence[str]) -> list[Part]:
+def _folder_parts(data: DataConfig, splits: Sequence[str], flag: str) -> list[Part]:
     layout = whole_folder(request_of(data, eval_split=None))
     if splits and not layout.splits:
         raise InputError(
-            f"`embed_split` must be left out for a folder without splits. Received: {', '.join(splits)} for "
+            f"`{flag}` must be left out for a folder without splits. Received: {', '.join(splits)} for "
             f"{as_text(layout.root)!r}. Leave it out"
         )
-    names = [find_split(layout, split, for_evaluation=False)[0] for split in splits] or list(layout.splits) or [""]
+    unknown = [split for split in splits if split not in layout.splits]
+    if unknown:
+        raise InputError(
+            f"`{flag}` must name splits of {as_text(layout.root)!r}: {', '.join(map(as_text, layout.splits))}. "
+            f"Received: {', '.join(unknown)}. Choose among these, or leave it out"
+        )
+    names = list(splits or layout.splits) or [""]
     parts = [_folder_part(layout.root, name, layout.read(name), data.on_bad_image == "skip") for name in names]
     return [dataclasses.replace(parts[0], notes=(*layout.notes, *parts[0].notes)), *parts[1:]]
 

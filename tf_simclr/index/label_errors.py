@@ -11,6 +11,8 @@ from tf_simclr.index.neighbours import all_nearest
 from tf_simclr.index.store import Index
 
 _TEMPERATURE = 0.1
+# Votes that differ by less are a tie, which no class wins.
+_TIE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +39,15 @@ class LabelVotes:
     @property
     def suspects(self) -> np.ndarray:
         """int64: places among `rows` whose neighbours vote for another class, the surest first."""
-        other = self.votes.argmax(axis=1) != self.labels
         lead = self.votes.max(axis=1) - self.own
-        return np.array([place for place in np.argsort(-lead, kind="stable") if other[place]], np.int64)
+        return np.array([place for place in np.argsort(-lead, kind="stable") if lead[place] > _TIE], np.int64)
 
 
 def label_votes(index: Index, k: int = 20) -> LabelVotes:
     """Lets the k nearest labelled neighbours of every labelled image vote on its class.
 
-    A neighbour's vote counts exp(similarity / 0.1), as in the kNN evaluation. An image has no vote on itself.
+    A neighbour's vote counts exp(similarity / 0.1), as in the kNN evaluation. An image has no vote on itself, and where
+    its class has fewer other images than k, only as many neighbours vote: else its class could not win.
 
     Args:
         index: with labels.
@@ -65,7 +67,9 @@ def label_votes(index: Index, k: int = 20) -> LabelVotes:
     labels = np.array([number[index.rows[place].label] for place in labelled.tolist()], np.int64)
     part = index if len(labelled) == len(index.rows) else index.part(labelled)
     rows, similarities = all_nearest(part, k)
-    weights = np.exp((similarities - similarities[:, :1]) / _TEMPERATURE)
+    others_of_class = np.maximum(np.bincount(labels)[labels] - 1, 1)
+    voting = np.arange(rows.shape[1]) < others_of_class[:, np.newaxis]
+    weights = np.exp((similarities - similarities[:, :1]) / _TEMPERATURE) * voting
     votes: np.ndarray = np.zeros([len(labelled), len(classes)], np.float32)
     np.add.at(votes, (np.arange(len(labelled))[:, np.newaxis], labels[rows]), weights)
     return LabelVotes(labelled, classes, labels, votes / votes.sum(axis=1, keepdims=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -26,14 +26,22 @@ def nearest(index: Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     Returns:
         rows int64 [q, k] and cosine similarities float32 [q, k], the most similar first.
     """
-    blocks = ((first, block, index.norms[first : first + len(block)]) for first, block in index.blocks(_BLOCK))
-    return _merged(blocks, queries, k)
+
+    def blocks() -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
+        return ((first, block, index.norms[first : first + len(block)]) for first, block in index.blocks(_BLOCK))
+
+    return _some_at_a_time(blocks, queries, k)
 
 
 def nearest_in(features: np.ndarray, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """`nearest` among features float32 [n, d] in memory, each of length 1."""
-    blocks = ((first, features[first : first + _BLOCK]) for first in range(0, len(features), _BLOCK))
-    return _merged(((first, block, np.ones(len(block), np.float32)) for first, block in blocks), queries, k)
+
+    def blocks() -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
+        for first in range(0, len(features), _BLOCK):
+            block = features[first : first + _BLOCK]
+            yield first, block, np.ones(len(block), np.float32)
+
+    return _some_at_a_time(blocks, queries, k)
 
 
 def all_nearest(index: Index, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +61,15 @@ def all_nearest(index: Index, k: int) -> tuple[np.ndarray, np.ndarray]:
         others[others.all(axis=1), -1] = False  # k + 1 copies are as similar as itself: the last goes
         rows[own], similarities[own] = found[others].reshape(-1, k), values[others].reshape(-1, k)
     return rows, similarities
+
+
+def _some_at_a_time(
+    blocks: Callable[[], Iterable[tuple[int, np.ndarray, np.ndarray]]], queries: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`_merged` for some queries after the others, so that the similarities at a time are bounded."""
+    parts = [_merged(blocks(), queries[first : first + _QUERIES], k) for first in range(0, len(queries), _QUERIES)]
+    rows, similarities = zip(*parts, strict=True)
+    return np.concatenate(rows), np.concatenate(similarities)
 
 
 def _merged(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import shutil
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
+from tf_simclr.stored import DamagedFileError
 
 DIRECTORY = "pending"
 _FEATURES, _ROWS = ".npy", ".csv"
+_OWN = re.compile(r"[0-9a-f]{8}-\d{6}\.(npy|csv)(\..*\.tmp)?")
 
 
 class Pieces:
@@ -22,7 +24,7 @@ class Pieces:
 
     Args:
         index: directory of the index, in which they lie.
-        digest: of the identity.
+        digest: of the identity, 8 hexadecimal digits.
     """
 
     def __init__(self, index: str, digest: str):
@@ -32,24 +34,45 @@ class Pieces:
         """Keeps features [b, d] of b rows: all of them or, when this process is killed, none."""
         os.makedirs(self._directory, exist_ok=True)
         place = os.path.join(self._directory, f"{self._digest}-{len(os.listdir(self._directory)):06d}")
-        with open(f"{place}{_FEATURES}", "wb") as file:
-            np.save(file, features, allow_pickle=False)
-        file_system_of(place).write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
+        content = io.BytesIO()
+        np.save(content, features, allow_pickle=False)
+        files = file_system_of(place)
+        files.write(f"{place}{_FEATURES}", content.getvalue())
+        files.write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
 
-    def read(self) -> Iterator[tuple[list[Row], np.ndarray]]:
-        """Rows, and features [b, d] mapped into memory, of every piece that is whole; others are passed over."""
-        names = sorted(os.listdir(self._directory)) if os.path.isdir(self._directory) else []
-        for name in names:
+    def read(self) -> Iterator[tuple[list[Row], str]]:
+        """Rows, and the path of the features, of every piece that is whole; those of a killed process are passed over.
+
+        Raises:
+            OSError: a piece cannot be read.
+        """
+        for name in self._names():
             place, end = os.path.splitext(os.path.join(self._directory, name))
-            if end != _ROWS or not name.startswith(f"{self._digest}-"):
+            if end != _ROWS or not name.startswith(f"{self._digest}-") or not os.path.isfile(f"{place}{_FEATURES}"):
                 continue
-            with contextlib.suppress(ValueError, OSError, InputError):
+            with contextlib.suppress(DamagedFileError, ValueError, EOFError):
                 with open(f"{place}{_ROWS}", "rb") as file:
                     rows = rows_from_bytes(file.read(), place)
-                features = np.load(f"{place}{_FEATURES}", mmap_mode="r", allow_pickle=False)
-                if len(features) == len(rows):
-                    yield rows, features
+                if len(load(f"{place}{_FEATURES}")) == len(rows):
+                    yield rows, f"{place}{_FEATURES}"
 
     def remove(self) -> None:
-        """Removes the pieces, of every identity."""
-        shutil.rmtree(self._directory, ignore_errors=True)
+        """Removes the pieces, of every identity, and the directory unless it holds other files."""
+        for name in self._names():
+            if _OWN.fullmatch(name):
+                os.remove(os.path.join(self._directory, name))
+        with contextlib.suppress(OSError):
+            os.rmdir(self._directory)
+
+    def _names(self) -> list[str]:
+        return sorted(os.listdir(self._directory)) if os.path.isdir(self._directory) else []
+
+
+def load(path: str) -> np.ndarray:
+    """The features of a piece [b, d], in memory: many of them, held open, would be more files than a process may have.
+
+    Raises:
+        ValueError: the file is cut off.
+    """
+    with open(path, "rb") as file:
+        return np.load(io.BytesIO(file.read()), allow_pickle=False)

@@ -38,7 +38,15 @@ def embedded_files(index: Index, path: str, checkpoint: str | None = None) -> tu
     """
     identity, place = index.identity, checkpoint or index.facts.checkpoint
     listing = _listed(path, Reading(identity.reading.get("decoder", "auto")))
-    trained = load_trained(place)
+    try:
+        trained = load_trained(place)
+    except InputError as error:
+        if checkpoint is not None:
+            raise
+        raise InputError(
+            f"The network of the index cannot be read from where it was: {error}. Or pass --checkpoint with where it "
+            "is now"
+        ) from error
     if model_digest(trained.model) != identity.network:
         raise InputError(
             f"A query needs the network that made the index. Received: {place}, which holds another network than "

@@ -14,6 +14,8 @@ from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
 from tf_simclr.index.store import Index, find_index, require_same, write_index
 
+# In a shard that none of the images belongs to.
+EMPTY_FILE = "empty"
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
@@ -38,7 +40,12 @@ def merge(directory: str, written_by: dict[str, Any]) -> tuple[Index, int]:
     parts = _parts(directory)
     first = parts[0]
     for part in parts[1:]:
-        require_same(part, first.identity)
+        require_same(
+            part,
+            first.identity,
+            "Shards must be of one network, and of one folder under one absolute path",
+            "Embed this shard again",
+        )
     places = sorted((row, number, place) for number, part in enumerate(parts) for place, row in enumerate(part.rows))
     rows = [row for row, _, _ in places]
     for one, other in itertools.pairwise(rows):
@@ -66,13 +73,20 @@ def _parts(directory: str) -> list[Index]:
         )
     shards = numbers.pop()
     parts = [find_index(shard_directory(directory, number, shards)) for number in range(shards)]
-    missing = [f"{number}/{shards}" for number, part in enumerate(parts) if part is None]
+    missing = [
+        f"{number}/{shards}"
+        for number, part in enumerate(parts)
+        if part is None and not os.path.isfile(os.path.join(shard_directory(directory, number, shards), EMPTY_FILE))
+    ]
     if missing:
         raise InputError(
             f"`merge` needs every shard. Received: {directory} without {', '.join(missing)}. Run embed with "
             f"--shard={missing[0]}"
         )
-    return [part for part in parts if part is not None]
+    found_parts = [part for part in parts if part is not None]
+    if not found_parts:
+        raise InputError(f"An index must have an image. Received: {directory}, whose shards are all empty")
+    return found_parts
 
 
 def _blocks(parts: Sequence[Index], places: Sequence[tuple[int, int]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from tf_simclr.stored import DamagedFileError, parse_object, require_types
 INDEX_FILE = "index.json"
 FORMAT = 1
 _BLOCK = 1 << 16
+_OWN = re.compile(r"(features|rows)-[0-9a-f]{8}-[0-9a-f]{8}\.(npy|csv)(\..*\.tmp)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,16 +192,18 @@ def find_index(directory: str) -> Index | None:
     return Index(directory, facts, identity, features, rows)
 
 
-def require_same(before: Index, identity: Identity) -> None:
-    """Raises InputError where an index is of another network, or of other images."""
+def require_same(
+    before: Index,
+    identity: Identity,
+    wanted: str = "`out` must be a new directory, or an index of the same network and images",
+    remedy: str = "Pass another --out",
+) -> None:
+    """Raises InputError, with what is wanted and what to do, where an index is of another network or other images."""
     there, here = dataclasses.asdict(before.identity), dataclasses.asdict(identity)
     differing = [name for name in here if there[name] != here[name]]
     if differing:
         shown = ", ".join(f"{name} {there[name]!r} there and {here[name]!r} here" for name in differing)
-        raise InputError(
-            f"`out` must be a new directory, or an index of the same network and images. Received: {before.directory}, "
-            f"with {shown}. Pass another --out"
-        )
+        raise InputError(f"{wanted}. Received: {before.directory}, with {shown}. {remedy}")
 
 
 def write_index(
@@ -261,8 +265,7 @@ def _write_features(
 def _remove_others(directory: str, kept: set[str]) -> None:
     """Removes the files of earlier indexes, and what a process that was killed left half-written."""
     for name in os.listdir(directory):
-        own = name.startswith(("features-", "rows-")) and name.endswith((".npy", ".csv", ".tmp"))
-        if own and name not in kept:
+        if _OWN.fullmatch(name) and name not in kept:
             os.remove(os.path.join(directory, name))
 
 

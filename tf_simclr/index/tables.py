@@ -42,7 +42,8 @@ def write_parquet(index: Index) -> str:
     names = ("path", "class", "split", "bytes", "fingerprint")
     texts = (arrow.string(), arrow.string(), arrow.string(), arrow.int64(), arrow.string())
     schema = arrow.schema([*zip(names, texts, strict=True), ("feature", arrow.list_(number, dimension))])
-    with parquet.ParquetWriter(temporary, schema) as writer:
+    # A file, and no path, which pyarrow takes as UTF-8 only.
+    with open(temporary, "wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for first in range(0, len(index.rows), 1 << 16):
             rows = index.rows[first : first + (1 << 16)]
             block = np.ascontiguousarray(index.features[first : first + len(rows)]).reshape(-1)

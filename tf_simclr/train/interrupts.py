@@ -61,9 +61,19 @@ class StopRequest:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """For work that can be broken off anywhere, and is done again: the first signal in it raises StoppedError."""
-        with self._raising(True):
-            yield
+        """For work that can be broken off anywhere, and is done again: the first signal in it raises StoppedError.
+
+        TensorFlow may call Python from its own code, and makes another error of what is raised there: whatever error
+        follows the signal counts as StoppedError.
+        """
+        asked_before = bool(self)
+        try:
+            with self._raising(True):
+                yield
+        except Exception as error:
+            if asked_before or not self:
+                raise
+            raise StoppedError from error
 
     @contextlib.contextmanager
     def between_steps(self) -> Iterator[None]:
