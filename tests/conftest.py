@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import tensorflow as tf
 
 LOGICAL_DEVICES = 4
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that starts the tests in its background has them ignore Ctrl-C, and all programs that they start.
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The oracles are exact. A GPU would compute float32 products with ten bits of mantissa, under XLA as well.
 tf.config.experimental.enable_tensor_float_32_execution(False)
