@@ -134,7 +134,7 @@ TINY = ("--image_size=16", "--resnet_depth=10", "--width_multiplier=0.0625", "--
 STEP = (*TINY, "--train_batch_size=16", "--train_steps=1", "--proj_out_dim=8")
 
 
-@pytest.mark.training_runs
+@pytest.mark.whole_runs
 def test_a_folder_is_listed_once(folder, tmp_path, monkeypatch, capsys):
     seen = listings(monkeypatch)
     data = f"--data_dir={folder / 'classes'}"

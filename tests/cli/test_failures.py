@@ -68,7 +68,7 @@ def test_an_impossible_model_dir(tmp_path, tiny_flags, capsys, place):
     assert error.startswith("error: ") and error.count("\n") == 1 and place.split("/run")[0] in error
 
 
-@pytest.mark.training_runs
+@pytest.mark.whole_runs
 def test_a_full_disk_at_each_stage_is_a_line_and_the_same_command_goes_on(tmp_path, tiny_flags):
     directory = tmp_path / "run"
     flags = [*tiny_flags, f"--model_dir={directory}", "--width_multiplier=0.25"]

@@ -13,7 +13,7 @@ from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli.failures import EXIT_NO_FILE
 from tf_simclr.cli.main import run_task
 
-pytestmark = [pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 RUN = {"dataset": "shapes", "image_size": 16, "resnet_depth": 10, "width_multiplier": 0.0625, "train_batch_size": 16}
 SPLITS = ("--train_split=train[:48]", "--eval_split=test[:22]")
 

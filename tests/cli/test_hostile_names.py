@@ -18,7 +18,7 @@ from tf_simclr.cli.main import run_task
 from tf_simclr.evaluate import load
 from tf_simclr.train import build
 
-pytestmark = [pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 RED, SCRIPT, LINES, MARKUP = "\x1b[31mred\x9b0m", "<script>alert(1)<|script>", "a\nerror: b\r", "[red]$x^{$ |`*_\u202e"
 FILE = '\x1b]0;title\x07"><img src=x onerror=alert(1)>=1+1'
 ROOT_NAME = "\x1b[2J<b>data\n```\n# x"

@@ -43,7 +43,7 @@ def test_a_file_takes_the_place_of_a_link(tmp_path):
     assert (tmp_path / "result.json").read_bytes() == b"new"
 
 
-@pytest.mark.training_runs
+@pytest.mark.whole_runs
 def test_a_run_reads_through_links_and_writes_through_none(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "build_networks", small_networks)
     make_images(tmp_path / "data", [f"{name}/{number}.png" for name in "ab" for number in range(12)])

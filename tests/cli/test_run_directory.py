@@ -29,7 +29,7 @@ from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.checkpoints import read_values, shapes_in
 from tf_simclr.train.manifest import read_manifest
 
-pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 CLASSES = ("ant", "bee", "cat")
 ODD_NAME = "a [b] 'c' *d?"
 HEAD = "supervised_head/dense/kernel"

@@ -27,7 +27,7 @@ from tf_simclr.train import build
 from tf_simclr.train import run as train_run
 from tf_simclr.train.interrupts import StopRequest
 
-pytestmark = [pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 
 

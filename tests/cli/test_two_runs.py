@@ -14,7 +14,7 @@ from tests.limited import ROOT, environment
 from tf_simclr.cli.main import run_task
 from tf_simclr.train import checkpoints
 
-pytestmark = [pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 
 
 def started(*flags):
