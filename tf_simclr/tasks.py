@@ -150,9 +150,8 @@ def embed(**flags: Any) -> EmbedResult:
         import tf_simclr
 
         tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
-        run = tf_simclr.run(
-            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
-        )
+        data = {"dataset": "shapes", "train_split": "train[:32]"}
+        run = tf_simclr.run(train_steps=1, warmup_epochs=0, use_blur=False, **tiny, **data)
         found = tf_simclr.embed(checkpoint=run.directory, out="index")
         assert found.rows == 32
     """
@@ -177,9 +176,8 @@ def search(**flags: Any) -> IndexResult:
         import tf_simclr
 
         tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
-        run = tf_simclr.run(
-            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
-        )
+        data = {"dataset": "shapes", "train_split": "train[:32]"}
+        run = tf_simclr.run(train_steps=1, warmup_epochs=0, use_blur=False, **tiny, **data)
         tf_simclr.embed(checkpoint=run.directory, out="index")
         found = tf_simclr.search(index="index", query=5, k=3)
         for query, rank, row, path, label, similarity in found.lines:
@@ -206,9 +204,8 @@ def explore(task: str, **flags: Any) -> IndexResult:
         import tf_simclr
 
         tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
-        run = tf_simclr.run(
-            dataset="shapes", train_split="train[:32]", train_steps=1, warmup_epochs=0, use_blur=False, **tiny
-        )
+        data = {"dataset": "shapes", "train_split": "train[:32]"}
+        run = tf_simclr.run(train_steps=1, warmup_epochs=0, use_blur=False, **tiny, **data)
         tf_simclr.embed(checkpoint=run.directory, out="index")
         for rank, row, path, label, distance in tf_simclr.explore("outliers", index="index").lines[:3]:
             print(path, distance)
