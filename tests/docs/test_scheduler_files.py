@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tf_simclr.cli import flags, study, study_flags
+from tf_simclr.cli import flags, study_flags, study_plan
 from tf_simclr.config import build_config
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.scales import SCALES
@@ -39,7 +39,7 @@ def test_their_flags_are_those_of_the_task(path):
     config.validate()
     assert config.part == (3, 8)
     given = {name: parsed.values[name] for name in parsed.given - {"study", "scale", "seeds", "shard", "model_dir"}}
-    shared = study.shared_flags(SCALES[config.scale].flags, given, find_study(config.study).varied(config.scale))
+    shared = study_plan.shared_flags(SCALES[config.scale].flags, given, find_study(config.study).varied(config.scale))
     assert build_config(shared).data.dataset == "imagenet2012"
 
 

@@ -28,6 +28,8 @@ from tf_simclr.evaluate.records import PRETRAINED, Record, measured, measured_mu
 from tf_simclr.resumable import short_digest
 
 NAMES = ("cat", 'a,"b"\nc', "=cmd")
+# In a table control characters are shown as text.
+SHOWN = ("cat", 'a,"b"\\nc', "=cmd")
 LABELS = np.array([0, 1, 2, 1])
 IMAGES = EvaluatedImages(NAMES, ("w.png", "x,1.png", "y\udcff.png", "z é.png"), LABELS, train_names=("t0", "t1"))
 TWINS = Twins(np.array([-1, 1, -1, -1]), np.array([False, True, False, False]), np.array([0, 1.0, 0, 0]))
@@ -47,9 +49,9 @@ def test_a_table_by_hand():
     rows = read(predictions_table([(None, predicted)], IMAGES.with_twins(TWINS)))
     assert [list(row.values()) for row in rows] == [
         ["w.png", "cat", "cat", "0.5", "", ""],
-        ["x,1.png", NAMES[1], NAMES[1], "0.25", "t1", ""],
-        ["y\udcff.png", "=cmd", NAMES[1], "1", "", ""],
-        ["z é.png", NAMES[1], "=cmd", "0.125", "", ""],
+        ["x,1.png", SHOWN[1], SHOWN[1], "0.25", "t1", ""],
+        ["y\udcff.png", "=cmd", SHOWN[1], "1", "", ""],
+        ["z é.png", SHOWN[1], "=cmd", "0.125", "", ""],
     ]
     assert list(rows[0]) == ["path", "label", "prediction", "probability", "twin", "seed"]
 
@@ -64,7 +66,7 @@ def test_every_seed_has_its_lines():
     rows = read(predictions_table(both, IMAGES))
     assert [row["seed"] for row in rows] == ["3"] * 4 + ["4"] * 4
     for (_, one), part in zip(both, (rows[:4], rows[4:]), strict=True):
-        assert [row["prediction"] for row in part] == [NAMES[label] for label in one.classes]
+        assert [row["prediction"] for row in part] == [SHOWN[label] for label in one.classes]
         np.testing.assert_allclose([float(row["probability"]) for row in part], one.probabilities, rtol=1e-5)
 
 
@@ -75,10 +77,10 @@ def test_several_classes_have_a_column_of_scores_each():
     scores = np.arange(12.0).reshape(4, 3) / 7
     found = measured_multi_label(scores, targets, {})
     rows = read(predictions_table([(0, found["predicted"])], images))
-    assert [row["label"] for row in rows] == ["|".join(NAMES[:2]), "", NAMES[2], NAMES[1]]
-    assert set(rows[0]) == {"path", "label", "twin", "seed", *(f"score:{name}" for name in NAMES)}
+    assert [row["label"] for row in rows] == ["|".join(SHOWN[:2]), "", SHOWN[2], SHOWN[1]]
+    assert set(rows[0]) == {"path", "label", "twin", "seed", *(f"score:{name}" for name in SHOWN)}
     for row, wanted in zip(rows, scores, strict=True):
-        np.testing.assert_allclose([float(row[f"score:{name}"]) for name in NAMES], wanted, rtol=1e-5)
+        np.testing.assert_allclose([float(row[f"score:{name}"]) for name in SHOWN], wanted, rtol=1e-5)
 
 
 def test_the_probability_is_a_softmax():

@@ -179,7 +179,10 @@ NAME = "base_model/conv2d_3/kernel"
             "conv2d_30/kernel has no partner",
         ),
         ({"extra": {"head_other/bias": np.zeros([4], np.float32)}}, "head_other/bias has no partner"),
-        ({"extra": {NAME: np.zeros([3, 3, 4, 5], np.float32)}}, r"conv2d_3/kernel is \[3, 3, 4, 5\] there"),
+        (
+            {"extra": {NAME: np.zeros([3, 3, 4, 5], np.float32)}},
+            r"conv2d_3/kernel is \[3, 3, 4, 5\] and must be",
+        ),
     ],
 )
 def test_a_variable_without_a_partner_is_named(options, message, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -536,14 +537,14 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path, monkeypatch, quick_plo
     write_report(str(tmp_path), subject(), [record()])
     before = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
     assert set(before) == {".json", ".md", ".png"}
-    rename = tf.io.gfile.rename
+    replace = os.replace
 
-    def fail_at_one(source, target, overwrite):
+    def fail_at_one(source, target):
         if target.endswith(interrupted):
-            raise OSError("full")
-        rename(source, target, overwrite)
+            raise OSError(28, "full")
+        replace(source, target)
 
-    monkeypatch.setattr(tf.io.gfile, "rename", fail_at_one)
+    monkeypatch.setattr(os, "replace", fail_at_one)
     with pytest.raises(OSError, match="full"):
         write_report(str(tmp_path), subject(step=200), [record()])
     after = {path.suffix: path.read_bytes() for path in tmp_path.iterdir()}
