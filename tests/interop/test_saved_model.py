@@ -234,8 +234,7 @@ def test_every_kind_of_encoder_becomes_a_keras_file(options, images, tmp_path):
     write_stock_encoder(model.encoder, str(tmp_path))
     encoder = tf.keras.models.load_model(str(tmp_path / "encoder.keras"))
     assert_same(encoder(images, training=False), model.encoder(images, training=False))
-    own = {"MeanOfHalvesSum", "SelectHalves"} if "sk_ratio" in options and not compat.KERAS_3 else set()
-    assert own_layers(encoder) == own
+    assert own_layers(encoder) == set()
 
 
 def own_layers(encoder):
