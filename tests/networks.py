@@ -15,6 +15,16 @@ from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
+# Flags of the smallest run with a projection head, for `write_run`.
+TINY_RUN = {
+    "dataset": "shapes",
+    "image_size": 16,
+    "resnet_depth": 10,
+    "width_multiplier": 0.0625,
+    "num_proj_layers": 2,
+    "proj_out_dim": 8,
+}
+
 
 def small_networks(config, num_classes):
     """In place of `build_networks`: two convolutions with enough values per channel to keep float32 noise small.

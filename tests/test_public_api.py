@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tf_simclr
-from tests.networks import write_run
+from tests.networks import TINY_RUN, write_run
 from tf_simclr import compat
 from tf_simclr.config import build_config
 from tf_simclr.data.datasets import load_splits
@@ -23,18 +23,7 @@ from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.interop.stock_encoder import write_stock_encoder
 from tf_simclr.train.input import view_policy
 
-FLAGS = {
-    "dataset": "shapes",
-    "image_size": 16,
-    "resnet_depth": 10,
-    "width_multiplier": 0.0625,
-    "num_proj_layers": 2,
-    "proj_out_dim": 8,
-    "temperature": 0.3,
-    "use_blur": False,
-    "min_crop_area": 0.5,
-    "seed": 4,
-}
+FLAGS = TINY_RUN | {"temperature": 0.3, "use_blur": False, "min_crop_area": 0.5, "seed": 4}
 
 
 def quiet(line):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.networks import write_run
+from tests.networks import TINY_RUN, write_run
 from tf_simclr.cli.main import main
 from tf_simclr.data.source import decode_image
 from tf_simclr.evaluate.load import load_trained
@@ -21,16 +21,7 @@ from tf_simclr.index import embedding
 from tf_simclr.index.store import open_index
 
 SIZE = 16
-FLAGS = {
-    "dataset": "shapes",
-    "image_size": SIZE,
-    "resnet_depth": 10,
-    "width_multiplier": 0.0625,
-    "num_proj_layers": 2,
-    "proj_out_dim": 8,
-    "train_batch_size": 16,
-    "train_steps": 2,
-}
+FLAGS = TINY_RUN | {"train_batch_size": 16, "train_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +174,7 @@ def test_splits_endpoints_types_and_other_data_sets(embed, tmp_path):
     index = open_index(str(tmp_path / "test"))
     assert index.features.shape == (4, 8) and index.features.dtype == np.float16
     code, printed = embed("--train_split=train[:10]", data=None, out=tmp_path / "shapes")
-    assert code == 0 and "no --data_dir given: the images are those of the checkpoint's run, shapes" in printed
+    assert code == 0 and "no --dataset given: the images are those of the checkpoint's run, shapes" in printed
     rows = open_index(str(tmp_path / "shapes")).rows
     assert [row.path for row in rows] == [f"train[:10]/{n:08d}" for n in range(10)] and all(row.label for row in rows)
 
@@ -207,9 +198,15 @@ def test_an_empty_shard_is_merged_too(embed, folder, tmp_path, capsys):
 
 def test_features_that_vanish_before_they_are_in_the_index_are_an_error(embed, tmp_path, monkeypatch):
     """The index is not replaced by one without them."""
-    monkeypatch.setattr(embedding.Pieces, "read", lambda self: iter(()))
+    gathered = embedding._gathered
+
+    def vanished(*words):
+        shutil.rmtree(tmp_path / "index" / "pending")
+        yield from gathered(*words)
+
+    monkeypatch.setattr(embedding, "_gathered", vanished)
     code, printed = embed()
-    assert code == 2 and "those of 12 of 12 images are gone" in printed
+    assert code == 74 and "pending" in printed.splitlines()[-1]
     assert not (tmp_path / "index" / "index.json").exists()
 
 

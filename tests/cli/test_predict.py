@@ -10,21 +10,12 @@ import pytest
 import tensorflow as tf
 
 from tests.data.folders import class_folders, make_images
-from tests.networks import write_run
+from tests.networks import TINY_RUN, write_run
 from tf_simclr.cli.main import main
 from tf_simclr.data.source import decode_image
 from tf_simclr.evaluate.load import load_trained
 
-FLAGS = {
-    "dataset": "shapes",
-    "image_size": 16,
-    "resnet_depth": 10,
-    "width_multiplier": 0.0625,
-    "num_proj_layers": 2,
-    "proj_out_dim": 8,
-    "train_batch_size": 16,
-    "train_steps": 2,
-}
+FLAGS = TINY_RUN | {"train_batch_size": 16, "train_steps": 2}
 
 
 @pytest.fixture(scope="module")

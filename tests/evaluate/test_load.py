@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.networks import TINY_RUN
 from tf_simclr import compat
 from tf_simclr.config import build_config
 from tf_simclr.errors import InputError
@@ -17,15 +18,7 @@ from tf_simclr.interop.saved_model import export_saved_model
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
-FLAGS = {
-    "dataset": "shapes",
-    "image_size": 16,
-    "resnet_depth": 10,
-    "width_multiplier": 0.0625,
-    "num_proj_layers": 2,
-    "proj_out_dim": 8,
-    "precision": "bfloat16",
-}
+FLAGS = TINY_RUN | {"precision": "bfloat16"}
 
 
 @pytest.fixture(scope="module")

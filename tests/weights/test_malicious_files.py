@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tf_simclr
-from tests.networks import write_run
+from tests.networks import TINY_RUN, write_run
 from tests.weights.foreign_files import Spec, write_tf2_saved_model
 from tf_simclr.cli.main import main
 from tf_simclr.errors import InputError
@@ -20,18 +20,7 @@ from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.card import ModelCard
 from tf_simclr.interop.saved_model import export_saved_model
 
-FLAGS = {
-    "dataset": "shapes",
-    "image_size": 16,
-    "resnet_depth": 10,
-    "width_multiplier": 0.0625,
-    "num_proj_layers": 2,
-    "proj_out_dim": 8,
-    "train_steps": 2,
-    "train_split": "train[:32]",
-    "eval_split": "test[:16]",
-    "eval_batch_size": 16,
-}
+FLAGS = TINY_RUN | {"train_steps": 2, "train_split": "train[:32]", "eval_split": "test[:16]", "eval_batch_size": 16}
 
 
 class OnLoad(tf.saved_model.experimental.TrackableResource):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.checkpoint_images import DATA, RUNTIME, images_for
-from tf_simclr.cli.evaluate_flags import pasted
-from tf_simclr.config import EmbedConfig
+from tf_simclr.cli.checkpoint_images import DATA, RUNTIME, images_for, pasted
+from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
 
 if TYPE_CHECKING:
     from tf_simclr.cli.embed import EmbedResult
@@ -29,9 +28,10 @@ def main(parsed: flags.ParsedFlags) -> EmbedResult:
     if wanted.merge:
         from tf_simclr.cli.embed import merge_shards
 
-        return merge_shards(wanted, pasted("embed", {name: parsed.values[name] for name in sorted(parsed.given)}))
+        given = {name: parsed.values[name] for name in sorted(parsed.given)}
+        return merge_shards(wanted, pasted("embed", given, EmbedConfig))
     assert wanted.checkpoint is not None
     data, runtime, used = images_for(wanted.checkpoint, parsed)
     from tf_simclr.cli import embed  # imports TensorFlow, which takes seconds
 
-    return embed.run(wanted, data, runtime, pasted("embed", used))
+    return embed.run(wanted, data, runtime, pasted("embed", used, EmbedConfig, DataConfig, RuntimeConfig))

@@ -8,23 +8,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ONLY_DATA_DIR, with_other_folder
+from tf_simclr.cli.checkpoint_images import pasted, with_recorded_images
 from tf_simclr.cli.main import say
-from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, EmbedConfig, ProtocolConfig, RuntimeConfig
-from tf_simclr.config.option import paths_of
+from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.known_data import known_splits
 from tf_simclr.data.known_split import require_evaluable
-from tf_simclr.errors import InputError
-from tf_simclr.escape import as_command
-from tf_simclr.evaluate.recorded import read_config
 from tf_simclr.files import read_json
-from tf_simclr.train import checkpoints
 
 if TYPE_CHECKING:
     from tf_simclr.cli.evaluate import EvaluationResult
@@ -39,7 +33,6 @@ PROTOCOLS = flags.Group(ProtocolConfig)
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
 FLAG_GROUPS = (PROTOCOLS, DATA, RUNTIME)
-_PATHS = paths_of(ProtocolConfig, DataConfig, RuntimeConfig, EmbedConfig)
 # What an evaluation takes from the checkpoint's run where it is not given: always, and with the run's own images.
 _ALWAYS = ("image_size", "data_seed", "eval_crop", "hold_out_by", "decoder")
 _OWN_IMAGES = ("dataset", "data_dir", "train_split", "eval_split", "labels", "on_bad_image", "max_image_pixels")
@@ -51,32 +44,15 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     protocols.validate()
     RUNTIME.build(parsed.values).require_precision("evaluate")
     say(f"evaluating {protocols.checkpoint}")
-    origin, prefix = read_config(protocols.checkpoint, say)
-    recorded = origin.to_flags()
-    for line in described(prefix, parsed.given):
-        say(line)
-    parsed = with_other_folder(parsed, origin.data)
-    own = not parsed.values["dataset"]
-    if own and not origin.data.dataset:
-        raise InputError(
-            f"`dataset` must name the images to evaluate on: {prefix} is of another program and records none. "
-            "Received: no --dataset. Pass --dataset=folder --data_dir=DIR, or another"
-        )
-    names = _ALWAYS + _OWN_IMAGES * own
-    taken = {name: recorded[name] for name in names if name not in parsed.given and recorded[name] is not None}
-    parsed = flags.fill_from_values(parsed, taken)
+    found = with_recorded_images(protocols.checkpoint, parsed, _ALWAYS, _OWN_IMAGES)
+    parsed, origin, prefix = found.parsed, found.origin, found.prefix
     data, runtime = DATA.build(parsed.values).with_table_path(), RUNTIME.build(parsed.values)
     runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
     for part in (data, runtime):
         part.validate()
-    if data.dataset == FOLDER and "dataset" not in parsed.given and not own:
-        say(f"note: {ONLY_DATA_DIR}")
-    if own:
-        say(f"no --dataset given: the images are those of the checkpoint's run, {data.dataset}")
     listed = listed_images(data, protocols.validation_split)
-    used = {name: parsed.values[name] for name in parsed.values if name in parsed.given or name in taken}
-    used |= {"labels": data.labels} if data.labels else {}
-    command = pasted("evaluate", {**used, "model_dir": runtime.model_dir})
+    used = found.used | ({"labels": data.labels} if data.labels else {}) | {"model_dir": runtime.model_dir}
+    command = pasted("evaluate", used, ProtocolConfig, DataConfig, RuntimeConfig)
     from tf_simclr.cli import evaluate  # imports TensorFlow, which takes seconds
 
     return evaluate.run(protocols, data, runtime, origin, prefix, command, listed)
@@ -96,18 +72,6 @@ def listed_images(data: DataConfig, validation_split: str | None) -> ListedSplit
         return None
     require_evaluable(known.train, known.evaluation, known.validation, eval_split=data.eval_split)
     return known.listed
-
-
-def described(prefix: str, given: Collection[str]) -> list[str]:
-    """What is known and assumed of weights of another program; nothing of a checkpoint of ours."""
-    foreign = checkpoints.foreign_at(prefix)
-    return [] if foreign is None else foreign.describe(given)
-
-
-def pasted(task: str, values: dict[str, Any]) -> str:
-    """The command of a task with these flags, as it can be pasted in any directory: local paths are absolute."""
-    words = [f"--{name}={absolute(value) if name in _PATHS else value}" for name, value in values.items()]
-    return as_command(["python", "-m", "tf_simclr", task, *words])
 
 
 def default_directory(prefix: str, data: DataConfig) -> str:

@@ -70,6 +70,7 @@ def embed(
 
     Raises:
         InputError: the directory has an index of another identity, or no image can be decoded.
+        OSError: what was computed cannot be kept, or be read again. The index stays as it was.
     """
     before = find_index(directory)
     if before is not None:
@@ -81,7 +82,6 @@ def embed(
         np.array([place for place, row in enumerate(part.rows) if row.key not in known], np.int64) for part in parts
     ]
     total, done = sum(map(len, missing)), 0
-    computed: list[Row] = []
     extract = build_extract(model, loader.strategy, (identity.endpoint,))
     for part, positions in zip(parts, missing, strict=True):
         if not positions.size:
@@ -90,12 +90,10 @@ def embed(
         if not rows:
             continue
         for some_rows, features in _pieces_of(extract, loader, source, rows, identity.endpoint):
-            pieces.add(some_rows, _narrowed(features, identity.dtype))
-            computed += some_rows
+            path = pieces.add(some_rows, _narrowed(features, identity.dtype))
+            known |= {row.key: (path, place) for place, row in enumerate(some_rows)}
             done += len(some_rows)
             progress(done, total)
-    known |= _known(before, pieces)
-    _require_known(computed, known, directory)
     rows = sorted(row for part in parts for row in part.rows if row.key in known)
     if not rows:
         raise InputError(f"An index must have an image. Received: {total} images, none of which can be decoded")
@@ -127,16 +125,6 @@ def _known(before: Index | None, pieces: Pieces) -> dict[tuple[str, str], Place]
 
 def _array(place: np.ndarray | str) -> np.ndarray:
     return load(place) if isinstance(place, str) else place
-
-
-def _require_known(computed: Sequence[Row], known: dict[tuple[str, str], Place], directory: str) -> None:
-    """Raises InputError where features that were computed are gone, before an index without them is written."""
-    gone = sum(row.key not in known for row in computed)
-    if gone:
-        raise InputError(
-            f"Features that were computed must be there still. Received: {directory}, where those of {gone} of "
-            f"{len(computed)} images are gone. Run the same command again"
-        )
 
 
 def _pieces_of(

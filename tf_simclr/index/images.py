@@ -97,15 +97,18 @@ def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
         of_class = listing.classes[label] if listing.classes else ""
         rows.append(Row(path, of_class, split, file.size, fingerprint_of(path, file.size, file.changed)))
 
-    def read(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
+    def source_of(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
         chosen: np.ndarray = np.zeros(len(rows), bool)
         chosen[positions] = True
         source = folder_source(ListedSplit(root, split or "all", part_of(listing, chosen)))
-        of_source = [rows[position] for position in positions.tolist()]
-        good = good_examples(source, len(rows))[1] if skip else np.ones(len(of_source), bool)
-        if good.all():
+        return source, [rows[position] for position in positions.tolist()]
+
+    def read(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
+        source, of_source = source_of(positions)
+        if not skip:
             return source, of_source
-        return read(positions[good]) if good.any() else (source, [])
+        good = good_examples(source, len(rows))[1]
+        return source_of(positions[good]) if good.any() else (source, [])
 
     return Part(rows, read, listing.notes)
 

@@ -30,8 +30,8 @@ class Pieces:
     def __init__(self, index: str, digest: str):
         self._directory, self._digest = os.path.join(index, DIRECTORY), digest
 
-    def add(self, rows: Sequence[Row], features: np.ndarray) -> None:
-        """Keeps features [b, d] of b rows: all of them or, when this process is killed, none."""
+    def add(self, rows: Sequence[Row], features: np.ndarray) -> str:
+        """Keeps features [b, d] of b rows: all of them or, when this process is killed, none; returns their path."""
         os.makedirs(self._directory, exist_ok=True)
         place = os.path.join(self._directory, f"{self._digest}-{len(os.listdir(self._directory)):06d}")
         content = io.BytesIO()
@@ -39,6 +39,7 @@ class Pieces:
         files = file_system_of(place)
         files.write(f"{place}{_FEATURES}", content.getvalue())
         files.write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
+        return f"{place}{_FEATURES}"
 
     def read(self) -> Iterator[tuple[list[Row], str]]:
         """Rows, and the path of the features, of every piece that is whole; those of a killed process are passed over.
