@@ -121,9 +121,9 @@ class DirectoryLock:
         """
         files = file_system_of(self._directory)
         files.make(self._directory)
-        remove_left_files(self._directory)
         with _one_at_a_time(self._directory):
             self.require_free()
+            remove_left_files(self._directory)  # by the one who has it: another thread may be writing until then
             self._own = Owner.this_process()
             files.write(self._path(self._name), _to_bytes(self._own))
         self._ended.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -30,10 +31,11 @@ def _remove_left(place: str, pattern: str) -> None:
     for found in filter(None, map(re.compile(pattern, re.DOTALL).fullmatch, names)):
         if not may_live(found["host"], int(found["pid"])):
             path = os.path.join(place, found[0])
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.remove(path)
+            with contextlib.suppress(FileNotFoundError):  # another process removes the same
+                if os.path.isdir(path) and not os.path.islink(path):
+                    shutil.rmtree(path)
+                else:
+                    os.remove(path)
 
 
 def _folders_in(directory: str) -> list[str]:
