@@ -121,6 +121,7 @@ TINY_FLAGS = (
     "--learning_rate=0.5",
     "--train_steps=4",
     "--checkpoint_steps=2",
+    "--draw_views=False",
 )
 
 

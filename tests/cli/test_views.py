@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.data.folders import class_folders, make_images
 from tf_simclr.cli.main import main
-from tf_simclr.cli.views import drawn_views, picture
 from tf_simclr.config import build_config
 from tf_simclr.train.build import build_data
+from tf_simclr.train.drawn_views import as_drawing, drawn_views
 from tf_simclr.train.input import build_train_iterator
 
 FLAGS = {"dataset": "shapes", "train_split": "train[:4]", "image_size": 16, "train_batch_size": 4, "seed": 7}
@@ -38,7 +38,7 @@ def test_the_views_are_those_of_the_first_epochs(more):
 
 def test_a_picture_has_a_tile_for_each_image_and_view():
     tiles = np.random.default_rng(0).random((2, 3, 48, 48, 3)).astype(np.float32)
-    whole = np.asarray(picture(tiles))
+    whole = np.asarray(as_drawing(tiles))
     assert whole.shape == (2 * 100 - 4, 3 * 100 + 8, 3)
     found = whole[100:196, 112:208]
     np.testing.assert_array_equal(found, np.rint(tiles[1, 1] * 255).astype(np.uint8).repeat(2, 0).repeat(2, 1))
@@ -74,3 +74,24 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path, monkeypatch, capsys, words, 
     assert main(["views", *words]) == 2
     error = capsys.readouterr().err.strip()
     assert re.search(message, error) and "\n" not in error and list(tmp_path.iterdir()) == []
+
+
+def test_a_training_begins_with_a_drawing_of_its_views(tmp_path, tiny_flags):
+    directory = tmp_path / "run"
+    flags = [flag for flag in tiny_flags if not flag.startswith("--draw_views")]
+    command = ["train", *flags, "--seed=7", "--mode=train", f"--model_dir={directory}", "--train_steps=2"]
+    assert main(command) == 0
+    drawn = np.asarray(Image.open(directory / "views.png"))
+    config = build_config(FLAGS | {"train_split": "train[:48]", "use_blur": False})
+    np.testing.assert_array_equal(drawn, np.asarray(as_drawing(drawn_views(config, build_data(config).train, 8, 4))))
+    (file,) = [path for path in directory.glob("events.out*") if b"views" in path.read_bytes()]
+    (image,) = [
+        value.tensor.string_val
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+        if value.tag == "views"
+    ]
+    np.testing.assert_array_equal(tf.io.decode_png(image[2]), drawn)
+    (directory / "views.png").unlink()
+    assert main([*command, "--train_steps=4"]) == 0  # a run that goes on draws nothing
+    assert not (directory / "views.png").exists()

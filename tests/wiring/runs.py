@@ -76,6 +76,14 @@ def loaded(run):
     return as_numbers(read_values(resolve(run.config.train.checkpoint), [STEM])[STEM])
 
 
+def draws(run):
+    """Whether a new run draws its views into its directory, and into the curves."""
+    names, _ = begun(run, before=())
+    drawn = [name for name in names if name == "views.png" or name.startswith("events.out")]
+    assert len(drawn) in (0, 2)
+    return bool(drawn)
+
+
 def begun(run, before=("old.txt",)):
     """The names of what is in a directory, and beside it, when a run begins in one where these files are."""
     with in_small(), tempfile.TemporaryDirectory() as root:

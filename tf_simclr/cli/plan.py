@@ -33,6 +33,7 @@ from tf_simclr.train.directory import (
     require_same_network,
     require_same_run,
 )
+from tf_simclr.train.drawn_views import write_views
 from tf_simclr.train.micro_batch import describe_micro_batches
 from tf_simclr.train.precision_choice import with_precision
 from tf_simclr.train.step_checks import check_step
@@ -80,11 +81,13 @@ class Plan:
         return source if has_head and self.data.train.labelled and source is not None and source.labelled else None
 
     def claim(self) -> None:
-        """Makes the run's directory and writes what the run is: the first thing that a run writes."""
+        """Makes the run's directory, and writes what the run is and how it sees its images: the first that it writes."""
         kept = begin_run(self.config, overwrite=self.config.runtime.overwrite, lock=self.lock)
         if kept is not None:
             say(f"note: what was in {self.directory} is kept in {kept}")
         write_held_out(self.directory, self.data.train, anew=not self.found.holds_run)
+        if self.config.train.draw_views and not self.found.done:
+            write_views(self.config, self.data.train)
 
 
 def plan_run(

@@ -110,6 +110,11 @@ class TrainConfig:
         "Steps count from 1, the first is slow: it traces the graph.",
     )
 
+    draw_views: bool = option(
+        True,
+        "Draw some images and their views as a training begins: views.png in --model_dir, and TensorBoard's images.",
+    )
+
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
