@@ -16,9 +16,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from tf_simclr.config.index import STRATEGIES
 from tf_simclr.index.selection import select
 from tf_simclr.index.store import Index, open_index
+
+STRATEGIES = ("typical", "diverse", "random")
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from tf_simclr.cli import (
     label_errors_flags,
     outliers_flags,
     predict_flags,
+    projector_flags,
     search_flags,
     select_flags,
     study_flags,
@@ -58,6 +59,7 @@ INDEX_TASKS = {
     "cluster": cluster_flags.CLUSTERS,
     "select": select_flags.SELECT,
     "label_errors": label_errors_flags.NEIGHBOURS,
+    "projector": projector_flags.PROJECTOR,
 }
 
 INTRODUCTION = f"""# Flags

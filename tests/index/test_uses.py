@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from tests.index.indexes import an_index, random_features
 from tf_simclr.errors import InputError
@@ -145,6 +147,42 @@ def test_diverse_images_are_those_of_the_greedy_rule(tmp_path):
     for place in range(1, 8):
         left = [row for row in range(30) if row not in chosen[:place]]
         assert chosen[place] == max(left, key=lambda row: distances[row, chosen[:place]].min())
+
+
+def test_images_with_labels_are_not_chosen_and_what_is_like_them_comes_late(tmp_path):
+    features, blob = blobs([30, 30, 30])
+    labels = ["known" if number % 30 < 5 and number < 60 else "" for number in range(90)]
+    index = an_index(tmp_path, features, labels)
+    for strategy in ("typical", "diverse", "random"):
+        chosen = select(index, 80, strategy)
+        assert sorted(chosen) == [row for row, label in enumerate(labels) if not label]
+    assert blob[select(index, 1, "typical")] == 2 and blob[select(index, 1, "diverse")] == 2
+    with pytest.raises(InputError, match="Received: n=81, 80 images"):
+        select(index, 81, "random")
+
+
+def test_uncertain_images_lie_between_the_classes(tmp_path):
+    """In one dimension that matters the classifier's border is halfway: the nearest to it come first."""
+    generator = np.random.default_rng(0)
+    place = np.concatenate([np.full(20, 1.0), np.full(20, 3.0), np.linspace(0.5, 3.5, 31)])
+    features = np.stack([place, np.full(71, 2.0) + generator.normal(scale=1e-3, size=71)], axis=1).astype(np.float32)
+    labels = ["low"] * 20 + ["high"] * 20 + [""] * 31
+    chosen = select(an_index(tmp_path, features, labels), 31, "uncertain")
+    distances = np.abs(place[chosen] - 2)
+    assert distances[0] < 0.06 and distances[:5].max() < distances[-10:].min()
+    assert sorted(chosen) == list(range(40, 71))
+    model = LogisticRegression(max_iter=1000).fit(
+        StandardScaler().fit_transform(features[:40]), labels[:40]
+    )  # the same by scikit-learn's own parts
+    scaled = StandardScaler().fit(features[:40]).transform(features[40:])
+    margin = np.abs(np.diff(model.predict_proba(scaled), axis=1)[:, 0])
+    assert np.all(np.diff(margin[chosen - 40]) >= -1e-6)
+
+
+@pytest.mark.parametrize("labels", [[""] * 6, ["a"] * 6, ["a", "a", "", "", "", ""]])
+def test_uncertainty_needs_two_classes_beside_images_without(tmp_path, labels):
+    with pytest.raises(InputError, match="`strategy` uncertain needs images with labels of two classes or more"):
+        select(an_index(tmp_path, random_features(6), labels), 1, "uncertain")
 
 
 @pytest.mark.parametrize("strategy", ["typical", "diverse", "random"])

@@ -16,7 +16,7 @@ from tf_simclr.data.pipeline import evaluation_view, train_batches
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import evaluate_classifier
-from tf_simclr.evaluate.online import plan_at_the_end, plan_online
+from tf_simclr.evaluate.online import open_online_data, plan_at_the_end, plan_online
 from tf_simclr.train import input
 
 
@@ -54,6 +54,12 @@ def plan_of(run):
 
 def plan_while_training(run):
     return plan_online(run.config, run.data.train, run.data.evaluation)
+
+
+def measured_on(run):
+    """The folder that h is evaluated on, in place of the run's own images; None without one."""
+    online = open_online_data(run.config, run.data)
+    return None if online is run.data else Path(online.train.location).name
 
 
 def evaluation_images(run):

@@ -59,7 +59,7 @@ def context_of(run, stop=None):
 def plan_in(run, directory, **changes):
     """The plan of a run in a directory, of the data that were opened already."""
     config = replace(run.config, runtime=replace(run.config.runtime, model_dir=str(directory), **changes))
-    return Plan(config, run.data, run.durations, None, (), RunDirectory(str(directory)))
+    return Plan(config, run.data, run.data, run.durations, None, (), RunDirectory(str(directory)))
 
 
 def started(run):

@@ -22,6 +22,7 @@ from tests.wiring.images import (
     held_out,
     held_out_by,
     last_shown,
+    measured_on,
     plan_of,
     plan_while_training,
     refused,
@@ -266,6 +267,7 @@ WRITTEN = [
     row("eval_every_epochs", 0.5, lambda run: run.durations.online_eval_steps, 2),
     row("eval_every_epochs", 0.5, lambda run: plan_while_training(run) is not None, True),
     row("online_eval_examples", 30, lambda run: plan_of(run).gallery.num_examples, 30),
+    row("online_data_dir", "{folders}/plain", measured_on, "plain"),
     row("online_eval_examples", 30, lambda run: plan_while_training(run).gallery.num_examples, 30, **ONLINE),
 ]
 RUNTIME = [

@@ -49,7 +49,7 @@ def knn_at_the_end(
 def knn_line(plan: OnlinePlan, top_1: float, step: int) -> str:
     """What a run ends with, for a person."""
     return (
-        f"step {step}, {plan.queries.num_examples} held-out images: kNN top-1 {top_1:.1%} "
+        f"step {step}, {plan.queries.num_examples} held-out images{plan.other_folder}: kNN top-1 {top_1:.1%} "
         f"(k = {plan.k}, T = {TEMPERATURE:g}, {plan.gallery.num_examples} training images)"
     )
 

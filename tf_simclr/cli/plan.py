@@ -20,7 +20,7 @@ from tf_simclr.data.source import ImageSource
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.classifier import require_comparable_classes
-from tf_simclr.evaluate.online import OnlinePlan, plan_online
+from tf_simclr.evaluate.online import OnlinePlan, note_images_in_both, open_online_data, plan_online
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import Data, build_data
@@ -47,6 +47,7 @@ class Plan:
     Attributes:
         config: the experiment, complete.
         data: its splits, with labels in the order of the run's head.
+        online_data: what h is evaluated on: the same, or the splits of --online_data_dir.
         durations: its lengths in steps.
         online: what is evaluated while pretraining; None for nothing.
         notes: lines that a person should see.
@@ -56,6 +57,7 @@ class Plan:
 
     config: ExperimentConfig
     data: Data
+    online_data: Data
     durations: Durations
     online: OnlinePlan | None
     notes: tuple[str, ...]
@@ -81,7 +83,7 @@ class Plan:
         return source if has_head and self.data.train.labelled and source is not None and source.labelled else None
 
     def claim(self) -> None:
-        """Makes the run's directory, and writes what the run is and how it sees its images: the first that it writes."""
+        """Makes the run's directory, and writes what the run is and how it sees its images: nothing before."""
         kept = begin_run(self.config, overwrite=self.config.runtime.overwrite, lock=self.lock)
         if kept is not None:
             say(f"note: what was in {self.directory} is kept in {kept}")
@@ -127,8 +129,11 @@ def plan_run(
             notes += more
         if found.holds_run:
             notes += compare_held_out(directory, data.train)
+    online_data = open_online_data(config, data)
+    notes += note_images_in_both(data, online_data)
+    online = plan_online(config, online_data.train, online_data.evaluation)
     lock = None if config.runtime.mode == "eval" else DirectoryLock(directory, say)
-    return Plan(config, data, durations, plan_online(config, data.train, data.evaluation), tuple(notes), found, lock)
+    return Plan(config, data, online_data, durations, online, tuple(notes), found, lock)
 
 
 def keep_precision(config: ExperimentConfig, found: RunDirectory) -> tuple[ExperimentConfig, list[str]]:
@@ -204,7 +209,8 @@ def is_within(path: str, directory: str) -> bool:
 def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     """What the run is, in a few lines, and the plan's notes."""
     config, data, durations = plan.config, plan.data, plan.durations
-    sources = [data.train] + ([data.evaluation] if data.evaluation is not None else [])
+    opened = (data.train, data.evaluation, plan.online_data.train, plan.online_data.evaluation)
+    sources = [source for source in opened if source is not None]
     lines = [f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)]
     classes = f"{data.train.num_classes} classes" if data.train.labelled else "no labels"
     lines.append(f"{data.train.name}: {data.train.num_examples} training images, {classes}")

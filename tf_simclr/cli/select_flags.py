@@ -7,11 +7,12 @@ from tf_simclr.cli.index_results import INDEX, RESULT, IndexResult, Results
 from tf_simclr.cli.main import say
 from tf_simclr.config import SelectConfig
 from tf_simclr.index.page import Section
-from tf_simclr.index.selection import select
+from tf_simclr.index.selection import pool_of, select
 
 USAGE = """usage: python -m tf_simclr select --index=INDEX --n=100 [flags]
 
-Chooses images that are worth a label. The table has them in order: the first k are a good choice of k."""
+Chooses images that are worth a label. The table has them in order: the first k are a good choice of k. Where some
+images have labels, the others are chosen from."""
 SELECT = flags.Group(SelectConfig)
 FLAG_GROUPS = (INDEX, SELECT, RESULT)
 HEADINGS = ("rank", "row", "path", "class")
@@ -24,7 +25,10 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     wanted.validate()
     results = Results(parsed, "select")
     index = results.index
-    number = min(wanted.n, len(index.rows))
+    pool = pool_of(index)
+    if len(pool.known):
+        say(f"note: {len(pool.known):,} images have labels: the other {len(pool.candidates):,} are chosen from")
+    number = min(wanted.n, len(pool.candidates))
     if number < wanted.n:
         say(f"note: all {number} images are taken, fewer than --n={wanted.n}")
     rows = select(index, number, wanted.strategy, wanted.seed).tolist()

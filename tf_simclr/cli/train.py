@@ -270,7 +270,9 @@ def knn_of(
         known = watch.last.get(KNN_TOP_1)
         return (watch.plan, known) if known is not None and plan.config.runtime.mode == "train_then_eval" else None
     chief = context.workers.chief
-    return knn_at_the_end(plan.config, plan.data, outcome.state.model, context.strategy, chief=chief, say=context.say)
+    return knn_at_the_end(
+        plan.config, plan.online_data, outcome.state.model, context.strategy, chief=chief, say=context.say
+    )
 
 
 def stopped(plan: Plan, context: RunContext, outcome: Outcome) -> RunResult:

@@ -62,6 +62,8 @@ class ExperimentConfig:
                 f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
                 "measure the head"
             )
+        if self.evaluation.online_data_dir:
+            self._require_use_of_online_data()
         if self.runtime.input_workers is not None and self.data.cache_dataset:
             raise InputError(
                 "`cache_dataset` holds the images in this process, and with --input_workers others read them. "
@@ -71,6 +73,16 @@ class ExperimentConfig:
             raise InputError(
                 "`untrained_baseline` compares online linear heads. Received: "
                 "untrained_baseline=True, lineareval_while_pretraining=False. Turn the latter on"
+            )
+
+    def _require_use_of_online_data(self) -> None:
+        evaluates = self.runtime.mode != "train" or self.evaluation.eval_every_epochs > 0
+        if self.train.train_mode != "pretrain" or not evaluates:
+            raise InputError(
+                "`online_data_dir` evaluates h of a pretraining, at its end with --mode=train_then_eval and while it "
+                f"trains with --eval_every_epochs. Received: online_data_dir={self.evaluation.online_data_dir}, "
+                f"train_mode={self.train.train_mode}, mode={self.runtime.mode}, eval_every_epochs="
+                f"{self.evaluation.eval_every_epochs:g}. Leave it out, or pass one of these"
             )
 
     def to_flags(self) -> dict[str, Any]:

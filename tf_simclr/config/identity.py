@@ -27,7 +27,7 @@ MAY_CHANGE = frozenset(
         *("checkpoint_epochs", "checkpoint_steps", "keep_checkpoint_max", "keep_hub_module_max"),
         # What is measured beside the training.
         *("eval_split", "eval_crop", "eval_batch_size", "eval_steps", "eval_name", "eval_timeout", "eval_every_epochs"),
-        *("online_eval_examples", "untrained_baseline"),
+        *("online_eval_examples", "online_data_dir", "untrained_baseline"),
         # How many steps that are not finite end it; all others stay as they are.
         "skip_nonfinite_steps",
         # How long it is: never less than is done, and with a note, because the learning rate follows the length.

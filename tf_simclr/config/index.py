@@ -9,7 +9,7 @@ from tf_simclr.config.option import check_options, listed, option
 from tf_simclr.errors import InputError
 
 INDEX_TYPES = ("float32", "float16")
-STRATEGIES = ("typical", "diverse", "random")
+STRATEGIES = ("typical", "diverse", "uncertain", "random")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,8 @@ class SelectConfig:
     strategy: str = option(
         "typical",
         "typical: the densest image of each cluster (TypiClust), for few labels. diverse: each image as far as "
-        "possible from those before it (k-centre greedy). random: to compare with.",
+        "possible from those before it (k-centre greedy). uncertain: where a classifier of the images that have labels "
+        "hesitates (margin sampling), for more labels. random: to compare with.",
         STRATEGIES,
     )
     seed: int = option(0, "Seed of the choice.", at_least=0, at_most=2**31 - 1)
@@ -200,3 +201,24 @@ class SelectConfig:
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+
+
+@dataclass(frozen=True)
+class ProjectorConfig:
+    """What TensorBoard's projector shows."""
+
+    out: str | None = option(None, "Directory for the files, on a local disk.", path=True)
+    n: int = option(10_000, "Images: a random choice of more.", at_least=1, at_most=100_000)
+    seed: int = option(0, "Seed of the choice.", at_least=0, at_most=2**31 - 1)
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+        _ = self.directory
+
+    @property
+    def directory(self) -> str:
+        """The directory."""
+        if not self.out:
+            raise InputError("`out` must name a directory for the files. Received: out=None. Pass --out=DIR")
+        return self.out

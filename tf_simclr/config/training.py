@@ -185,6 +185,12 @@ class EvalConfig:
         "linear classifier learns from; all where there are fewer. k is at most their number.",
         at_least=1,
     )
+    online_data_dir: str | None = option(
+        None,
+        "pretrain: another folder of images with labels, on which h is evaluated by kNN and a linear classifier, in "
+        "place of the images of --dataset, which then need no labels. Its own splits are used, or a tenth is held out.",
+        path=True,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -12,14 +12,19 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.config import DataConfig, ExperimentConfig
+from tf_simclr.data.datasets import build_splits
 from tf_simclr.data.source import ImageSource
+from tf_simclr.data.splits import shared
 from tf_simclr.data.subset import chosen_at_random
 from tf_simclr.errors import InputError
+from tf_simclr.escape import as_text
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import build_extract, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import linear_probe
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train.build import Data
+from tf_simclr.train.images import splits_of_online_data
 
 KNN_TOP_1, LINEAR_TOP_1 = "eval/knn_top_1", "eval/linear_top_1"
 ENDPOINT = "final_avg_pool"
@@ -46,12 +51,19 @@ class OnlinePlan:
         queries: the evaluation split.
         data: size, crop and batches of the images.
         seed: of the order in which the linear classifier sees the gallery.
+        folder: of --online_data_dir where both are of it; None where they are of the run's own images.
     """
 
     gallery: ImageSource
     queries: ImageSource
     data: DataConfig
     seed: int
+    folder: str | None = None
+
+    @property
+    def other_folder(self) -> str:
+        """Says where the images come from, unless they are the run's own."""
+        return f" of --online_data_dir={as_text(self.folder)}" if self.folder else ""
 
     @property
     def k(self) -> int:
@@ -64,8 +76,35 @@ class OnlinePlan:
         every = "step" if steps == 1 else f"{steps} steps"
         return (
             f"online evaluation every {every} and at the end: kNN (k = {self.k}{reduced}; T = {TEMPERATURE:g}) and a "
-            f"linear classifier, on h of {self.gallery.num_examples} training images"
+            f"linear classifier, on h of {self.gallery.num_examples} training images{self.other_folder}"
         )
+
+
+def open_online_data(config: ExperimentConfig, data: Data) -> Data:
+    """The images that h is evaluated on: those of --online_data_dir where it is given, else the run's own.
+
+    Args:
+        config: the experiment.
+        data: the run's own splits.
+
+    Raises:
+        InputError: a folder that cannot be used, or without labels of two or more classes.
+    """
+    sources = splits_of_online_data(config, lambda folder, eval_split: build_splits(folder, eval_split=eval_split))
+    return data if sources is None else Data(sources.train, sources.evaluation)
+
+
+def note_images_in_both(data: Data, online: Data) -> list[str]:
+    """A line where images that h is evaluated on are pretrained on, too, which is no mistake but should be known."""
+    if online.evaluation is None or online is data:
+        return []
+    common = shared(data.train, online.evaluation).size
+    if not common:
+        return []
+    return [
+        f"{common} of the {online.evaluation.num_examples} images of --online_data_dir that h is evaluated on are "
+        "among the training images, without their labels"
+    ]
 
 
 def plan_online(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource | None) -> OnlinePlan | None:
@@ -108,6 +147,7 @@ def _plan(config: ExperimentConfig, train: ImageSource, evaluation: ImageSource)
         queries=evaluation,
         data=config.data,
         seed=config.data.data_seed,
+        folder=config.evaluation.online_data_dir,
     )
 
 

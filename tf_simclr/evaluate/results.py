@@ -31,25 +31,41 @@ class Results(NamedTuple):
     kept: str | None
 
 
-def describe_evaluation(config: ExperimentConfig, step: int, source: ImageSource | None) -> dict[str, Any]:
+def describe_evaluation(
+    config: ExperimentConfig,
+    step: int,
+    source: ImageSource | None,
+    online: tuple[ImageSource, ImageSource | None] | None = None,
+) -> dict[str, Any]:
     """What the figures of a step depend on, as JSON values: two evaluations with the same have comparable figures.
 
     Args:
         config: of the run; its directory holds the checkpoint of the step.
         step: of the network.
         source: the images; None without any.
+        online: gallery and queries of kNN and the linear classifier on h; None where they are of the run's own images.
 
     Returns:
         "checkpoint", a digest that changes with any value of the network ("" where the file is gone), "location",
-        "split" and "fingerprint" of the images, and what is seen of them.
+        "split" and "fingerprint" of the images, and what is seen of them; with `online`, "online" says
+        the same of these.
     """
-    return {
+    values = {
         "checkpoint": _digest_of_index(os.path.join(config.runtime.directory, f"{PREFIX}-{step}.index")),
+        **_described(source),
+        "eval_crop": config.data.crop_of_evaluation,
+        "eval_steps": config.evaluation.eval_steps,
+    }
+    if online is not None:
+        values["online"] = [_described(source) for source in online]
+    return values
+
+
+def _described(source: ImageSource | None) -> dict[str, Any]:
+    return {
         "location": None if source is None else source.location,
         "split": "" if source is None else source.split,
         "fingerprint": "" if source is None else source.fingerprint,
-        "eval_crop": config.data.crop_of_evaluation,
-        "eval_steps": config.evaluation.eval_steps,
     }
 
 
@@ -92,7 +108,13 @@ def write_results(model_dir: str, step: int, metrics: Mapping[str, float], evalu
 
 def _same(one: Mapping[str, Any] | None, other: Mapping[str, Any]) -> bool:
     """Whether two evaluations are of the same network and images; a folder that moved has the same."""
-    return one is not None and {**one, "location": None} == {**other, "location": None}
+    return one is not None and _without_locations(one) == _without_locations(other)
+
+
+def _without_locations(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _without_locations(value) for name, value in values.items() if name != "location"}
+    return [_without_locations(value) for value in values] if isinstance(values, list) else values
 
 
 def _read(place: str) -> dict[str, Any]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
-from tf_simclr.config import ExperimentConfig
+from tf_simclr.config import FOLDER, DataConfig, ExperimentConfig
+from tf_simclr.config.paths import absolute
+from tf_simclr.data.folder_splits import ListedSplits, list_folder
 from tf_simclr.data.known_data import KnownSplits, known_splits
 from tf_simclr.data.known_split import KnownSplit
+from tf_simclr.data.request import request_of
 from tf_simclr.data.splits import OverlapError
 from tf_simclr.errors import InputError
 
-_Splits = TypeVar("_Splits")
+_Splits = TypeVar("_Splits", bound=Any)
+# What a folder calls its held-out images, or what is held out of one without splits.
+ONLINE_EVAL_SPLIT = "validation"
 
 
 def evaluates(config: ExperimentConfig) -> bool:
@@ -54,7 +61,42 @@ def known_images(config: ExperimentConfig) -> KnownSplits | None:
     known = splits_of_run(config, lambda eval_split: known_splits(config.data, eval_split=eval_split))
     if known is not None:
         require_needed_labels(config, known.train)
+    splits_of_online_data(config, _listed_folder)
     return known
+
+
+def _listed_folder(data: DataConfig, eval_split: str) -> ListedSplits:
+    return list_folder(request_of(data, eval_split=eval_split))
+
+
+def splits_of_online_data(config: ExperimentConfig, opened: Callable[[DataConfig, str], _Splits]) -> _Splits | None:
+    """The splits of --online_data_dir, on which h is evaluated in place of the run's own images; None without it.
+
+    Args:
+        config: of the run.
+        opened: opens or lists the training split of a folder, and beside it the evaluation split of this name.
+
+    Raises:
+        InputError: no such folder, as `opened`, or no labels of two or more classes.
+    """
+    folder = config.evaluation.online_data_dir
+    if not folder:
+        return None
+    if not os.path.isdir(absolute(folder)):
+        raise InputError(f"There is no such folder: check --online_data_dir. Received: online_data_dir={folder!r}")
+    data = replace(config.data, dataset=FOLDER, data_dir=folder, labels=None, train_split="train", hold_out_by="hash")
+    try:
+        splits = opened(data, ONLINE_EVAL_SPLIT)
+    except InputError as error:
+        raise InputError(f"--online_data_dir={folder}: {error}") from error
+    train: KnownSplit = splits.train
+    if not train.labelled or train.num_classes < 2:
+        kind = "one class" if train.labelled else "no labels"
+        raise InputError(
+            "`online_data_dir` must be a folder of images with labels: one folder for each of two or more classes. "
+            f"Received: online_data_dir={folder}, with {kind}. Sort its images, or leave it out"
+        )
+    return splits
 
 
 def require_needed_labels(config: ExperimentConfig, train: KnownSplit) -> None:
