@@ -37,7 +37,10 @@ def write_projector(index: Index, rows: np.ndarray, directory: str) -> None:
     sprite, side = _sprite(index, rows)
     files.write(os.path.join(directory, "sprite.jpg"), sprite)
     content = _CONFIG.format(
-        name=json.dumps(index.identity.endpoint), rows=len(rows), dimension=features.shape[1], side=side
+        name=json.dumps(index.identity.endpoint, allow_nan=False),
+        rows=len(rows),
+        dimension=features.shape[1],
+        side=side,
     )
     files.write(os.path.join(directory, CONFIG_FILE), content.encode())
 
