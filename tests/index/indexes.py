@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tf_simclr.index.rows import Row, fingerprint_of
-from tf_simclr.index.store import Identity, write_index
+from tf_simclr.index.store import Identity
+from tf_simclr.index.writing import write_index
 
 
 def identity(**changes):

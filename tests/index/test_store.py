@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tests.index.indexes import an_index, identity, random_features, rows_of
 from tf_simclr.errors import InputError
 from tf_simclr.index.pieces import Pieces, load
-from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes, shard_of
+from tf_simclr.index.rows import Row, StoredRows, rows_from_bytes, rows_to_bytes, shard_of
 from tf_simclr.index.shards import merge, shard_directory
-from tf_simclr.index.store import open_index, write_index
+from tf_simclr.index.store import open_index
+from tf_simclr.index.writing import write_index
+from tf_simclr.stored import DamagedFileError
 
 FACTS = {"checkpoint": "/run/ckpt-1", "written_by": {"command": "embed"}}
 NAMES = st.binary(min_size=1, max_size=12).map(os.fsdecode)
@@ -143,7 +145,7 @@ def test_the_union_of_shards_is_the_index_of_all_images(tmp_path, count):
     whole = an_index(tmp_path / "whole", features, labels)
     write_shards(tmp_path / "parts", count, features, whole.rows)
     merged, shards = merge(str(tmp_path / "parts"), {})
-    assert shards == count and merged.rows == whole.rows and not merged.facts.shard
+    assert shards == count and list(merged.rows) == list(whole.rows) and not merged.facts.shard
     np.testing.assert_array_equal(merged.features, whole.features)
     assert len(open_index(str(tmp_path / "parts")).rows) == 40
 
@@ -170,3 +172,32 @@ def test_missing_mixed_and_foreign_shards_are_named(tmp_path):
     write_index(second, identity(), rows, 8, other, shard="1/2", **FACTS)
     with pytest.raises(InputError, match="must not share images"):
         merge(str(tmp_path), {})
+
+
+ODD = ["a.png", 'quo"te.png', "com,ma.png", "line\nend.png", "\udcff.png", "carriage\rreturn.png"]
+
+
+@pytest.mark.parametrize("names", [["a.png", "b/a.png", "\udcff.png", "ä.png"], ODD])
+def test_rows_that_are_read_when_asked_for_are_the_same(names):
+    rows = [Row(name, "cat", "train", number, f"{number:016x}") for number, name in enumerate(names)]
+    stored = StoredRows(rows_to_bytes(rows), "rows.csv")
+    assert list(stored) == rows and len(stored) == len(rows) and stored[1:3] == rows[1:3] and stored[-1] == rows[-1]
+    assert [stored[place] for place in range(len(rows))] == rows
+    assert [stored.place_of(name) for name in names] == list(range(len(rows)))
+    assert stored.place_of("png") is None and stored.place_of("a") is None
+    with pytest.raises(IndexError):
+        stored[len(rows)]
+
+
+@pytest.mark.parametrize("content", [b"", b"path,class\r\n", b"path,class,split,bytes,fingerprint\r\na,b,c,1,f"])
+def test_a_file_that_holds_no_rows_is_damaged(content):
+    with pytest.raises(DamagedFileError):
+        StoredRows(content, "rows.csv")
+
+
+def test_a_line_that_is_no_row_is_damaged_when_it_is_read():
+    stored = StoredRows(b"path,class,split,bytes,fingerprint\r\na,b,c,1,f\r\na,b\r\n", "rows.csv")
+    assert stored[0] == Row("a", "b", "c", 1, "f")
+    for read in (lambda: stored[1], lambda: list(stored)):
+        with pytest.raises(DamagedFileError, match="no row of an index"):
+            read()

@@ -83,7 +83,7 @@ def _row_of(index: Index, query: str) -> int | None:
                 f"`query` must be a row from 0 to {len(index.rows) - 1}. Received: query={query}. Pass another number"
             )
         return int(query)
-    return next((place for place, row in enumerate(index.rows) if row.path == query), None)
+    return index.place_of(query)
 
 
 def _row_of_file(index: Index, path: str) -> int | None:
@@ -93,7 +93,8 @@ def _row_of_file(index: Index, path: str) -> int | None:
         return None
     relative, facts = os.path.relpath(path, root), os.stat(path)
     fingerprint = fingerprint_of(relative, facts.st_size, facts.st_mtime_ns)
-    return next((place for place, row in enumerate(index.rows) if row.key == (relative, fingerprint)), None)
+    place = index.place_of(relative)
+    return place if place is not None and index.rows[place].fingerprint == fingerprint else None
 
 
 def _show(lines: list[tuple[str, int, int, str, str, float]], queries: int) -> None:

@@ -16,7 +16,8 @@ from tf_simclr.evaluate.extraction import Extract, build_extract, feature_batche
 from tf_simclr.index.images import Part
 from tf_simclr.index.pieces import Pieces, load
 from tf_simclr.index.rows import Row
-from tf_simclr.index.store import Identity, Index, find_index, require_same, write_index
+from tf_simclr.index.store import Identity, Index, find_index, require_same
+from tf_simclr.index.writing import write_index
 from tf_simclr.nn.model import SimCLRModel
 
 _ROWS_OF_A_PIECE, _SECONDS_OF_A_PIECE = 8192, 60.0
@@ -101,7 +102,7 @@ def embed(
     facts = ("checkpoint", "shard")
     if (
         before is None
-        or before.rows != rows
+        or list(before.rows) != rows
         or any(written[name] != getattr(before.facts, name) for name in facts if name in written)
     ):
         dimension = _array(known[rows[0].key][0]).shape[1]

@@ -11,12 +11,15 @@ from tf_simclr.index.store import Index
 _BLOCK = 1 << 16
 _QUERIES = 256
 _CHUNK = 128
+# More queries are compared with every row together, by a product of matrices.
+_FEW = 32
 
 
 def nearest(index: Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that are most similar to each query.
 
-    One pass over the index, a block at a time: memory is bounded, and the features stay on disk.
+    One pass over the index, a block at a time: memory is bounded, and the features stay on disk. A large index knows of
+    most rows that they cannot be among the nearest of a query, and reads the others alone: see `Coarse`.
 
     Args:
         index: of n rows.
@@ -30,6 +33,14 @@ def nearest(index: Index, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.n
     def blocks() -> Iterable[tuple[int, np.ndarray, np.ndarray]]:
         return ((first, block, index.norms[first : first + len(block)]) for first, block in index.blocks(_BLOCK))
 
+    if index.coarse is not None and len(queries) <= _FEW:
+        k = min(k, len(index.rows))
+        found = [index.coarse.nearest(index.features, query, k) for query in queries]
+        parts = [
+            part if part is not None else _some_at_a_time(blocks, query[np.newaxis], k)
+            for part, query in zip(found, queries, strict=True)
+        ]
+        return np.stack([rows.reshape(k) for rows, _ in parts]), np.stack([values.reshape(k) for _, values in parts])
     return _some_at_a_time(blocks, queries, k)
 
 

@@ -7,10 +7,13 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
+
+import numpy as np
 
 from tf_simclr.stored import DamagedFileError
 
+_END = b"\r\n"
 COLUMNS = ("path", "class", "split", "bytes", "fingerprint")
 
 
@@ -53,7 +56,7 @@ def rows_to_bytes(rows: Iterable[Row]) -> bytes:
     """The rows as a CSV file with a line of headings."""
     text = io.StringIO(newline="")
     # A name may hold a carriage return alone, which is quoted only where it is a part of the terminator.
-    writer = csv.writer(text, lineterminator="\r\n")
+    writer = csv.writer(text, lineterminator=_END.decode())
     writer.writerow(COLUMNS)
     writer.writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
@@ -68,13 +71,77 @@ def rows_from_bytes(content: bytes, place: str) -> list[Row]:
     return list(_parsed(csv.reader(io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")), place))
 
 
+class StoredRows(Sequence[Row]):
+    """The rows in a file, read when they are asked for: of a million rows a search shows a few.
+
+    Args:
+        content: of the file.
+        place: of the file, for messages.
+
+    Raises:
+        DamagedFileError: it has other headings, or a line that is not whole.
+    """
+
+    def __init__(self, content: bytes, place: str):
+        self._content, self._place = content, place
+        headings = ",".join(COLUMNS).encode() + _END
+        if not content.startswith(headings) or not content.endswith(_END):
+            raise DamagedFileError(f"This file holds no rows of an index. Received: {place}")
+        # Quotes stand around names with line ends, commas or quotes of their own: then every line must be looked at.
+        self._all: list[Row] = []
+        self._ends: np.ndarray | None = None
+        if b'"' in content:
+            self._all = rows_from_bytes(content, place)
+        else:
+            self._ends = np.flatnonzero(np.frombuffer(content, np.uint8) == _END[1]) + 1
+
+    def __len__(self) -> int:
+        return len(self._all) if self._ends is None else len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Row]: ...
+
+    def __getitem__(self, place: int | slice) -> Row | list[Row]:
+        if self._ends is None:
+            return self._all[place]
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        first = place % len(self)
+        line = self._content[self._ends[first] : self._ends[first + 1]].decode("utf-8", "surrogateescape")
+        return next(_parsed_lines(csv.reader([line]), self._place))
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._all if self._ends is None else rows_from_bytes(self._content, self._place))
+
+    def place_of(self, path: str) -> int | None:
+        """The first row with a path; None without one."""
+        if self._ends is None or any(sign in path for sign in '",\r\n'):
+            return next((place for place, row in enumerate(self) if row.path == path), None)
+        found = self._content.find(_END + path.encode("utf-8", "surrogateescape") + b",")
+        return None if found < 0 else int(np.searchsorted(self._ends, found + len(_END)))
+
+
 def _parsed(lines: Iterator[Sequence[str]], place: str) -> Iterator[Row]:
     try:
         if tuple(next(lines, ())) != COLUMNS:
             raise DamagedFileError(f"This file has no line of headings {','.join(COLUMNS)}. Received: {place}")
+    except csv.Error as error:
+        raise _damaged(place, error) from error
+    yield from _parsed_lines(lines, place)
+
+
+def _parsed_lines(lines: Iterator[Sequence[str]], place: str) -> Iterator[Row]:
+    try:
         for path, label, split, size, fingerprint in lines:
             yield Row(path, label, split, int(size), fingerprint)
     except (ValueError, csv.Error) as error:
-        if isinstance(error, DamagedFileError):
-            raise
-        raise DamagedFileError(f"This line is no row of an index. Received: {place}: {error}") from error
+        raise _damaged(place, error) from error
+
+
+def _damaged(place: str, error: Exception) -> DamagedFileError:
+    return DamagedFileError(f"This line is no row of an index. Received: {place}: {error}")

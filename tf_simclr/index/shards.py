@@ -12,7 +12,8 @@ import numpy as np
 
 from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
-from tf_simclr.index.store import Index, find_index, require_same, write_index
+from tf_simclr.index.store import Index, find_index, require_same
+from tf_simclr.index.writing import write_index
 
 # In a shard that none of the images belongs to.
 EMPTY_FILE = "empty"

@@ -6,13 +6,11 @@ It needs no TensorFlow. It lies on a local disk, because its features are mapped
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,15 +19,13 @@ import numpy as np
 from tf_simclr.config.paths import is_remote
 from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
-from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
-from tf_simclr.mapped_arrays import new_array
-from tf_simclr.processes import temporary_of
+from tf_simclr.index.coarse import Coarse, lengths
+from tf_simclr.index.rows import Row, StoredRows
 from tf_simclr.stored import DamagedFileError, parse_object, require_types
 
 INDEX_FILE = "index.json"
 FORMAT = 1
 _BLOCK = 1 << 16
-_OWN = re.compile(r"(features|rows)-[0-9a-f]{8}-[0-9a-f]{8}\.(npy|csv)(\..*\.tmp)?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +70,7 @@ class Facts:
         rows: name of the file of rows.
         sizes: bytes of the two files, by name.
         written_by: versions of the software, and the command.
+        coarse: names of the files of `Coarse`, the basis and the bounds; none without it.
     """
 
     format: int
@@ -84,6 +81,7 @@ class Facts:
     rows: str
     sizes: dict[str, int]
     written_by: dict[str, Any]
+    coarse: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,19 +94,20 @@ class Index:
         identity: the same as in the facts.
         features: float32 or float16 [n, d], mapped into memory, read-only.
         rows: n of them, ordered by path.
+        coarse: by which a large index is searched faster; None without it.
     """
 
     directory: str
     facts: Facts
     identity: Identity
     features: np.ndarray
-    rows: list[Row]
+    rows: Sequence[Row]
+    coarse: Coarse | None = None
 
     @functools.cached_property
     def norms(self) -> np.ndarray:
         """float32 [n], the length of each feature; 1 for one that is 0 everywhere, which is similar to nothing."""
-        norms = np.concatenate([np.linalg.norm(block, axis=1) for _, block in self.blocks()])
-        return np.where(norms > 0, norms, 1).astype(np.float32)
+        return np.concatenate([lengths(block) for _, block in self.blocks()])
 
     def blocks(self, size: int = _BLOCK) -> Iterable[tuple[int, np.ndarray]]:
         """First row and features float32 [b, d] of every part of the index, so that memory stays bounded."""
@@ -118,7 +117,13 @@ class Index:
     def part(self, rows: np.ndarray) -> Index:
         """Some rows of the index, int64 [m], as an index in memory."""
         chosen = [self.rows[place] for place in rows.tolist()]
-        return dataclasses.replace(self, features=self.features[rows], rows=chosen)
+        return dataclasses.replace(self, features=self.features[rows], rows=chosen, coarse=None)
+
+    def place_of(self, path: str) -> int | None:
+        """The first row with a path; None without one."""
+        if isinstance(self.rows, StoredRows):
+            return self.rows.place_of(path)
+        return next((place for place, row in enumerate(self.rows) if row.path == path), None)
 
     def path_of(self, row: int) -> str:
         """The path of a row's file; "" where the images are no files."""
@@ -127,7 +132,8 @@ class Index:
 
     def normalised(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """The features of some rows, float32 [k, d], each of length 1."""
-        return np.asarray(self.features[rows], np.float32) / self.norms[rows, np.newaxis]
+        features = np.asarray(self.features[rows], np.float32)
+        return features / lengths(features)[:, np.newaxis]
 
 
 def require_local(directory: str) -> None:
@@ -178,18 +184,19 @@ def find_index(directory: str) -> Index | None:
         )
     facts = _built(Facts, values, place)
     identity = _built(Identity, facts.identity, place)
-    for name in (facts.features, facts.rows):
+    for name in (facts.features, facts.rows, *facts.coarse):
         _require_whole(os.path.join(directory, name), facts.sizes.get(name))
     rows_place = os.path.join(directory, facts.rows)
-    rows = rows_from_bytes(files.read(rows_place), rows_place)
+    rows = StoredRows(files.read(rows_place), rows_place)
     features_place = os.path.join(directory, facts.features)
-    features = _mapped(features_place)
+    features = mapped(features_place)
     if features.ndim != 2 or len(features) != len(rows) or features.dtype != identity.dtype:
         raise DamagedFileError(
             f"{features_place} does not fit its {len(rows)} rows. Received: {features.dtype} {features.shape}. Embed "
             "the images again into another directory"
         )
-    return Index(directory, facts, identity, features, rows)
+    coarse = Coarse(*(mapped(os.path.join(directory, name)) for name in facts.coarse)) if facts.coarse else None
+    return Index(directory, facts, identity, features, rows, coarse)
 
 
 def require_same(
@@ -204,69 +211,6 @@ def require_same(
     if differing:
         shown = ", ".join(f"{name} {there[name]!r} there and {here[name]!r} here" for name in differing)
         raise InputError(f"{wanted}. Received: {before.directory}, with {shown}. {remedy}")
-
-
-def write_index(
-    directory: str,
-    identity: Identity,
-    rows: Sequence[Row],
-    dimension: int,
-    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
-    *,
-    checkpoint: str,
-    shard: str = "",
-    written_by: dict[str, Any],
-) -> Index:
-    """Writes an index in place of the one that may be there, which stays whole until the new one is.
-
-    Args:
-        directory: of the index; made where it is missing.
-        identity: of all features.
-        rows: ordered by path, at least one.
-        dimension: d.
-        blocks: positions int [b] among the rows and features [b, d]; together every row once.
-        checkpoint, shard, written_by: as in `Facts`.
-    """
-    os.makedirs(directory, exist_ok=True)
-    content = rows_to_bytes(rows)
-    token = f"{identity.digest}-{hashlib.sha256(content).hexdigest()[:8]}"
-    names = f"features-{token}.npy", f"rows-{token}.csv"
-    _write_features(os.path.join(directory, names[0]), identity.dtype, (len(rows), dimension), blocks)
-    files = file_system_of(directory)
-    files.write(os.path.join(directory, names[1]), content)
-    sizes = {name: os.path.getsize(os.path.join(directory, name)) for name in names}
-    facts = Facts(FORMAT, dataclasses.asdict(identity), checkpoint, shard, *names, sizes, written_by)
-    values = json.dumps(dataclasses.asdict(facts), indent=2, sort_keys=True, allow_nan=False)
-    files.write(os.path.join(directory, INDEX_FILE), f"{values}\n".encode())
-    _remove_others(directory, {*names, INDEX_FILE})
-    found = find_index(directory)
-    assert found is not None
-    return found
-
-
-def _write_features(
-    path: str, dtype: str, shape: tuple[int, int], blocks: Iterable[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    temporary = temporary_of(path)
-    try:
-        array = new_array(temporary, dtype, shape)
-        for positions, features in blocks:
-            array[positions] = features
-        array.flush()
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = error.filename or path
-        raise
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(temporary)
-
-
-def _remove_others(directory: str, kept: set[str]) -> None:
-    """Removes the files of earlier indexes, and what a process that was killed left half-written."""
-    for name in os.listdir(directory):
-        if _OWN.fullmatch(name) and name not in kept:
-            os.remove(os.path.join(directory, name))
 
 
 def _built(kind: Any, values: dict[str, Any], place: str) -> Any:
@@ -286,7 +230,8 @@ def _require_whole(path: str, size: int | None) -> None:
         )
 
 
-def _mapped(path: str) -> np.ndarray:
+def mapped(path: str) -> np.ndarray:
+    """An array in a file, mapped into memory. Raises DamagedFileError where it is none."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
