@@ -72,12 +72,21 @@ LONG_FILES = (
     "losses/test_nt_xent_blocks.py",
 )
 
+# Tests of documents, tools, reports and files, which are the same Python beside either TensorFlow.
+PYTHON_ALONE = ("docs", "index", "studies", "tools", "cli/test_embed.py", "test_config.py", "test_identity.py")
+WITH_NETWORKS = ("docs/test_api_reference.py", "studies/test_transformations.py")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the long files first; within a file, and among the others, the order stays."""
+    """Puts the long files first; within a file, and among the others, the order stays. Marks what is Python alone."""
     rank = {Path(__file__).parent / name: number for number, name in enumerate(LONG_FILES)}
     assert all(path.is_file() for path in rank), "LONG_FILES names a file that is no more"
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
+    alone, others = ([Path(__file__).parent / name for name in names] for names in (PYTHON_ALONE, WITH_NETWORKS))
+    assert all(path.exists() for path in (*alone, *others)), "a name is of no file"
+    for item in items:
+        if item.path not in others and any(path in (item.path, *item.path.parents) for path in alone):
+            item.add_marker(pytest.mark.python_alone)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -40,6 +40,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/train/device_choice.py": ("tests/train/test_strategy.py",),
     "tf_simclr/train/device_views.py": ("tests/train/test_device_views.py", "tests/train/test_device_step.py"),
     "tf_simclr/train/directory.py": (_DIRECTORY,),
+    "tf_simclr/train/drawn_views.py": ("tests/cli/test_views.py",),
     "tf_simclr/train/finite.py": _CHECKPOINTS,
     "tf_simclr/train/images.py": ("tests/train/test_required_labels.py", "tests/cli/test_early.py"),
     "tf_simclr/train/interrupts.py": ("tests/train/test_loop.py",),
