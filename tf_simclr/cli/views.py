@@ -1,4 +1,4 @@
-"""Draws images and their views as one picture."""
+"""Draws images and their views as one image."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def drawn_views(config: ExperimentConfig, source: ImageSource, images: int, view
 
 
 def picture(tiles: np.ndarray) -> Image.Image:
-    """Tiles [rows, columns, s, s, 3] in [0, 1] as one picture, the first column apart from the others."""
+    """Tiles [rows, columns, s, s, 3] in [0, 1] as one image, the first column apart from the others."""
     rows, columns, side = tiles.shape[:3]
     scale = max(1, -(-_TILE // side))
     shown = side * scale
