@@ -73,14 +73,10 @@ def test_pages(page):
     assert not problems(prose_of(page), page.name, STOCK | {OURS: True})
 
 
-def test_docstrings_comments_and_messages():
-    found = [problems(prose_of_code(path.read_text(encoding="utf-8")), path.name, {OURS: True}) for path in CODE]
-    assert not sum(found, [])
-
-
-def test_headers_of_configs():
-    found = [problems(path.read_text(encoding="utf-8"), path.name, {OURS: True}) for path in CONFIGS]
-    assert not sum(found, [])
+@pytest.mark.parametrize(("paths", "prose"), [(CODE, prose_of_code), (CONFIGS, str)], ids=["code", "configs"])
+def test_docstrings_comments_messages_and_configs(paths, prose):
+    texts = [(path.name, prose(path.read_text(encoding="utf-8"))) for path in paths]
+    assert not [found for name, text in texts for found in problems(text, name, {OURS: True})]
 
 
 @pytest.mark.parametrize(
