@@ -32,9 +32,8 @@ def test_every_flag_and_its_origin_are_there(tool):
     assert any(row.startswith("| `--use_tpu` | switch | `False` (`True`) | authors |") for row in rows)
 
 
-def test_the_readme_names_every_flag_of_ours_that_run_py_has(tool):
-    readme = (tool.ROOT / "README.md").read_text(encoding="utf-8")
-    differs = readme.split("## What differs from the authors' code")[1].split("\n## ")[0]
+def test_the_differences_name_every_flag_of_ours_that_run_py_has(tool):
+    differs = (tool.ROOT / "docs" / "differences.md").read_text(encoding="utf-8")
     ours = {field.name for group in tool.ALL_FLAG_GROUPS for field in group.fields} - tool.AUTHORS_FLAGS
     assert ours == {name for name in ours if f"`--{name}`" in differs}
 

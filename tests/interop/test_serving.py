@@ -1,4 +1,4 @@
-"""Exports as others serve them: the lines of docs/weights.md, and TensorFlow's own command line, on image files."""
+"""Exports as others serve them: the lines of docs/exports.md, and TensorFlow's own command line, on image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_simclr.data.stages import evaluation_view
 from tf_simclr.evaluate.load import load_trained
 
 ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "README.md", ROOT / "docs" / "weights.md"
+PAGE = ROOT / "docs" / "exports.md"
 PYTHON, ONNXRUNTIME = r"^```python\n((?:(?!```).*\n)*)```", "import onnxruntime\n"
 SIZE = 40  # above 32 pixels evaluation crops
 
@@ -52,7 +52,7 @@ def h_of_files(run, files):
 def test_the_nearest_images_by_onnxruntime(run, photos, tmp_path):
     for package in ("onnx", "onnxruntime"):
         pytest.importorskip(package)
-    [block] = [text for page in PAGES for text in re.findall(PYTHON, page.read_text(), re.M) if ONNXRUNTIME in text]
+    [block] = [text for text in re.findall(PYTHON, PAGE.read_text(), re.M) if ONNXRUNTIME in text]
     assert sum(bool(line.strip()) for line in block.splitlines()) <= 30
     assert not re.search(r"^(import|from) (tensorflow|tf_simclr)", block, re.M)
     (tmp_path / "nearest.py").write_text(block)
@@ -75,7 +75,7 @@ def test_bytes_of_files_by_the_command_line_of_saved_models(run, photos, tmp_pat
     assert convert(run, "saved_model", tmp_path / "export") == 0
     np.save(tmp_path / "encoded.npy", [file.read_bytes() for file in photos[:2]])
     words = ["--tag_set=serve", "--signature_def=serving_bytes", "--inputs=encoded=encoded.npy", "--outdir=answers"]
-    assert all(word in PAGES[1].read_text() for word in words)
+    assert all(word in PAGE.read_text() for word in words)
     module = "tensorflow.python.tools.saved_model_cli"
     command = [sys.executable, "-m", module, "run", "--dir=export", *words]
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)

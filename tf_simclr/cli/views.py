@@ -1,4 +1,4 @@
-"""Draws images and their views as one picture."""
+"""Draws images and their views as one image."""
 
 from __future__ import annotations
 

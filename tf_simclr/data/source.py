@@ -78,7 +78,7 @@ class ImageSource:
         fingerprint: digest of what the examples are made of: name, size, time of change and label of every file, or the
             version and shards of a prepared data set. Two splits with one fingerprint hold the same examples.
         contents: returns a digest of what the examples are made of that a copy of the folder shares: the times of the
-            files are no part of it. None where examples are no files.
+            files are not part of it. None where examples are no files.
         names: returns a name for each example, in the canonical order: of a file, its path relative to `location`. None
             where examples have no names. Names are text that any file can hold: bytes that are not UTF-8 stand as
             \\xNN.

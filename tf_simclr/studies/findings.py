@@ -9,7 +9,7 @@ from tf_simclr.studies.results import Results
 from tf_simclr.studies.study import Evidence, Finding
 from tf_simclr.studies.uncertainty import ERRORS_THAT_DECIDE, Estimate, decided, mean_of
 
-# What a check is made of: the cells of the scale at hand, and what they found.
+# What a check is made of: the cells of one scale, and what they found.
 Check = Callable[[Cells, Results], Evidence]
 
 # Points of top-1: single operators must stay behind the best pair by this much; a head's dimension must matter less.

@@ -96,7 +96,7 @@ SCALES = {
         crops=4,
         curve_points=2,
     ),
-    # One or two minutes a cell on two CPU cores; how its numbers were chosen stands in docs/studies.md. In
+    # One or two minutes a cell on two CPU cores; how its numbers were chosen stands in docs/notes/studies.md. In
     # float32: with so few channels bfloat16 gains nothing.
     SMALL: Scale(
         flags=_COMMON
