@@ -15,7 +15,7 @@ from tf_simclr.index.page import thumbnail
 from tf_simclr.index.store import Index
 
 CONFIG_FILE = "projector_config.pbtxt"
-# What the projector loads as one picture: browsers refuse larger ones.
+# What the projector loads as one image: browsers refuse larger ones.
 _SPRITE_SIDE, _THUMBNAIL = 8192, 64
 MOST_IMAGES = 100_000
 
