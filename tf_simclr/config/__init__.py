@@ -32,6 +32,7 @@ from tf_simclr.config.experiment import (
     parts,
 )
 from tf_simclr.config.index import (
+    BrowseConfig,
     ClusterConfig,
     DuplicatesConfig,
     EmbedConfig,
