@@ -29,6 +29,7 @@ pytest.importorskip("plotly", reason="plotly, of the extra `browse`, is not inst
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
 HUNG_SECONDS = 120
 N = 24
+HOSTILE = "<b onclick=alert(1)>"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,8 @@ def place(tmp_path_factory):
     (place / "run").mkdir()
     write_run(place / "run", TINY_RUN, 2)
     for number in range(N):
-        draw(place / "images" / ("cat", "dog")[number % 2] / f"{number:02d}.png", number)
+        name = f"{number:02d}{HOSTILE * (number == 4)}.png"
+        draw(place / "images" / ("cat", "dog")[number % 2] / name, number)
     words = [f"--checkpoint={place / 'run'}", f"--data_dir={place / 'images'}", f"--out={place / 'index'}"]
     assert main(["embed", *words, "--eval_batch_size=8"]) == 0
     return place
@@ -117,6 +119,7 @@ def test_a_person_selects_looks_searches_drops_and_saves(started, place, tmp_pat
         assert visitor.value("[...document.querySelectorAll('#list button')].map(b => +b.dataset.row)") == list(
             range(N)
         )
+        assert HOSTILE in visitor.text("#list") and not visitor.value("document.querySelector('#list b')")
         visitor.wait_for("[...document.querySelectorAll('#list img')].slice(0, 6).every(i => i.naturalWidth)")
 
         # A click on an image of the list shows its nearest, and Back the selection again.

@@ -124,7 +124,15 @@ def test_what_is_listed_is_saved_as_a_table(server):
             "/thumbnail/0%00",
             "/large/0",
         ),
-        *("/thumbnail/%D9%A1", "/thumbnail/0x1", "/browse.html", "/templates/browse.js", "/..\\index.json", "/map/"),
+        *(
+            "/thumbnail/%D9%A1",
+            "/thumbnail/0x1",
+            "/browse.html",
+            "/templates/browse.js",
+            "/..\\index.json",
+            "/map/",
+            "//[",
+        ),
     ],
 )
 def test_no_path_names_a_file(server, path):
@@ -166,11 +174,21 @@ def test_a_file_that_is_gone_or_damaged_shows_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", None, "localhost.evil"]
+    "host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", None, "localhost.evil", "[::1", "a@evil"]
 )
 def test_a_name_that_points_here_is_not_this_server(server, host):
     for path, body in (("/map", None), ("/near_row", b'{"rows":[1]}')):
         assert request(server, path, body, Host=host)[0] == 403
+
+
+def test_what_fails_on_the_server_is_said_to_the_page(index, capsys):
+    def network(content):
+        raise RuntimeError("no memory")
+
+    with served(index, lambda: network) as server:
+        status, _, content = request(server, "/near_image", b"an image")
+    assert status == 500 and json.loads(content) == {"error": "the server failed: no memory"}
+    assert "RuntimeError: no memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8350", "127.0.0.1:1", "[::1]:8350", socket.gethostname()])
@@ -222,6 +240,15 @@ def test_it_listens_where_it_should_and_a_port_that_is_taken_is_one_line(server)
         PageServer("", "127.0.0.1", port)
     with pytest.raises(InputError, match=r"^`host` must be an address of this machine.*Received: host=192.0.2.1"):
         PageServer("", "192.0.2.1", 0)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "localhost"), ("localhost", "localhost"), ("::1", "[::1]")])
+def test_other_addresses_of_this_machine(index, host, shown):
+    if ":" in host and not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with served(index, host=host) as server:
+        assert server.address == f"http://{shown}:{server.server_address[1]}"
+        assert request(server, "/map")[0] == 200
 
 
 def test_an_index_without_files_or_whose_folder_is_gone_is_one_line(tmp_path):

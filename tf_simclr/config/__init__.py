@@ -79,6 +79,7 @@ __all__ = [
     "SHAPES",
     "STUDY_NAMES",
     "AugmentationConfig",
+    "BrowseConfig",
     "CheckpointConfig",
     "ClusterConfig",
     "ConvertConfig",

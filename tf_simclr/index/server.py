@@ -14,6 +14,7 @@ import re
 import socket
 import socketserver
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,8 +30,8 @@ _IMAGE = re.compile(rf"/({'|'.join(SIDES)})/([0-9]{{1,9}})")
 _SECONDS_TO_ASK = 60
 # plotly.js makes functions of text and styles elements; images are the page's own, or dropped on it.
 _POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
-    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
+    "img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
 
@@ -76,7 +77,8 @@ class PageServer(http.server.ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Where a browser on this machine finds the page."""
-        shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # nosec B104: compared, not bound
+        everywhere = _is_number(self.host) and ipaddress.ip_address(self.host).is_unspecified
+        shown = "localhost" if everywhere else self.host
         return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.server_address[1]}"
 
     def server_bind(self) -> None:
@@ -95,7 +97,10 @@ class PageServer(http.server.ThreadingHTTPServer):
         A site of somebody else's may let its name point to this machine ("DNS rebinding"). The browser then takes what
         this server answers for that site's own, but says its name.
         """
-        name = urlsplit(f"//{host or ''}").hostname or ""
+        try:
+            name = urlsplit(f"//{host or ''}").hostname or ""
+        except ValueError:  # a bracket that is not closed
+            return False
         return name in {"localhost", self.host.lower(), socket.gethostname().lower()} or _is_number(name)
 
 
@@ -146,6 +151,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, kind, content = error.status, "application/json", _json({"error": str(error)})
         except InputError as error:
             status, kind, content = 400, "application/json", _json({"error": str(error)})
+        except (ConnectionError, TimeoutError):  # the browser has gone
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            status, kind, content = 500, "application/json", _json({"error": f"the server failed: {error}"})
         if status != 200:  # a body may not have been read
             self.close_connection = True
         self.send_response(status)
@@ -171,7 +181,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise RefusedError(403, "this server answers its own page only")
 
     def _get(self) -> tuple[str, bytes]:
-        path = urlsplit(self.path).path
+        path = self.path.partition("?")[0]
         if path in self.server.files:
             ending, content = self.server.files[path]
             return f"{_KINDS[ending]}; charset=utf-8", content
@@ -185,7 +195,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         raise RefusedError(404, "there is no such page")
 
     def _post(self) -> tuple[str, bytes]:
-        browsing, path, content = self.server.browsing, urlsplit(self.path).path, self._body()
+        browsing, path, content = self.server.browsing, self.path.partition("?")[0], self._body()
         if path == "/near_image":
             return "application/json", _json(browsing.near_image(content))
         if path not in ("/near_row", "/tiles", "/find", "/table"):

@@ -69,7 +69,8 @@ async function more() {
 
 function item(tile, similarity) {
   const button = document.createElement("button"), image = document.createElement("img");
-  Object.assign(image, { src: `thumbnail/${tile.row}`, alt: "no image to show", loading: "lazy" });
+  Object.assign(image, { src: `thumbnail/${tile.row}`, alt: "", loading: "lazy" });
+  image.addEventListener("error", () => (image.alt = "cannot be shown"));
   const lines = [tile.path, tile.class, similarity === undefined ? "" : similarity.toFixed(3)];
   button.append(image, lines.filter(Boolean).join(" · "));
   button.dataset.row = tile.row;
