@@ -163,13 +163,19 @@ def test_a_person_selects_looks_searches_drops_and_saves(started, place, tmp_pat
         visitor.drop(tmp_path / "words.txt", [left + 200, top + 200])
         visitor.wait_for("document.getElementById('heading').textContent.startsWith('`query` must be an image')")
         page = visitor.page()
+
+        # Without the program, too.
+        assert started.end()[0] == 0
+        visitor.click("#find button")
+        visitor.wait_for("document.getElementById('heading').textContent.startsWith('The program that serves')")
         assert not [error for error in page.errors if "400 (Bad Request)" not in error]
         assert {urlsplit(one).hostname for one in page.requests if one.startswith("http")} == {"127.0.0.1"}
 
 
-def test_ctrl_c_is_its_usual_end(started):
-    code, rest = started.end()
-    assert code == 0 and rest == "SIGINT received: the page is served no more\n"
+def test_ctrl_c_and_sigterm_are_its_usual_ends(place):
+    for number, name in ((signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")):
+        started = Started(f"--index={place / 'index'}", "--port=0")
+        assert started.end(number) == (0, f"{name} received: the page is served no more\n")
 
 
 # ---- What cannot work ----

@@ -14,12 +14,17 @@ let asked = 0;
 let data;
 
 async function ask(path, body) {
-  const answer = await fetch(path, body === undefined ? {} : { method: "POST", body });
+  const sent = fetch(path, body === undefined ? {} : { method: "POST", body });
+  const answer = await sent.catch(() => {
+    throw new Error("The program that serves this page does not answer. Start it again");
+  });
   if (answer.ok) return answer;
   throw new Error((await answer.json()).error);
 }
 
 const askJson = async (path, body) => (await ask(path, body)).json();
+
+const fail = (error) => (element("heading").textContent = error.message);
 
 // The last request counts: an earlier one may be answered later.
 async function latest(heading, request, use) {
@@ -29,7 +34,7 @@ async function latest(heading, request, use) {
     const found = await request();
     if (number === asked) use(found);
   } catch (error) {
-    if (number === asked) element("heading").textContent = error.message;
+    if (number === asked) fail(error);
   }
 }
 
@@ -44,7 +49,7 @@ function show(state) {
   element("save").disabled = element("clear").disabled = !listed.rows.length;
   element("back").disabled = !before.length;
   mark();
-  more();
+  more().catch(fail);
 }
 
 function list(changes) {
@@ -118,6 +123,7 @@ async function save() {
 
 function mark() {
   const points = listed.similarities.length ? listed.rows : [];
+  if (!points.length && !map.data[1].x.length) return; // drawing 100,000 points again takes a second
   Plotly.restyle(map, { x: [points.map((row) => data.x[row])], y: [points.map((row) => data.y[row])] }, [1]);
 }
 
@@ -192,9 +198,9 @@ async function start() {
   await draw();
   listen();
   acceptFiles();
-  element("more").addEventListener("click", more);
+  element("more").addEventListener("click", () => more().catch(fail));
   element("back").addEventListener("click", back);
-  element("save").addEventListener("click", save);
+  element("save").addEventListener("click", () => save().catch(fail));
   element("clear").addEventListener("click", clear);
   element("find").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -206,4 +212,4 @@ async function start() {
   show(NOTHING);
 }
 
-start().catch((error) => (element("heading").textContent = error.message));
+start().catch(fail);
