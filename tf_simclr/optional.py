@@ -35,6 +35,20 @@ def require_scipy(module: str) -> Any:
     return _imported(f"scipy.{module}", "scipy", "Finding groups needs", "index")
 
 
+def require_plotly_js() -> str:
+    """The JavaScript of plotly.js, which the package plotly brings. Raises InputError where it is missing."""
+    text: str = _imported("plotly.offline", "plotly", "The map of images needs", "browse").get_plotlyjs()
+    return text
+
+
+def umap() -> Any | None:
+    """The package umap-learn; None where it is missing."""
+    try:
+        return importlib.import_module("umap")
+    except ImportError:
+        return None
+
+
 def require_jinja2() -> Any:
     """The package jinja2. Raises InputError where it is missing."""
     return _imported("jinja2", "jinja2", "Pages need")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_simclr.cli import (
+    browse_flags,
     checkpoint_images,
     cluster_flags,
     convert_flags,
@@ -161,6 +162,8 @@ def reference() -> str:
     for task, group in INDEX_TASKS.items():
         lines += section(group)
         lines.append(f"\nThese are flags of `python -m tf_simclr {task}`.")
+    lines += section(browse_flags.BROWSE)
+    lines.append("\nThese, and `--index`, are the flags of `python -m tf_simclr browse`.")
     lines += section(input_worker_flags.WORKER)
     lines.append("\nThese are the flags of `python -m tf_simclr input_worker`.")
     lines += ["\n## Ignored\n", f"{ignored} stand in older recipes of the authors: accepted, said so, without effect."]

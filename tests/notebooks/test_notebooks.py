@@ -31,6 +31,7 @@ TINY_PRETRAINING = {
     "train_batch_size": 16,
     "train_steps": 3,
 }
+TINY_SEARCH = {"image_size": 16, "width_multiplier": 0.0625, "train_batch_size": 16, "train_steps": 3}
 TINY = {
     "pretrain_tpu": {
         "TRAIN_SPLIT": "train[:32]",
@@ -47,6 +48,7 @@ TINY = {
         "BATCH_SIZE": 10,
         "EPOCHS": 2,
     },
+    "search_your_images": {"EXAMPLES": 48, "TRAIN_FLAGS": TINY_SEARCH},
     "load_and_inference": {"GALLERY_SPLIT": "train[:40]", "QUERY_SPLIT": "test[:20]"},
 }
 
@@ -140,6 +142,16 @@ def test_fine_tuning_compares_every_start(execute, tmp_path):
     assert all(0 <= row["top_1"] <= 1 and (row["top_1"] * 22) % 1 == pytest.approx(0, abs=1e-4) for row in rows)
     assert len(re.findall(r"^loaded encoder.* from runs/pretrain/ckpt-3", printed(notebook), re.M)) == 2
     assert count_images(notebook) == 1
+
+
+def test_a_folder_without_labels_is_searched(execute, tmp_path):
+    notebook = execute("search_your_images", tmp_path)
+    text = printed(notebook)
+    assert "no class folders: unlabelled" in text and "48 images of 32 numbers each: 48 computed now" in text
+    assert len(list((tmp_path / "built_in_images").glob("*.png"))) == 48
+    assert count_images(notebook) == 5 and re.search(r"groups of copies; the page is copies\.html", text)
+    for page in ("copies.html", "outliers.html"):
+        assert (tmp_path / page).is_file()
 
 
 def test_inference_loads_draws_and_searches(pretraining, execute):

@@ -23,6 +23,7 @@ TASKS = {
     "embed": "tf_simclr.cli.embed_flags",
     "predict": "tf_simclr.cli.predict_flags",
     "search": "tf_simclr.cli.search_flags",
+    "browse": "tf_simclr.cli.browse_flags",
     "duplicates": "tf_simclr.cli.duplicates_flags",
     "outliers": "tf_simclr.cli.outliers_flags",
     "cluster": "tf_simclr.cli.cluster_flags",

@@ -32,6 +32,7 @@ from tf_simclr.config.experiment import (
     parts,
 )
 from tf_simclr.config.index import (
+    BrowseConfig,
     ClusterConfig,
     DuplicatesConfig,
     EmbedConfig,
@@ -79,6 +80,7 @@ __all__ = [
     "SHAPES",
     "STUDY_NAMES",
     "AugmentationConfig",
+    "BrowseConfig",
     "CheckpointConfig",
     "ClusterConfig",
     "ConvertConfig",

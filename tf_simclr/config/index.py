@@ -10,6 +10,7 @@ from tf_simclr.errors import InputError
 
 INDEX_TYPES = ("float32", "float16")
 STRATEGIES = ("typical", "diverse", "uncertain", "random")
+MAPS = ("auto", "umap", "pca")
 
 
 @dataclass(frozen=True)
@@ -222,3 +223,29 @@ class ProjectorConfig:
         if not self.out:
             raise InputError("`out` must name a directory for the files. Received: out=None. Pass --out=DIR")
         return self.out
+
+
+@dataclass(frozen=True)
+class BrowseConfig:
+    """Where the images of an index are shown, and how."""
+
+    host: str = option("127.0.0.1", "Address at which the page is served. 127.0.0.1: for this machine alone.")
+    port: int = option(8350, "Port of the page. 0: any that is free.", at_least=0, at_most=65_535)
+    map: str = option(
+        "auto",
+        "What lays images out in two dimensions: umap keeps neighbours together and takes minutes for 100,000 images, "
+        "once. pca takes seconds. auto: umap where the package umap-learn is installed.",
+        MAPS,
+    )
+    checkpoint: str | None = option(
+        None,
+        "Where the network of the index lies now, for images that are dropped on the page. Omitted: where it lay when "
+        "the index was made.",
+        path=True,
+    )
+
+    def validate(self) -> None:
+        """Raises InputError where a value cannot work."""
+        check_options(self)
+        if not self.host:
+            raise InputError("`host` must be an address or a name. Received: host=''. Pass --host=127.0.0.1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import numpy as np
 import tensorflow as tf
@@ -36,31 +37,68 @@ def embedded_files(index: Index, path: str, checkpoint: str | None = None) -> tu
     Raises:
         InputError: no image, an image that cannot be decoded, or another network.
     """
-    identity, place = index.identity, checkpoint or index.facts.checkpoint
-    listing = _listed(path, Reading(identity.reading.get("decoder", "auto")))
-    try:
-        trained = load_trained(place)
-    except InputError as error:
-        if checkpoint is not None:
-            raise
-        raise InputError(
-            f"The network of the index cannot be read from where it was: {error}. Or pass --checkpoint with where it "
-            "is now"
-        ) from error
-    if model_digest(trained.model) != identity.network:
-        raise InputError(
-            f"A query needs the network that made the index. Received: {place}, which holds another network than "
-            f"{index.directory} was made with. Pass --checkpoint with that one, or embed the images again"
+    listing = _listed(path, _reading(index))
+    return [file.path for file in listing.files], QueryNetwork(index, checkpoint).features(path, listing)
+
+
+class QueryNetwork:
+    """The network of an index, read once, for queries that are images.
+
+    Args:
+        index: whose network it is.
+        checkpoint: where the network lies now; None for where it lay when the index was made.
+
+    Raises:
+        InputError: there is no network, or another one.
+    """
+
+    def __init__(self, index: Index, checkpoint: str | None = None):
+        place = checkpoint or index.facts.checkpoint
+        try:
+            trained = load_trained(place)
+        except InputError as error:
+            if checkpoint is not None:
+                raise
+            raise InputError(
+                f"The network of the index cannot be read from where it was: {error}. Or pass --checkpoint with where "
+                "it is now"
+            ) from error
+        if model_digest(trained.model) != index.identity.network:
+            raise InputError(
+                f"A query needs the network that made the index. Received: {place}, which holds another network than "
+                f"{index.directory} was made with. Pass --checkpoint with that one, or embed the images again"
+            )
+        self._model, self._index = trained.model, index
+
+    def feature(self, content: bytes) -> np.ndarray:
+        """The feature float32 [d] of one image, the bytes of a file, of length 1.
+
+        Raises:
+            InputError: no image, or one that cannot be decoded.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "query")
+            with open(path, "wb") as file:
+                file.write(content)
+            feature: np.ndarray = self.features(path, _listed(path, _reading(self._index)))[0]
+            return feature
+
+    def features(self, path: str, listing: Listing) -> np.ndarray:
+        """The features float32 [n, d] of n files at or below a path, each of length 1."""
+        identity = self._index.identity
+        loader = EvalLoader(
+            tf.distribute.get_strategy(),
+            min(_BATCH, len(listing.files)),
+            identity.image_size,
+            identity.reading.get("eval_crop"),
         )
-    loader = EvalLoader(
-        tf.distribute.get_strategy(),
-        min(_BATCH, len(listing.files)),
-        identity.image_size,
-        identity.reading.get("eval_crop"),
-    )
-    source = folder_source(ListedSplit(os.path.dirname(path), "queries", listing))
-    features, _ = extracted(trained.model, source, loader, [identity.endpoint])
-    return [file.path for file in listing.files], unit(features[identity.endpoint])
+        source = folder_source(ListedSplit(os.path.dirname(path), "queries", listing))
+        features, _ = extracted(self._model, source, loader, [identity.endpoint])
+        return unit(features[identity.endpoint])
+
+
+def _reading(index: Index) -> Reading:
+    return Reading(index.identity.reading.get("decoder", "auto"))
 
 
 def _listed(path: str, reading: Reading) -> Listing:
