@@ -31,7 +31,7 @@ TINY_PRETRAINING = {
     "train_batch_size": 16,
     "train_steps": 3,
 }
-TINY_SEARCH = {"image_size": 16, "width_multiplier": 0.0625, "train_batch_size": 16, "train_steps": 3}
+TINY_SEARCH = {"image_size": 16, "width_multiplier": 0.0625, "train_batch_size": 16, "train_steps": 4}
 TINY = {
     "pretrain_tpu": {
         "TRAIN_SPLIT": "train[:32]",
