@@ -42,6 +42,7 @@ FLAGS_OF_OTHERS = {
     "gpus": "docker run",
     "help": "every program",
     "inputs": "saved_model_cli",
+    "keep-going": "sphinx",
     "logdir": "tensorboard",
     "outdir": "saved_model_cli",
     "region": "gcloud",
