@@ -48,7 +48,9 @@ FLAGS_OF_OTHERS = {
     "region": "gcloud",
     "requeue": "sbatch",
     "signature_def": "saved_model_cli",
+    "strict": "twine",
     "tag_set": "saved_model_cli",
+    "target": "docker build",
     "upgrade": "pip",
 }
 
