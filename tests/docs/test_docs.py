@@ -50,7 +50,6 @@ FLAGS_OF_OTHERS = {
     "signature_def": "saved_model_cli",
     "strict": "twine",
     "tag_set": "saved_model_cli",
-    "target": "docker build",
     "upgrade": "pip",
 }
 
