@@ -33,6 +33,7 @@ root_doc = "README"
 include_patterns = ["*.md", "docs/**.md"]
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
+smartquotes = False  # it would turn the two hyphens of a flag into a dash
 html_theme = "furo"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
