@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.simclr import SimCLR
     from tf_simclr.tasks import convert, embed, evaluate_checkpoint, explore, run, run_study, search
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public API: name -> module that holds it. A module of the same name stands for itself.
 PUBLIC = {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tf_simclr
 from tests.networks import small_networks
 from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli import study as study_task
@@ -19,6 +20,7 @@ from tf_simclr.config import STUDY_NAMES
 from tf_simclr.errors import InputError
 from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
+from tf_simclr.studies.identity import COMPARABLE
 from tf_simclr.train import build
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
@@ -309,12 +311,18 @@ def test_results_of_another_study_or_setting_are_refused(small, tmp_path, capsys
     assert study("table5", tmp_path, "--cache_dataset", "--report") == 0, "how images are read changes no result"
     assert "nothing is run" in capsys.readouterr().out
     recorded = json.loads((tmp_path / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.1.0"}))
+    assert study("table5", tmp_path, "--report") == 0, "that version computes a cell in the same way"
     (tmp_path / "study.json").write_text(json.dumps(recorded | {"version": "0.0.1"}))
     assert study("table5", tmp_path, "--report") == 2
     assert "version is '0.0.1' there" in capsys.readouterr().err
     assert study("table5", tmp_path, "--train_split=train[:110]") == 2
     assert "train_split is 'train[:120]' there and 'train[:110]' here" in capsys.readouterr().err
     assert len(measures(tmp_path)) == 1
+
+
+def test_a_release_says_whether_its_cells_compare_with_those_before():
+    assert tf_simclr.__version__ in COMPARABLE, "or raise FORMAT, and let COMPARABLE hold this version alone"
 
 
 def test_a_refused_study_leaves_the_directory_as_it_is(small, tmp_path, capsys):

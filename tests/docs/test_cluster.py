@@ -194,7 +194,8 @@ def test_kubernetes_starts_a_command_that_can_work():
 def test_the_dockerfile_names_what_is_there():
     text = (ROOT / "Dockerfile").read_text()
     instructions = re.findall(r"^([A-Z]+) (.*)$", text, re.MULTILINE)
-    assert instructions[0] == ("FROM", "python:3.11-slim")
+    default, stages = dict(instructions[:1])["ARG"], [value for name, value in instructions if name == "FROM"]
+    assert default == "VARIANT=cpu" and stages == ["python:3.11-slim AS cpu", "cpu AS gpu", "${VARIANT}"]
     for name in re.findall(r"requirements[\w-]*\.txt", text):
         assert (ROOT / name).is_file()
     entry = json.loads(dict(instructions)["ENTRYPOINT"])

@@ -42,11 +42,13 @@ FLAGS_OF_OTHERS = {
     "gpus": "docker run",
     "help": "every program",
     "inputs": "saved_model_cli",
+    "keep-going": "sphinx",
     "logdir": "tensorboard",
     "outdir": "saved_model_cli",
     "region": "gcloud",
     "requeue": "sbatch",
     "signature_def": "saved_model_cli",
+    "strict": "twine",
     "tag_set": "saved_model_cli",
     "upgrade": "pip",
 }

@@ -21,6 +21,8 @@ from tf_simclr.studies.study import Study
 
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 2
+# Versions that compute a cell in the same way: a study that one of them began goes on with another.
+COMPARABLE = frozenset({"0.1.0", "0.2.0"})
 # The names of parts of study.json, for a person.
 _SHOWN = {"pictures": "images"}
 # The linear probe of results of this FORMAT that do not name theirs.
@@ -91,6 +93,8 @@ def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tup
     says_which_images = set(found.get("pictures", {})) >= _FINGERPRINTS
     if not says_which_images:
         found = _of_earlier_version(found, wanted)
+    if {found.get("version"), wanted["version"]} <= COMPARABLE:
+        found = {**found, "version": wanted["version"]}
     differences = _differences({"probe": _FIRST_PROBE, **found}, wanted)
     if differences:
         more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
