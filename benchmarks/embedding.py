@@ -1,0 +1,116 @@
+"""Images a second that `embed` stores features of, beside a bare forward pass over batches that lie ready in memory.
+
+    python -m benchmarks.embedding
+    python -m benchmarks.embedding --image_size=224 --resnet_depth=50 --images=256
+
+Images are random PNG files of --file_side pixels. Ours is all that `embed` does with a network and a folder once both
+are open: tracing, reading, decoding and resizing files, the forward pass, and writing the index. Plain is the same compiled
+forward pass alone. Both run in one process, in turn. The table has medians, and in brackets the least and the most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from benchmarks.alternate import Comparison, Rate, compare, rate, table
+from tf_simclr.config import ExperimentConfig, build_config
+from tf_simclr.evaluate.batches import EvalLoader
+from tf_simclr.evaluate.extraction import build_extract
+from tf_simclr.files import to_json, write_whole
+from tf_simclr.index.embedding import embed
+from tf_simclr.index.images import open_parts
+from tf_simclr.index.store import Identity
+from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.train.build import build_networks
+
+ENDPOINT = "final_avg_pool"
+
+
+def main() -> None:
+    """Prints the table, and writes the numbers where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=16384)
+    parser.add_argument("--file_side", type=int, default=64)
+    parser.add_argument("--image_size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--resnet_depth", type=int, default=18)
+    parser.add_argument("--width_multiplier", type=float, default=1.0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", help="where to write the numbers")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        write_images(os.path.join(root, "images"), options.images, options.file_side)
+        found = [compared(options, root)]
+    print(table(found))
+    if options.json:
+        values = {"command": vars(options), "results": [dataclasses.asdict(one) for one in found]}
+        write_whole(options.json, to_json(values, indent=2).encode())
+
+
+def compared(options: argparse.Namespace, root: str) -> Comparison:
+    """`embed` and the bare forward pass, in turn."""
+    config = build_config(
+        {
+            "dataset": "folder",
+            "data_dir": os.path.join(root, "images"),
+            "image_size": options.image_size,
+            "eval_batch_size": options.batch,
+            "resnet_depth": options.resnet_depth,
+            "width_multiplier": options.width_multiplier,
+        }
+    )
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0" if not tf.config.list_physical_devices("GPU") else "GPU:0")
+    with strategy.scope():
+        model = build_networks(config, 0)
+    loader = EvalLoader.of(config.data, strategy)
+    return compare(
+        f"ResNet-{options.resnet_depth} x{options.width_multiplier:g}, {options.images} files of {options.file_side} "
+        f"px at {options.image_size} px",
+        lambda: rate(lambda: embedded(model, loader, config, root)),
+        forward_pass(model, loader, config),
+        options.repeats,
+    )
+
+
+def embedded(model: SimCLRModel, loader: EvalLoader, config: ExperimentConfig, root: str) -> int:
+    """Writes an index of all images anew; returns how many."""
+    parts = open_parts(config.data, ())
+    with tempfile.TemporaryDirectory(dir=root) as out:
+        identity = Identity("0" * 64, ENDPOINT, loader.image_size, {}, "float32", "folder", config.data.data_dir or "")
+        return embed(model, loader, parts, out, identity, checkpoint="", written_by={}).computed
+
+
+def forward_pass(model: SimCLRModel, loader: EvalLoader, config: ExperimentConfig) -> Callable[[], Rate]:
+    """The pass over all batches, which are read now."""
+    (part,) = open_parts(config.data, ())
+    source, rows = part.read(np.arange(len(part.rows)))
+    extract = build_extract(model, loader.strategy, (ENDPOINT,))
+    batches = list(loader.batches(source))
+
+    def passed() -> int:
+        for batch in batches:
+            extract(batch)[ENDPOINT].numpy()
+        return len(rows)
+
+    return lambda: rate(passed)
+
+
+def write_images(folder: str, number: int, side: int) -> None:
+    """Random images that compress as drawings do: blocks of one colour."""
+    os.makedirs(folder)
+    generator = np.random.default_rng(0)
+    for place in range(number):
+        small = generator.integers(0, 256, [8, 8, 3], np.uint8)
+        Image.fromarray(small).resize((side, side), Image.Resampling.NEAREST).save(f"{folder}/{place:06d}.png")
+
+
+if __name__ == "__main__":
+    main()
