@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from tf_simclr.config.paths import is_remote
+from tf_simclr.data.prepared import folder_of_files
 from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
@@ -121,9 +122,13 @@ class Index:
         return dataclasses.replace(self, features=self.features[rows], rows=chosen)
 
     def path_of(self, row: int) -> str:
-        """The path of a row's file; "" where the images are no files."""
-        root = self.identity.data_dir
+        """The path of a row's file, which may be gone; "" where the images are no files."""
+        root = self._files_in
         return os.path.join(root, self.rows[row].path) if root and self.rows[row].size else ""
+
+    @functools.cached_property
+    def _files_in(self) -> str:
+        return folder_of_files(self.identity.data_dir) if self.identity.data_dir else ""
 
     def normalised(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """The features of some rows, float32 [k, d], each of length 1."""

@@ -1,0 +1,111 @@
+"""The source of a split of a prepared folder: the images of a folder, read from records."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import tensorflow as tf
+
+from tf_simclr.data import fingerprint
+from tf_simclr.data.listing import ListedSplit, relative_paths
+from tf_simclr.data.parts import FileDecoder
+from tf_simclr.data.source import ImageSource, Records, Span, no_global_seed, records_from_table
+from tf_simclr.data.tfds_builder import import_tfds, open_directory
+from tf_simclr.data.tfds_source import MEMORY_BUDGET, SHUFFLE_BUFFER, read_examples
+from tf_simclr.escape import as_text
+
+IMAGE, LABEL, PATH, NUMBER = "image", "label", "path", "number"
+
+
+def shard_source(
+    listed: ListedSplit, memory_budget: int = MEMORY_BUDGET, shuffle_buffer: int = SHUFFLE_BUFFER
+) -> ImageSource:
+    """The source of a listed split of a prepared folder.
+
+    An image has the index that it has in the folder, and with it the views. A split that fits into memory has the
+    order of its passes as well.
+
+    Args:
+        listed: whose listing has `shards`.
+        memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
+        shuffle_buffer: images in the shuffle buffer of a larger split, whose files are shuffled besides.
+
+    Raises:
+        InputError: TensorFlow Datasets is missing, or cannot open the records.
+    """
+    root, listing = listed.root, listed.listing
+    files, classes, total = listing.files, listing.classes, listed.num_examples
+    names = relative_paths(root, listing)
+    named_labels = [classes[label] if classes else "" for label in listing.labels]
+    digest = fingerprint.of_files(names, (f.size for f in files), (f.changed for f in files), named_labels)
+    source = ImageSource(
+        name=listed.name,
+        split=listed.split,
+        num_examples=total,
+        num_classes=listed.num_classes,
+        class_names=classes,
+        image_shape=None,
+        records=_streamed(listed, min(shuffle_buffer, total)),
+        decode=FileDecoder(listing.reading, _image_and_path),
+        notes=listing.notes,
+        location=as_text(root),
+        fingerprint=digest,
+        contents=lambda: digest,  # of the stored bytes, which a copy shares
+        names=lambda: tuple(as_text(os.fsdecode(name)) for name in names),
+        spans=tuple(Span(file.key, 0, 1) for file in files),
+        held_out=listed.held_out,
+    )
+    size = sum(file.size for file in files)
+
+    def load() -> ImageSource:
+        table = source.records(None).batch(total).get_single_element()
+        records = records_from_table(table["index"], table["label"], table["data"])
+        return dataclasses.replace(source, records=records, load=None)
+
+    if size <= memory_budget:
+        return load()
+    note = (
+        f"{listed.split} ({size / 1e9:.1f} GB) is shuffled by files and then in a buffer of "
+        f"{min(shuffle_buffer, total):,} images, not as a whole"
+    )
+    return dataclasses.replace(source, load=load, notes=(*source.notes, note))
+
+
+def _image_and_path(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return data[0], data[1]
+
+
+def _streamed(listed: ListedSplit, shuffle_buffer: int) -> Records:
+    """Records of the listed images, in file order, or with shuffled files and a shuffle buffer."""
+    listing = listed.listing
+    assert listing.shards is not None
+    tfds = import_tfds(listed.name, ())
+    builder = open_directory(tfds, listing.shards.directory)
+    numbers = [file.number for file in listing.files]
+    first, last = numbers[0], numbers[-1]
+    split = f"{listing.shards.split}[{first}:{last + 1}]"
+    with tf.init_scope():
+        wanted, labels = tf.constant(numbers, tf.int64), tf.constant(listing.labels, tf.int64)
+
+    def is_wanted(example: dict[str, Any]) -> tf.Tensor:
+        return wanted[tf.searchsorted(wanted, example[NUMBER][tf.newaxis])[0]] == example[NUMBER]
+
+    def standard(example: dict[str, Any]) -> dict[str, tf.Tensor]:
+        place = tf.searchsorted(wanted, example[NUMBER][tf.newaxis])[0]
+        data = tf.stack([example[IMAGE], example[PATH]])
+        return {"index": tf.cast(place, tf.int64), "label": labels[place], "data": data}
+
+    def records(seed: tf.Tensor | None) -> tf.data.Dataset:
+        with no_global_seed():
+            dataset = read_examples(
+                tfds, builder, split, (IMAGE, PATH, NUMBER), {IMAGE: tfds.decode.SkipDecoding()}, seed
+            )
+            if len(numbers) <= last - first:
+                dataset = dataset.filter(is_wanted)
+            if seed is not None:
+                dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        return dataset.map(standard)
+
+    return records
