@@ -6,6 +6,7 @@ import collections
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
@@ -96,6 +97,11 @@ def _require_place(out: str, data_dir: str | None) -> None:
             f"`out` must lie outside of the folder of images. Received: out={out}, data_dir={data_dir}. Pass another "
             "--out"
         )
+    for above in Path(place).parents:
+        if above.exists() and not above.is_dir():
+            raise InputError(
+                f"`out` must lie in a directory. Received: out={out}, where {above} is a file. Pass another --out"
+            )
 
 
 def _prepared_before(out: str, preparation: Preparation) -> Prepared | None:
@@ -131,14 +137,14 @@ def _written(
 def _say_what_was_done(prepared: Prepared, images: list[StoredImage], out: str, seconds: float) -> None:
     counts = collections.Counter(image.change for image in images)
     words = {KEPT: "as they were", REDUCED: "reduced", ENCODED: "encoded anew"}
-    shown = ", ".join(f"{counts[change]:,} {words[change]}" for change in CHANGES if counts[change])
+    done = ", ".join(f"{counts[change]:,} {words[change]}" for change in CHANGES if counts[change])
     size = sum(prepared.files.values())
-    say(f"{len(images):,} images in {out}: {shown}; {size / 1e6:,.1f} MB, {seconds:.0f} s")
+    say(f"{len(images):,} images in {out}: {done}; {size / 1e6:,.1f} MB, {seconds:.0f} s")
     if prepared.damaged:
         names = some(map(as_text, prepared.damaged), 10)
         say(f"{len(prepared.damaged):,} damaged images are left out, {PREPARED_FILE} lists them: {names}")
-    words = ["python", "-m", "tf_simclr", "views", f"--data_dir={out}"]
-    say(f"use it in place of the folder, as in: {as_command(words)}")
+    example = ["python", "-m", "tf_simclr", "views", f"--data_dir={out}"]
+    say(f"use it in place of the folder, as in: {as_command(example)}")
 
 
 def _result(prepared: Prepared, images: list[StoredImage]) -> PrepareResult:

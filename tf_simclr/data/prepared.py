@@ -128,7 +128,8 @@ class Prepared:
         """The images of a split; of a folder without splits whatever the name."""
         part = next(part for part in self.parts if part.name in ("", split))
         number = {name: label for label, name in enumerate(part.classes)}
-        files, labels = [], []
+        files: list[Found] = []
+        labels: list[int] = []
         for image in self._images[part.records]:
             path = os.path.join(self.directory, image.path)
             key = f"{os.path.join(self.directory, IMAGES_FILE)}:{image.file}"
