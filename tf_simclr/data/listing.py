@@ -19,15 +19,15 @@ _SLICE_SEED = 20020509
 
 @dataclasses.dataclass(frozen=True)
 class Shards:
-    """Where the images of a split of a prepared folder are stored.
+    """Where the images of a split of a prepared folder are stored: the files of its records, in order.
 
     Attributes:
-        directory: absolute path of the prepared folder.
-        split: name of the records, as TensorFlow Datasets knows it.
+        paths: of the files, absolute.
+        lengths: number of records of each.
     """
 
-    directory: str
-    split: str
+    paths: tuple[str, ...]
+    lengths: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)

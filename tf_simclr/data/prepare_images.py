@@ -27,7 +27,7 @@ from tf_simclr.data.prepared import (
 )
 from tf_simclr.data.shard_source import IMAGE, LABEL, NUMBER, PATH
 from tf_simclr.data.shrinking import Stored, shrunk
-from tf_simclr.data.tfds_builder import import_tfds
+from tf_simclr.data.tfds_builder import import_tfds, open_directory
 from tf_simclr.files import write_json, write_whole
 
 DATASET = "prepared_folder"
@@ -61,18 +61,17 @@ def write_prepared(
         what was written, and its images.
 
     Raises:
-        InputError: an image that cannot be decoded, or too many of them, or none that can be.
+        InputError: an image that cannot be decoded, or too many of them.
     """
     work = _Work(directory, listings, preparation.side, progress, images_a_file)
     names = records_names(list(listings))
-    parts = []
     for split, listing in listings.items():
-        stored = work.write(ListedSplit(preparation.source, split or "all", listing), names[split])
-        parts.append(PreparedSplit(split, names[split], list(listing.classes), stored))
+        work.write(ListedSplit(preparation.source, split or "all", listing), names[split])
     work.writer.close_all()
+    parts = _parts(directory, listings, names)
     write_whole(os.path.join(directory, IMAGES_FILE), images_to_bytes(work.images))
     files = {name: os.path.getsize(os.path.join(directory, name)) for name in sorted(os.listdir(directory))}
-    prepared = Prepared(directory, preparation, tuple(parts), files, tuple(work.damaged))
+    prepared = Prepared(directory, preparation, parts, files, tuple(work.damaged))
     write_json(os.path.join(directory, PREPARED_FILE), prepared.to_json() | (extra or {}))
     return prepared, work.images
 
@@ -84,6 +83,17 @@ def records_names(splits: list[str]) -> dict[str, str]:
         split: split if good.fullmatch(split) else f"split_{number}" if split else "train"
         for number, split in enumerate(splits)
     }
+
+
+def _parts(directory: str, listings: dict[str, Listing], names: dict[str, str]) -> tuple[PreparedSplit, ...]:
+    """The splits, with their files as TensorFlow Datasets reads them."""
+    splits = open_directory(import_tfds(DATASET, ()), directory).info.splits
+    parts = []
+    for split, listing in listings.items():
+        found = splits[names[split]].file_instructions
+        files, lengths = [os.path.basename(part.filename) for part in found], [int(part.take) for part in found]
+        parts.append(PreparedSplit(split, names[split], list(listing.classes), files, lengths))
+    return tuple(parts)
 
 
 class _Work:
@@ -106,8 +116,12 @@ class _Work:
         self._classes = list(dict.fromkeys(_class(name) for one in listings.values() for name in one.classes))
         self.writer = _writer(directory, self._classes, images_a_file)
 
-    def write(self, listed: ListedSplit, records: str) -> int:
-        """Writes a split; returns how many images it has now."""
+    def write(self, listed: ListedSplit, records: str) -> None:
+        """Writes a split.
+
+        Raises:
+            InputError: an image that cannot be decoded, or too many of them.
+        """
         names, bad = relative_paths(listed.root, listed.listing), []
         self.writer.initialize_splits([records])
         examples: list[dict[str, Any]] = []
@@ -128,7 +142,6 @@ class _Work:
         self._add(records, examples)
         self.writer.close_splits([records])
         self.damaged += map(os.fsdecode, bad)
-        return len(self.images) - before
 
     def _described(
         self, listing: Listing, place: int, name: bytes, records: str, content: bytes, change: int

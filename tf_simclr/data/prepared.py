@@ -64,13 +64,20 @@ class PreparedSplit:
         name: as the folder has it; "" in a folder without splits.
         records: its name in TensorFlow Datasets.
         classes: names, in the order of their numbers; none without labels.
-        images: number of images.
+        files: names of the files of its records, in order.
+        lengths: number of images in each of them.
     """
 
     name: str
     records: str
     classes: list[str]
-    images: int
+    files: list[str]
+    lengths: list[int]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(self.lengths)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class Prepared:
         directory: absolute path.
         preparation: what it is made of.
         parts: its splits.
-        files: name of each file of records -> its size in bytes.
+        files: name of each file in it -> its size in bytes.
         damaged: paths of the images that were left out, because they cannot be decoded.
     """
 
@@ -138,7 +145,8 @@ class Prepared:
         if len(files) != part.images:
             raise _damaged(self.directory, f"{IMAGES_FILE} lists {len(files)} of {part.images} images of {split!r}")
         notes = () if part.classes else (f"{as_text(self.directory)} has no classes: unlabelled, for pretraining only",)
-        return Listing(files, labels, tuple(part.classes), notes, reading, Shards(self.directory, part.records))
+        shards = Shards(tuple(os.path.join(self.directory, name) for name in part.files), tuple(part.lengths))
+        return Listing(files, labels, tuple(part.classes), notes, reading, shards)
 
     @property
     def images(self) -> list[StoredImage]:

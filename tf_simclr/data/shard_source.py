@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data import fingerprint
-from tf_simclr.data.listing import ListedSplit, relative_paths
+from tf_simclr.data.listing import ListedSplit, Shards, relative_paths
 from tf_simclr.data.parts import FileDecoder
 from tf_simclr.data.source import ImageSource, Records, Span, no_global_seed, records_from_table
-from tf_simclr.data.tfds_builder import import_tfds, open_directory
-from tf_simclr.data.tfds_source import MEMORY_BUDGET, SHUFFLE_BUFFER, read_examples
+from tf_simclr.data.tfds_source import MEMORY_BUDGET, SHUFFLE_BUFFER
 from tf_simclr.escape import as_text
 
 IMAGE, LABEL, PATH, NUMBER = "image", "label", "path", "number"
+_FEATURES = {
+    IMAGE: tf.io.FixedLenFeature([], tf.string),
+    PATH: tf.io.FixedLenFeature([], tf.string),
+    NUMBER: tf.io.FixedLenFeature([], tf.int64),
+}
+_FILES_AT_A_TIME = 16
+_PARSED_AT_A_TIME = 64
 
 
 def shard_source(
@@ -31,9 +37,6 @@ def shard_source(
         listed: whose listing has `shards`.
         memory_budget: bytes; a split whose encoded size is below is held in memory and shuffled as a whole.
         shuffle_buffer: images in the shuffle buffer of a larger split, whose files are shuffled besides.
-
-    Raises:
-        InputError: TensorFlow Datasets is missing, or cannot open the records.
     """
     root, listing = listed.root, listed.listing
     files, classes, total = listing.files, listing.classes, listed.num_examples
@@ -78,34 +81,45 @@ def _image_and_path(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _streamed(listed: ListedSplit, shuffle_buffer: int) -> Records:
-    """Records of the listed images, in file order, or with shuffled files and a shuffle buffer."""
-    listing = listed.listing
-    assert listing.shards is not None
-    tfds = import_tfds(listed.name, ())
-    builder = open_directory(tfds, listing.shards.directory)
-    numbers = [file.number for file in listing.files]
-    first, last = numbers[0], numbers[-1]
-    split = f"{listing.shards.split}[{first}:{last + 1}]"
+    """Records of the listed images, in file order, or with shuffled files and a shuffle buffer.
+
+    They are parsed many at a time: one by one, it takes longer than to read files.
+    """
+    numbers = [file.number for file in listed.listing.files]
+    paths = _paths_of(listed.listing.shards, numbers[0], numbers[-1])
     with tf.init_scope():
-        wanted, labels = tf.constant(numbers, tf.int64), tf.constant(listing.labels, tf.int64)
+        wanted, labels = tf.constant(numbers, tf.int64), tf.constant(listed.listing.labels, tf.int64)
 
-    def is_wanted(example: dict[str, Any]) -> tf.Tensor:
-        return wanted[tf.searchsorted(wanted, example[NUMBER][tf.newaxis])[0]] == example[NUMBER]
-
-    def standard(example: dict[str, Any]) -> dict[str, tf.Tensor]:
-        place = tf.searchsorted(wanted, example[NUMBER][tf.newaxis])[0]
-        data = tf.stack([example[IMAGE], example[PATH]])
-        return {"index": tf.cast(place, tf.int64), "label": labels[place], "data": data}
+    def listed_ones(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = tf.io.parse_example(serialized, _FEATURES)
+        place = tf.minimum(tf.searchsorted(wanted, found[NUMBER]), len(numbers) - 1)
+        among = tf.gather(wanted, place) == found[NUMBER]
+        data = tf.stack([found[IMAGE], found[PATH]], axis=1)  # [n, 2]
+        fields = {"index": tf.cast(place, tf.int64), "label": tf.gather(labels, place), "data": data}
+        return {name: tf.boolean_mask(values, among) for name, values in fields.items()}
 
     def records(seed: tf.Tensor | None) -> tf.data.Dataset:
         with no_global_seed():
-            dataset = read_examples(
-                tfds, builder, split, (IMAGE, PATH, NUMBER), {IMAGE: tfds.decode.SkipDecoding()}, seed
+            files = tf.data.Dataset.from_tensor_slices(tf.constant([os.fsencode(path) for path in paths]))
+            if seed is not None:
+                files = files.shuffle(len(paths), seed=seed, reshuffle_each_iteration=False)
+            dataset = files.interleave(
+                tf.data.TFRecordDataset,
+                cycle_length=1 if seed is None else _FILES_AT_A_TIME,
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
             )
-            if len(numbers) <= last - first:
-                dataset = dataset.filter(is_wanted)
+            dataset = dataset.batch(_PARSED_AT_A_TIME).map(listed_ones, tf.data.AUTOTUNE).unbatch()
             if seed is not None:
                 dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
-        return dataset.map(standard)
+        return dataset
 
     return records
+
+
+def _paths_of(shards: Shards | None, first: int, last: int) -> list[str]:
+    """The files that hold the records of these numbers and those between."""
+    assert shards is not None
+    stops = np.cumsum(shards.lengths)
+    begin, end = (int(np.searchsorted(stops, number, side="right")) for number in (first, last))
+    return list(shards.paths[begin : end + 1])

@@ -228,36 +228,21 @@ class _Reader:
     def _examples(
         self, split: str, features: Sequence[str], decoders: dict[str, Any], seed: tf.Tensor | None
     ) -> tf.data.Dataset:
-        return read_examples(self.tfds, self.builder, split, features, decoders, seed)
-
-
-def read_examples(
-    tfds: Any, builder: Any, split: str, features: Sequence[str], decoders: dict[str, Any], seed: tf.Tensor | None
-) -> tf.data.Dataset:
-    """Some features of the examples of a split, in file order, or with the files shuffled by a seed.
-
-    Args:
-        tfds: what `import_tfds` returns.
-        builder: of a prepared data set.
-        split: of TFDS, slices included.
-        features: names of those that are read.
-        decoders: name of a feature -> how it is decoded where that is not as usual.
-        seed: int64 scalar, tensor or number; None for the order of the files.
-    """
-    options = {} if seed is None else {"shuffle_seed": seed}
-    return builder.as_dataset(
-        split=split,
-        shuffle_files=seed is not None,
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
-        read_config=tfds.ReadConfig(
-            add_tfds_id=True,
-            try_autocache=False,
-            shuffle_reshuffle_each_iteration=False,
-            interleave_cycle_length=1 if seed is None else 16,
-            enable_ordering_guard=False,
-            **options,
-        ),
-    )
+        """Some features of the examples, in file order, or with the files shuffled by a seed."""
+        options = {} if seed is None else {"shuffle_seed": seed}
+        return self.builder.as_dataset(
+            split=split,
+            shuffle_files=seed is not None,
+            decoders=self.tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders=decoders),
+            read_config=self.tfds.ReadConfig(
+                add_tfds_id=True,
+                try_autocache=False,
+                shuffle_reshuffle_each_iteration=False,
+                interleave_cycle_length=1 if seed is None else 16,
+                enable_ordering_guard=False,
+                **options,
+            ),
+        )
 
 
 def _size_of(shard: str) -> int:
