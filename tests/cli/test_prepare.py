@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -76,6 +77,15 @@ def test_features_are_those_of_the_folder(tmp_path):
     one, other = (open_index(str(tmp_path / f"{name}-index")) for name in ("images", "out"))
     np.testing.assert_array_equal(one.features, other.features)
     assert [(row.path, row.label) for row in one.rows] == [(row.path, row.label) for row in other.rows]
+    # Pages have thumbnails, also where the folder is gone.
+    pages = []
+    for gone in (False, True):
+        if gone:
+            shutil.rmtree(folder)
+        page = tmp_path / "page.html"
+        tf_simclr.search(index=tmp_path / "out-index", query="b/001.png", k=5, page=page)
+        pages.append(page.read_text())
+    assert pages[0] == pages[1] and pages[0].count("data:image/jpeg") == 6
 
 
 def test_the_same_preparation_has_nothing_to_do_and_another_one_is_refused(prepare, folder, tmp_path):

@@ -20,12 +20,14 @@ from tf_simclr.data.folder_splits import whole_folder
 from tf_simclr.data.listing import ListedSplit
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.prepare_images import records_names, write_prepared
-from tf_simclr.data.prepared import IMAGES_FILE, PREPARED_FILE, Preparation, fingerprint_of, open_prepared
+from tf_simclr.data.prepared import PREPARED_FILE, Preparation, fingerprint_of, open_prepared
+from tf_simclr.data.prepared_list import IMAGES_FILE
 from tf_simclr.data.read_errors import named
 from tf_simclr.data.request import SplitRequest
 from tf_simclr.data.shard_source import shard_source
 from tf_simclr.data.shrinking import reduced
 from tf_simclr.data.source import decode_named
+from tf_simclr.data.stored_images import record_at, stored_images
 from tf_simclr.data.views import ViewPolicy
 from tf_simclr.errors import InputError
 
@@ -319,6 +321,17 @@ def test_a_prepared_folder_can_be_prepared_again(tmp_path):
     images = decoded(opened(tmp_path / "smaller").train)
     assert {image.shape for image in images.values()} == {(16, 16, 3)}
     assert open_prepared(str(tmp_path / "smaller")).preparation.source == str(tmp_path / "out")
+
+
+def test_single_images_are_found_in_their_files(tmp_path):
+    make_images(tmp_path / "images", [f"{split}/a/{n}.png" for split in ("test", "train") for n in range(7)])
+    prepare(tmp_path / "images", tmp_path / "out", images_a_file=3)
+    read = stored_images(str(tmp_path / "out"))
+    for path in (tmp_path / "images").rglob("*.png"):
+        assert read(str(path.relative_to(tmp_path / "images"))) == path.read_bytes()
+    assert read("nothing.png") == b"" and record_at(str(next((tmp_path / "out").glob("*-00000"))), 3) == b""
+    next((tmp_path / "out").glob("*-00000")).unlink()
+    assert stored_images(str(tmp_path / "out"))("test/a/5.png") == b""
 
 
 def test_progress_counts_all_images(tmp_path, monkeypatch):

@@ -15,19 +15,8 @@ from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.config.prepare import PrepareConfig
 from tf_simclr.data.folder_splits import whole_folder
 from tf_simclr.data.listing import Listing
-from tf_simclr.data.prepared import (
-    CHANGES,
-    ENCODED,
-    KEPT,
-    PREPARED_FILE,
-    REDUCED,
-    Preparation,
-    Prepared,
-    StoredImage,
-    fingerprint_of,
-    is_prepared,
-    open_prepared,
-)
+from tf_simclr.data.prepared import PREPARED_FILE, Preparation, Prepared, fingerprint_of, is_prepared, open_prepared
+from tf_simclr.data.prepared_list import CHANGES, ENCODED, KEPT, REDUCED, StoredImage
 from tf_simclr.data.request import request_of
 from tf_simclr.data.scan import some
 from tf_simclr.errors import InputError, StoppedError

@@ -15,16 +15,8 @@ from tf_simclr.data.bad_images import require_few_bad
 from tf_simclr.data.folder_source import folder_source
 from tf_simclr.data.listing import ListedSplit, Listing, relative_paths
 from tf_simclr.data.parts import FileDecoder
-from tf_simclr.data.prepared import (
-    CHANGES,
-    IMAGES_FILE,
-    PREPARED_FILE,
-    Preparation,
-    Prepared,
-    PreparedSplit,
-    StoredImage,
-    images_to_bytes,
-)
+from tf_simclr.data.prepared import PREPARED_FILE, Preparation, Prepared, PreparedSplit
+from tf_simclr.data.prepared_list import CHANGES, IMAGES_FILE, StoredImage, images_to_bytes
 from tf_simclr.data.shard_source import IMAGE, LABEL, NUMBER, PATH
 from tf_simclr.data.shrinking import Stored, shrunk
 from tf_simclr.data.tfds_builder import import_tfds, open_directory

@@ -6,18 +6,16 @@ classes and splits. `prepare_images.py` writes it, `shard_source.py` reads the i
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from tf_simclr.data import fingerprint
 from tf_simclr.data.image_files import Reading
 from tf_simclr.data.known_split import UNLABELLED
 from tf_simclr.data.listing import Listing, Shards, relative_paths
+from tf_simclr.data.prepared_list import IMAGES_FILE, StoredImage, read_images
 from tf_simclr.data.scan import Found
 from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
@@ -25,35 +23,8 @@ from tf_simclr.files import read_json
 from tf_simclr.stored import DamagedFileError, require_types
 
 PREPARED_FILE = "prepare.json"
-IMAGES_FILE = "images.csv"
 FORMAT = 1
-# What became of an image: stored byte for byte, encoded anew at its own size, or reduced.
-CHANGES = KEPT, ENCODED, REDUCED = "kept", "encoded", "reduced"
-_COLUMNS = ("path", "class", "split", "bytes", "digest", "file", "change")
 _AGAIN = "Prepare the folder again, or copy the whole directory"
-
-
-class StoredImage(NamedTuple):
-    """An image of a prepared folder: a line of `IMAGES_FILE`, in the order of the records of its split.
-
-    Attributes:
-        path: of the file that it was made of, relative to its folder. Bytes that are not UTF-8 stand as Python's
-            surrogate escapes.
-        label: name of its class; "" without one.
-        split: name of its records.
-        size: in bytes, as it is stored.
-        digest: of the stored bytes, 16 hexadecimal digits.
-        file: a number that two paths to one file share.
-        change: of CHANGES.
-    """
-
-    path: str
-    label: str
-    split: str
-    size: int
-    digest: str
-    file: int
-    change: str
 
 
 @dataclass(frozen=True)
@@ -153,14 +124,34 @@ class Prepared:
         """The images of all splits."""
         return [image for images in self._images.values() for image in images]
 
+    def place_of(self, path: str) -> tuple[str, int] | None:
+        """The file with the record of an image, and its number in that file; None where there is no such image.
+
+        Args:
+            path: as in `StoredImage`.
+        """
+        part, number = self._places.get(path, (None, 0))
+        if part is None:
+            return None
+        for name, length in zip(part.files, part.lengths, strict=True):
+            if number < length:
+                return os.path.join(self.directory, name), number
+            number -= length
+        return None
+
+    @functools.cached_property
+    def _places(self) -> dict[str, tuple[PreparedSplit, int]]:
+        """Path -> the split of an image, and its number there."""
+        return {
+            image.path: (part, number) for part in self.parts for number, image in enumerate(self._images[part.records])
+        }
+
     @functools.cached_property
     def _images(self) -> dict[str, list[StoredImage]]:
         """The images of each split, by the name of its records."""
-        path = os.path.join(self.directory, IMAGES_FILE)
         found: dict[str, list[StoredImage]] = {part.records: [] for part in self.parts}
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for image in _rows(csv.reader(file), path):
-                found.setdefault(image.split, []).append(image)
+        for image in read_images(os.path.join(self.directory, IMAGES_FILE)):
+            found.setdefault(image.split, []).append(image)
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -244,28 +235,6 @@ class _Facts:
 
 def _damaged(directory: str, why: str) -> DamagedFileError:
     return DamagedFileError(f"This prepared folder is damaged: {why}. Received: {as_text(directory)!r}. {_AGAIN}")
-
-
-def images_to_bytes(images: Iterable[StoredImage]) -> bytes:
-    """The list of images as a CSV file with a line of headings."""
-    text = io.StringIO(newline="")
-    # A name may hold a carriage return alone, which is quoted only where it is a part of the terminator.
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(images)
-    return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _rows(lines: Iterator[Sequence[str]], place: str) -> Iterator[StoredImage]:
-    try:
-        if tuple(next(lines, ())) != _COLUMNS:
-            raise _damaged(place, f"its list has no line of headings {','.join(_COLUMNS)}")
-        for path, label, split, size, digest, file, change in lines:
-            yield StoredImage(path, label, split, int(size), digest, int(file), change)
-    except (ValueError, csv.Error) as error:
-        if isinstance(error, DamagedFileError):
-            raise
-        raise _damaged(place, str(error)) from error
 
 
 def fingerprint_of(root: str, listings: dict[str, Listing]) -> str:

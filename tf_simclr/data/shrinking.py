@@ -10,7 +10,7 @@ from tf_simclr.data.decoding import decode_named, facts_of
 from tf_simclr.data.header_ops import FORMATS, Facts
 from tf_simclr.data.image_files import Reading
 from tf_simclr.data.image_limits import MOST_DECODED
-from tf_simclr.data.prepared import CHANGES, ENCODED, KEPT, REDUCED
+from tf_simclr.data.prepared_list import CHANGES, ENCODED, KEPT, REDUCED
 
 JPEG_QUALITY = 95
 _TIFF = (b"II*\0", b"MM\0*")
