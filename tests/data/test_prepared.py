@@ -18,6 +18,7 @@ from tf_simclr.data import prepare_images
 from tf_simclr.data.datasets import load_splits
 from tf_simclr.data.folder_splits import whole_folder
 from tf_simclr.data.listing import ListedSplit
+from tf_simclr.data.memory import HeldLevels, held
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.prepare_images import records_names, write_prepared
 from tf_simclr.data.prepared import PREPARED_FILE, Preparation, fingerprint_of, open_prepared
@@ -217,6 +218,15 @@ def test_views_are_those_of_the_folder_to_the_bit(tmp_path):
     )
     for one, other in zip(*batches, strict=True):
         tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+
+
+def test_images_in_memory_can_be_held_decoded_as_those_of_a_folder(tmp_path):
+    for number in range(4):
+        noise(tmp_path / "images" / f"{number}.jpg", (70, 80), seed=number)
+    prepare(tmp_path / "images", tmp_path / "out")
+    one, other = (held(opened(tmp_path / name).train) for name in ("images", "out"))
+    assert isinstance(other.decode, HeldLevels)
+    tf.nest.map_structure(np.testing.assert_array_equal, decoded(one), decoded(other))
 
 
 def test_a_large_split_is_streamed(tmp_path):

@@ -68,7 +68,9 @@ def shard_source(
         return dataclasses.replace(source, records=records, load=None)
 
     if size <= memory_budget:
-        return load()
+        inside = load()
+        # Not None: --cache_dataset then goes on to decode them.
+        return dataclasses.replace(inside, load=lambda: inside)
     note = (
         f"{listed.split} ({size / 1e9:.1f} GB) is shuffled by files and then in a buffer of "
         f"{min(shuffle_buffer, total):,} images, not as a whole"
