@@ -71,7 +71,7 @@ def test_features_are_those_of_the_folder(tmp_path):
     (tmp_path / "run").mkdir()
     run = write_run(tmp_path / "run", TINY_RUN, 2)
     result = tf_simclr.prepare(data_dir=folder, out=tmp_path / "out")
-    assert (result.images, result.reduced, result.damaged) == (6, 0, ())
+    assert (result.directory, result.images, result.reduced, result.damaged) == (str(tmp_path / "out"), 6, 0, ())
     for name in ("images", "out"):
         tf_simclr.embed(checkpoint=run, data_dir=tmp_path / name, out=tmp_path / f"{name}-index")
     one, other = (open_index(str(tmp_path / f"{name}-index")) for name in ("images", "out"))

@@ -59,7 +59,7 @@ def run(wanted: PrepareConfig, data: DataConfig, command: str) -> PrepareResult:
     before = _prepared_before(out, preparation)
     if before is not None:
         say(f"{out} is this folder already, prepared in the same way: nothing to do")
-        return _result(before, before.images)
+        return _result(out, before, before.images)
     for note in dict.fromkeys((*layout.notes, *(note for one in listings.values() for note in one.notes))):
         say(f"note: {note}")
     began, stop = time.monotonic(), StopRequest()
@@ -71,7 +71,7 @@ def run(wanted: PrepareConfig, data: DataConfig, command: str) -> PrepareResult:
         say(f"{name} received: nothing is written to {out}; run the same command again")
         return PrepareResult(out, exit_code=EXIT_CODES[name])
     _say_what_was_done(prepared, images, out, time.monotonic() - began)
-    return _result(prepared, images)
+    return _result(out, prepared, images)
 
 
 def _require_place(out: str, data_dir: str | None) -> None:
@@ -136,6 +136,6 @@ def _say_what_was_done(prepared: Prepared, images: list[StoredImage], out: str, 
     say(f"use it in place of the folder, as in: {as_command(example)}")
 
 
-def _result(prepared: Prepared, images: list[StoredImage]) -> PrepareResult:
+def _result(out: str, prepared: Prepared, images: list[StoredImage]) -> PrepareResult:
     reduced = sum(image.change == REDUCED for image in images)
-    return PrepareResult(prepared.directory, len(images), reduced, prepared.damaged)
+    return PrepareResult(out, len(images), reduced, prepared.damaged)
