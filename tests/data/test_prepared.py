@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -247,6 +248,19 @@ def test_a_large_split_is_streamed(tmp_path):
 # ---- Damage ----
 
 
+@pytest.fixture(scope="module")
+def prepared_once(tmp_path_factory):
+    root = tmp_path_factory.mktemp("three")
+    prepare(make_images(root / "images", class_folders({"a": 3})), root / "out")
+    return root / "out"
+
+
+@pytest.fixture
+def three(prepared_once, tmp_path):
+    """A prepared folder of three images, to be harmed."""
+    return shutil.copytree(prepared_once, tmp_path / "out")
+
+
 def with_damaged(root, number=100):
     make_images(root, [f"{one:03d}.png" for one in range(number)], side=9)
     path = root / "007.png"
@@ -283,12 +297,10 @@ def test_many_damaged_images_are_refused_as_soon_as_they_are_too_many(tmp_path):
         (lambda out: edit_split(out, lengths=[2]), "images.csv lists 3 of 2 images"),
     ],
 )
-def test_a_damaged_prepared_folder_is_refused_in_one_line(tmp_path, harm, message):
-    make_images(tmp_path / "images", class_folders({"a": 3}))
-    prepare(tmp_path / "images", tmp_path / "out")
-    harm(tmp_path / "out")
+def test_a_damaged_prepared_folder_is_refused_in_one_line(three, harm, message):
+    harm(three)
     with pytest.raises(InputError, match=message) as found:
-        opened(tmp_path / "out")
+        opened(three)
     assert "\n" not in str(found.value)
 
 
@@ -302,15 +314,13 @@ def edit_split(out, **values):
     edit(out, splits=[split | values])
 
 
-def test_a_file_with_other_bytes_is_found_when_it_is_read(tmp_path):
-    make_images(tmp_path / "images", class_folders({"a": 3}))
-    prepare(tmp_path / "images", tmp_path / "out")
-    path = next((tmp_path / "out").glob("*tfrecord*"))
+def test_a_file_with_other_bytes_is_found_when_it_is_read(three):
+    path = next(three.glob("*tfrecord*"))
     content = bytearray(path.read_bytes())
     content[100] ^= 1
     path.write_bytes(content)
     with pytest.raises(tf.errors.DataLossError) as found:
-        opened(tmp_path / "out")
+        opened(three)
     assert "prepared folder is damaged" in str(named(found.value)) and "\n" not in str(named(found.value))
 
 
