@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # so that editors and type checkers know the names
     from tf_simclr.layers import resnet
     from tf_simclr.loading import load, load_encoder
     from tf_simclr.simclr import SimCLR
-    from tf_simclr.tasks import convert, embed, evaluate_checkpoint, explore, run, run_study, search
+    from tf_simclr.tasks import convert, embed, evaluate_checkpoint, explore, prepare, run, run_study, search
 
 __version__ = "0.2.0"
 
@@ -27,6 +27,7 @@ PUBLIC = {
     "run": "tf_simclr.tasks",
     "evaluate_checkpoint": "tf_simclr.tasks",
     "run_study": "tf_simclr.tasks",
+    "prepare": "tf_simclr.tasks",
     "embed": "tf_simclr.tasks",
     "search": "tf_simclr.tasks",
     "explore": "tf_simclr.tasks",
@@ -53,6 +54,7 @@ __all__ = [
     "load_encoder",
     "losses",
     "optimizers",
+    "prepare",
     "resnet",
     "run",
     "run_study",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tf_simclr.cli.embed import EmbedResult
     from tf_simclr.cli.evaluate import EvaluationResult
     from tf_simclr.cli.index_results import IndexResult
+    from tf_simclr.cli.prepare import PrepareResult
     from tf_simclr.cli.run_results import RunResult
     from tf_simclr.cli.study import StudyResult
 
@@ -130,6 +131,38 @@ def convert(**flags: Any) -> ConvertResult:
         print(export.directory, *export.lines)
     """
     result: ConvertResult = _call("convert", flags)
+    return result
+
+
+def prepare(**flags: Any) -> PrepareResult:
+    """Writes the images of a folder into a few large files, as `python -m tf_simclr prepare` does.
+
+    Args:
+        **flags: the flags of the command by name, with Python values. `data_dir` is the folder, `out` the directory to
+            write, `side` the largest shorter side of an image.
+
+    Returns:
+        the directory, how many images it has and how many of them were reduced, and those that were left out.
+
+    Raises:
+        InputError: an unknown flag, an image that cannot be decoded, or a directory that exists. Nothing is written
+            then.
+
+    Example:
+        import os, tempfile
+
+        import numpy as np
+        import tensorflow as tf
+        import tf_simclr
+
+        folder = tempfile.mkdtemp()
+        for number in range(4):
+            pixels = np.full([40, 60, 3], 60 * number, np.uint8)
+            tf.io.write_file(os.path.join(folder, f"{number}.png"), tf.io.encode_png(pixels))
+        found = tf_simclr.prepare(data_dir=folder, out="prepared", side=32)
+        print(found.images, found.reduced)
+    """
+    result: PrepareResult = _call("prepare", flags)
     return result
 
 

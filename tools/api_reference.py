@@ -30,6 +30,7 @@ ENTRIES = {
     "run": "tf_simclr.tasks:run",
     "evaluate_checkpoint": "tf_simclr.tasks:evaluate_checkpoint",
     "run_study": "tf_simclr.tasks:run_study",
+    "prepare": "tf_simclr.tasks:prepare",
     "embed": "tf_simclr.tasks:embed",
     "search": "tf_simclr.tasks:search",
     "explore": "tf_simclr.tasks:explore",

@@ -25,6 +25,7 @@ from tf_simclr.cli import (
     label_errors_flags,
     outliers_flags,
     predict_flags,
+    prepare_flags,
     projector_flags,
     search_flags,
     select_flags,
@@ -148,6 +149,9 @@ def reference() -> str:
         "\nBeside these, `python -m tf_simclr views` takes the flags above of data and of augmentations, but not "
         f"{_without(views_flags.DATA)}."
     )
+    lines += section(prepare_flags.PREPARE)
+    of_images = ", ".join(f"`--{field.name}`" for field in prepare_flags.DATA.fields)
+    lines.append(f"\nBeside these, `python -m tf_simclr prepare` takes the flags {of_images} above.")
     lines += section(embed_flags.EMBED)
     lines.append(
         "\nBeside these, `python -m tf_simclr embed` takes the flags above of data and of devices, but not "

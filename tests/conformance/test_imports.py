@@ -95,6 +95,8 @@ def test_the_config_needs_no_tensorflow():
         "cli/embed_flags.py",
         "cli/views_flags.py",
         "cli/predict_flags.py",
+        "cli/prepare_flags.py",
+        "data/prepared.py",
         "cli/checkpoint_images.py",
         "cli/input_worker_flags.py",
         "cli/pretrained_network.py",

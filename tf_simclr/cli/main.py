@@ -18,6 +18,7 @@ TASKS = {
     "train": "tf_simclr.cli.train_flags",
     "evaluate": "tf_simclr.cli.evaluate_flags",
     "study": "tf_simclr.cli.study_flags",
+    "prepare": "tf_simclr.cli.prepare_flags",
     "views": "tf_simclr.cli.views_flags",
     "convert": "tf_simclr.cli.convert_flags",
     "embed": "tf_simclr.cli.embed_flags",

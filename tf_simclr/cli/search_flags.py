@@ -29,6 +29,7 @@ SEARCH = flags.Group(SearchConfig)
 FLAG_GROUPS = (INDEX, SEARCH, RESULT)
 HEADINGS = ("query", "rank", "row", "path", "class", "similarity")
 _SHOWN_QUERIES = 20
+_CAPTION = "the query"
 
 
 def main(parsed: flags.ParsedFlags) -> IndexResult:
@@ -37,8 +38,9 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     wanted.validate()
     results = Results(parsed)
     index = results.index
-    names, files, queries = _queries(index, wanted)
-    rows, similarities = nearest(index, queries, wanted.k)
+    queries, features = _queries(results, wanted)
+    names = [tile.name for tile in queries]
+    rows, similarities = nearest(index, features, wanted.k)
     lines = [
         (name, rank, row, results.name(row), index.rows[row].label, round(similarity, 6))
         for name, found, values in zip(names, rows.tolist(), similarities.tolist(), strict=True)
@@ -46,19 +48,19 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     ]
     _show(lines, len(names))
     sections = []
-    for number, (name, file) in enumerate(zip(names, files, strict=True)):
+    for number, query in enumerate(queries):
         own = lines[number * rows.shape[1] : (number + 1) * rows.shape[1]]
         tiles = [results.tile(row, f"{value:.3f}{', ' * bool(label)}{label}") for *_, row, _, label, value in own]
-        sections.append(Section(name, [Tile(file, name, "the query"), *tiles]))
+        sections.append(Section(query.name, [query, *tiles]))
     return results.write(HEADINGS, lines, "Most similar images", sections)
 
 
-def _queries(index: Index, wanted: SearchConfig) -> tuple[list[str], list[str], np.ndarray]:
-    """Names, files ("" without one), and features float32 [q, d] of length 1."""
-    query = wanted.query or ""
+def _queries(results: Results, wanted: SearchConfig) -> tuple[list[Tile], np.ndarray]:
+    """The queries, and their features float32 [q, d] of length 1."""
+    index, query = results.index, wanted.query or ""
     row = _row_of(index, query)
     if row is not None:
-        return [as_text(index.rows[row].path)], [index.path_of(row)], index.normalised([row])
+        return [results.tile(row, _CAPTION)], index.normalised([row])
     path = absolute(query)
     if not os.path.exists(path):
         raise InputError(
@@ -70,7 +72,7 @@ def _queries(index: Index, wanted: SearchConfig) -> tuple[list[str], list[str], 
 
     with named_images():
         paths, features = embedded_files(index, path, wanted.checkpoint)
-    return [as_text(one) for one in paths], paths, features
+    return [Tile(one, as_text(one), _CAPTION) for one in paths], features
 
 
 def _row_of(index: Index, query: str) -> int | None:

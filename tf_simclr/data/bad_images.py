@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -55,16 +56,30 @@ def good_examples(source: ImageSource, out_of: int | None = None) -> tuple[np.nd
     bad = np.flatnonzero(~good)
     if not bad.size:
         return index, good, ""
-    listed = ", ".join(name.decode("utf-8", "backslashreplace") for name in names[bad[:_NAMED]])
-    listed += f" and {bad.size - _NAMED} more" if bad.size > _NAMED else ""
-    if bad.size > MOST_BAD * (out_of or len(index)):
-        raise InputError(
-            f"`on_bad_image` skip leaves out up to {MOST_BAD:.0%} of the images. Received: {bad.size} of "
-            f"{out_of or len(index)} in {source.split!r} of {source.name} that cannot be decoded: {listed}. Remove or "
-            "replace them"
-        )
+    listed = require_few_bad(names[bad].tolist(), out_of or len(index), f"{source.split!r} of {source.name}")
     note = f"left out {bad.size} of {len(index)} images of {source.split!r} that cannot be decoded: {listed}"
     return index, good, note
+
+
+def require_few_bad(names: Sequence[bytes], out_of: int, what: str) -> str:
+    """Checks that few images cannot be decoded; returns the names of the first ten.
+
+    Args:
+        names: of those that cannot.
+        out_of: number of all images.
+        what: they are of, for the message.
+
+    Raises:
+        InputError: they are more than 1%.
+    """
+    listed = ", ".join(name.decode("utf-8", "backslashreplace") for name in names[:_NAMED])
+    listed += f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    if len(names) > MOST_BAD * out_of:
+        raise InputError(
+            f"`on_bad_image` skip leaves out up to {MOST_BAD:.0%} of the images. Received: {len(names)} of {out_of} in "
+            f"{what} that cannot be decoded: {listed}. Remove or replace them"
+        )
+    return listed
 
 
 def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The source of a listing of image files."""
+"""The source of a listing of images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from tf_simclr.data import fingerprint
 from tf_simclr.data.image_files import read_all
 from tf_simclr.data.listing import ListedSplit, relative_paths
 from tf_simclr.data.parts import FileDecoder
+from tf_simclr.data.shard_source import shard_source
 from tf_simclr.data.source import ImageSource, Span, records_from_table
 from tf_simclr.escape import as_text
 
 
 def folder_source(listed: ListedSplit) -> ImageSource:
-    """The source of a listed split."""
+    """The source of a listed split, whose images are files or records of a prepared folder."""
+    return _file_source(listed) if listed.listing.shards is None else shard_source(listed)
+
+
+def _file_source(listed: ListedSplit) -> ImageSource:
     root, listing = listed.root, listed.listing
     files, classes = listing.files, listing.classes
     index = np.arange(len(files))

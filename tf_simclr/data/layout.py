@@ -11,6 +11,7 @@ from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, Reading
 from tf_simclr.data.known_split import UNLABELLED
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
 from tf_simclr.data.listing import Listing
+from tf_simclr.data.prepared import is_prepared, open_prepared
 from tf_simclr.data.scan import Files, Found, count, find_images, some, subfolders
 from tf_simclr.data.split_names import bare_name
 from tf_simclr.errors import InputError
@@ -43,6 +44,7 @@ class Layout:
 def recognise_layout(root: str, train_split: str, labels: str | None = None, reading: Reading = AS_USUAL) -> Layout:
     """Finds out how a folder is laid out.
 
+    - A prepared folder: as the folder that it was made of.
     - With a table of labels: splits where it has that column, no splits otherwise.
     - ROOT/SPLIT/...: the folders below the root are splits when all of them have names that splits have, or when one
       that has such a name has folders below it. (A class may be called "train", too: then its neighbours are called
@@ -69,6 +71,9 @@ _Recognised = tuple[tuple[str, ...], Callable[[str], Listing], tuple[str, ...]]
 
 def _recognised(root: str, train_split: str, labels: str | None, reading: Reading) -> _Recognised:
     """Splits, how one is read, and notes."""
+    if is_prepared(root):
+        prepared = open_prepared(root, labels)
+        return prepared.splits, lambda split: prepared.read(split, reading), prepared.notes
     if labels is not None:
         return _table_layout(root, labels, reading)
     names = subfolders(root)

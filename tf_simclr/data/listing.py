@@ -18,6 +18,19 @@ _SLICE_SEED = 20020509
 
 
 @dataclasses.dataclass(frozen=True)
+class Shards:
+    """Where the images of a split of a prepared folder are stored: the files of its records, in order.
+
+    Attributes:
+        paths: of the files, absolute.
+        lengths: number of records of each.
+    """
+
+    paths: tuple[str, ...]
+    lengths: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Listing:
     """The images of a split.
 
@@ -27,6 +40,7 @@ class Listing:
         classes: names of the classes.
         notes: lines that a person should see.
         reading: how the files are read.
+        shards: where the images of a prepared folder are; None where each is a file.
     """
 
     files: Sequence[Found]
@@ -34,6 +48,7 @@ class Listing:
     classes: tuple[str, ...]
     notes: tuple[str, ...]
     reading: Reading = AS_USUAL
+    shards: Shards | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,11 @@ def named(error: BaseException) -> InputError | None:
     damaged = _DAMAGED.search(text)
     if damaged:
         return InputError(f"{damaged['what']} {as_text(_path(damaged))}. The same command then goes on")
+    if isinstance(error, tf.errors.DataLossError):
+        return InputError(
+            "A file of a prepared folder is damaged, or of another data set of records. Received: "
+            f"{as_text(text.splitlines()[0])}. Prepare the folder again, or copy the whole directory"
+        )
     lost = _LOST.search(text) if "ReadFile" in text else None
     if lost:
         return InputError(

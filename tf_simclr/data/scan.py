@@ -37,14 +37,16 @@ class Found(NamedTuple):
     Attributes:
         path: absolute where the folder's was.
         size: in bytes.
-        changed: time of the last change, in nanoseconds.
+        changed: time of the last change, in nanoseconds; in a prepared folder a digest of the stored image.
         key: of the file itself: two paths to one file, by links of any kind, have the same one.
+        number: of its record in a prepared folder, where no file of that path is; -1 for a file.
     """
 
     path: str
     size: int
     changed: int
     key: str
+    number: int = -1
 
 
 @dataclasses.dataclass

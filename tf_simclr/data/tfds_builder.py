@@ -69,6 +69,25 @@ def open_builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[
     return builder
 
 
+def open_directory(tfds: Any, directory: str) -> Any:
+    """The builder of a data set that lies in a directory, without the code that made it.
+
+    Args:
+        tfds: what `import_tfds` returns.
+        directory: with a dataset_info.json.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return tfds.builder_from_directory(directory)
+    except (ValueError, AssertionError, RuntimeError, OSError) as error:
+        raise InputError(
+            f"TensorFlow Datasets cannot open this directory: {one_line(error)} Received: {directory!r}. Prepare it "
+            "again"
+        ) from error
+
+
 def _prepare(tfds: Any, builder: Any, name: str) -> None:
     hosts = _hosts_of(builder)
     if hosts and not _has_downloads(builder) and not urllib.request.getproxies() and not any_answers(hosts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tf_simclr.config.paths import require_folder
 from tf_simclr.data.pillow_images import decode_with_pillow
@@ -23,11 +23,13 @@ class Tile:
         path: of its file; "" where it is none.
         name: shown below it.
         caption: a second line.
+        otherwise: reads the image where there is no such file; b"" where it cannot either.
     """
 
     path: str
     name: str
     caption: str = ""
+    otherwise: Callable[[], bytes] = bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,15 +70,11 @@ def write_page(path: str, title: str, facts: Sequence[str], sections: Sequence[S
     file_system_of(path).write(path, content.encode("utf-8", "backslashreplace"))
 
 
-def thumbnail(path: str, side: int = _SIDE) -> bytes:
-    """A JPEG of at most `side` pixels a side, upright; b"" where the file cannot be read or decoded."""
+def thumbnail(content: bytes, side: int = _SIDE) -> bytes:
+    """A JPEG of at most `side` pixels a side, upright, of an image file; b"" where it cannot be decoded."""
     from PIL import Image
 
-    try:
-        with open(path, "rb") as file:
-            pixels, reason = decode_with_pillow(file.read())
-    except OSError:
-        return b""
+    pixels, reason = decode_with_pillow(content)
     if reason:
         return b""
     if pixels.shape[-1] == 6:  # two bytes a channel
@@ -92,10 +90,18 @@ def thumbnail(path: str, side: int = _SIDE) -> bytes:
 
 
 def _shown(tile: Tile) -> dict[str, str]:
-    content = thumbnail(tile.path) if tile.path else b""
+    content = thumbnail(_content(tile)) if tile.path else b""
     source = f"data:image/jpeg;base64,{base64.b64encode(content).decode()}" if content else ""
     missing = "no file" if not tile.path else "cannot be read"
     return {"source": source, "missing": missing, "name": tile.name, "caption": tile.caption}
+
+
+def _content(tile: Tile) -> bytes:
+    try:
+        with open(tile.path, "rb") as file:
+            return file.read()
+    except OSError:
+        return tile.otherwise()
 
 
 def require_page(path: str) -> None:

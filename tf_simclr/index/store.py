@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tf_simclr.config.paths import is_remote
+from tf_simclr.data.prepared import folder_of_files
 from tf_simclr.errors import InputError
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.coarse import Coarse, lengths
@@ -126,9 +127,13 @@ class Index:
         return next((place for place, row in enumerate(self.rows) if row.path == path), None)
 
     def path_of(self, row: int) -> str:
-        """The path of a row's file; "" where the images are no files."""
-        root = self.identity.data_dir
+        """The path of a row's file, which may be gone; "" where the images are no files."""
+        root = self._files_in
         return os.path.join(root, self.rows[row].path) if root and self.rows[row].size else ""
+
+    @functools.cached_property
+    def _files_in(self) -> str:
+        return folder_of_files(self.identity.data_dir) if self.identity.data_dir else ""
 
     def normalised(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """The features of some rows, float32 [k, d], each of length 1."""
