@@ -5,7 +5,8 @@
 
 Images are random PNG files of --file_side pixels. Ours is all that `embed` does with a network and a folder once both
 are open: tracing, reading, decoding and resizing files, the forward pass, and writing the index. Plain is the same
-compiled forward pass alone. Both run in one process, in turn. The table has medians, and in brackets the least and the most.
+compiled forward pass alone. Both run in one process, in turn. The table has medians, and in brackets the least and the
+most.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tf_simclr.errors import InputError
 from tf_simclr.index.browsing import NEAREST, require_files
 from tf_simclr.index.rows import Row
 from tf_simclr.index.server import MOST_BYTES, PageServer
-from tf_simclr.index.store import write_index
+from tf_simclr.index.writing import write_index
 
 N = 70
 LABELS = ["cat", "dog", ""] * 23 + ["dog"]

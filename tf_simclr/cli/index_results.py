@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tf_simclr.cli import flags
 from tf_simclr.cli.main import say
 from tf_simclr.config import IndexConfig, ResultConfig
 from tf_simclr.config.paths import require_folder
-from tf_simclr.data.prepared import is_prepared
-from tf_simclr.data.stored_images import stored_images
 from tf_simclr.escape import as_text
+from tf_simclr.index.contents import Contents
 from tf_simclr.index.page import Section, Tile, require_page, write_page
 from tf_simclr.index.store import Index, open_index
 from tf_simclr.index.tables import write_csv
@@ -62,6 +60,7 @@ class Results:
         if self._page:
             require_page(self._page)
         self.index: Index = open_index(where.directory)
+        self._contents = Contents(self.index)
         if task and not self._csv:
             self._csv = os.path.join(where.directory, f"{task}.csv")
 
@@ -71,14 +70,7 @@ class Results:
 
     def tile(self, row: int, caption: str = "") -> Tile:
         """An image for a page."""
-        path = self.index.rows[row].path
-        return Tile(self.index.path_of(row), self.name(row), caption, lambda: self._stored(path))
-
-    @functools.cached_property
-    def _stored(self) -> Callable[[str], bytes]:
-        """Reads an image from a prepared folder, by its path."""
-        directory = self.index.identity.data_dir
-        return stored_images(directory) if is_prepared(directory) else lambda path: b""
+        return Tile(self.index.path_of(row), self.name(row), caption, lambda: self._contents.stored(row))
 
     def write(
         self, headings: Sequence[str], lines: Iterable[Sequence[object]], title: str, sections: Sequence[Section]

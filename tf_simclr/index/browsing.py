@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
+from tf_simclr.index.contents import Contents
 from tf_simclr.index.image_map import ImageMap
 from tf_simclr.index.neighbours import nearest
 from tf_simclr.index.page import thumbnail
@@ -43,7 +44,8 @@ class Browsing:
     def __init__(self, index: Index, drawn: ImageMap, load_network: Callable[[], Callable[[bytes], np.ndarray]]):
         require_files(index)
         self._index, self._map = index, drawn
-        self._root = os.path.realpath(index.identity.data_dir)
+        # A row of an index of somebody else's, or a link, may name any file of this machine.
+        self._contents = Contents(index, inside=True)
         self._load = functools.cache(load_network)
         self._network_lock = threading.Lock()
         self._shown = functools.lru_cache(_THUMBNAILS_HELD)(self._drawn)
@@ -122,9 +124,8 @@ class Browsing:
         return len(self._index.rows)
 
     def _drawn(self, row: int, side: int) -> bytes:
-        path = os.path.realpath(self._index.path_of(row))
-        # A row of an index of somebody else's, or a link, may name any file of this machine.
-        return thumbnail(path, side) if path.startswith(os.path.join(self._root, "")) else b""
+        content = self._contents.of(row)
+        return thumbnail(content, side) if content else b""
 
 
 def require_files(index: Index) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tf_simclr.escape import as_text
 from tf_simclr.file_systems import file_system_of
+from tf_simclr.index.contents import Contents
 from tf_simclr.index.page import thumbnail
 from tf_simclr.index.store import Index
 
@@ -72,9 +73,10 @@ def _sprite(index: Index, rows: np.ndarray) -> tuple[bytes, int]:
     across = math.ceil(math.sqrt(len(rows)))
     side = min(_THUMBNAIL, _SPRITE_SIDE // across)
     whole = Image.new("RGB", (across * side, across * side), "white")
+    contents = Contents(index)
     for place, row in enumerate(rows.tolist()):
-        path = index.path_of(row)
-        content = thumbnail(path, side) if path else b""
+        file = contents.of(row)
+        content = thumbnail(file, side) if file else b""
         tile = Image.open(io.BytesIO(content)) if content else Image.new("RGB", (side, side), "lightgrey")
         left, top = (place % across) * side, (place // across) * side
         whole.paste(tile, (left + (side - tile.width) // 2, top + (side - tile.height) // 2))

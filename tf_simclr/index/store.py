@@ -128,11 +128,12 @@ class Index:
 
     def path_of(self, row: int) -> str:
         """The path of a row's file, which may be gone; "" where the images are no files."""
-        root = self._files_in
+        root = self.files_in
         return os.path.join(root, self.rows[row].path) if root and self.rows[row].size else ""
 
     @functools.cached_property
-    def _files_in(self) -> str:
+    def files_in(self) -> str:
+        """The folder where the files lie, or lay; "" where the images are no files."""
         return folder_of_files(self.identity.data_dir) if self.identity.data_dir else ""
 
     def normalised(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
