@@ -242,7 +242,7 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
 def describe_loss(loss: LossConfig, batch: int) -> str:
     """The contrastive loss at chance, which is left out where it depends on the projections."""
     if loss.loss == "debiased":
-        return f"contrastive loss: debiased, of images a share of {loss.class_prior:g} in the class of each"
+        return f"contrastive loss: debiased, class prior {loss.class_prior:g}"
     level = chance_of(loss, batch)
     if level is None:
         return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"

@@ -50,12 +50,6 @@ class ExperimentConfig:
                 f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
                 "--micro_batch_size, or 0 for none"
             )
-        alone = self.train.train_mode == "pretrain" and self.data.train_batch_size < 2
-        if alone and self.loss.loss in ("dcl", "debiased"):
-            raise InputError(
-                f"`train_batch_size` must be >= 2 for --loss={self.loss.loss}, which compares an image with others. "
-                f"Received: train_batch_size={self.data.train_batch_size}. Pass a larger one"
-            )
         if self.augmentation.augmentation_branch == "one" and self.train.train_mode == "finetune":
             raise InputError(
                 "`augmentation_branch` must be both when fine-tuning, where an image has one view. Received: "
