@@ -198,14 +198,8 @@ class SimCLR(tf.keras.Model):
         online = None
         if self.probe is not None and self.probe_state is not None:
             online = probe_trainer(self.probe, self.probe_state, self.optimizer, self._penalty)
-        self._step = build_pretrain_step(
-            self.parts,
-            self._updater,
-            config,
-            penalized,
-            contrast=self.contrastive_loss.labelled_statistics,
-            online=online,
-        )
+        loss = self.contrastive_loss.labelled_statistics
+        self._step = build_pretrain_step(self.parts, self._updater, config, penalized, contrast=loss, online=online)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: one update of all weights."""
@@ -225,13 +219,9 @@ class SimCLR(tf.keras.Model):
             index = tf.range(count) + count * collectives.replica_id()
             views = self._augmented(batch.images, index=index, epoch=_EVALUATION_EPOCH)
         if views is not None:
-            endpoints = self(tf.concat(views, axis=0), training=False)
-            metrics |= contrastive_terms(
-                endpoints["proj_head_output"],
-                ExperimentConfig(),
-                self.contrastive_loss.labelled_statistics,
-                batch.labels,
-            )
+            z = self(tf.concat(views, axis=0), training=False)["proj_head_output"]
+            loss = self.contrastive_loss.labelled_statistics
+            metrics |= contrastive_terms(z, ExperimentConfig(), loss, batch.labels)
             metrics["train/total_loss"] = metrics["train/contrast_loss"]
         if self.probe is not None and batch.labels is not None:
             labels = batch.labels
