@@ -40,6 +40,11 @@ def test_equals_the_paper_pair_by_pair(n, tau, norm):
     assert (float(got.accuracy), float(got.entropy)) == (float(want.accuracy), float(want.entropy))
 
 
+def test_defaults():
+    z = views(5)
+    assert float(dcl(*z).loss) == pytest.approx(naive(z, 0.1, True), rel=2e-5)
+
+
 def test_by_hand():
     """Two images on orthogonal axes, both views alike, tau = 1: the positive's cosine is 1, both negatives' are 0."""
     loss, accuracy, _ = dcl(tf.eye(2), tf.eye(2), temperature=1.0)

@@ -38,6 +38,11 @@ def test_equals_the_paper_pair_by_pair(n, tau, prior):
     assert (float(got.accuracy), float(got.entropy)) == (float(want.accuracy), float(want.entropy))
 
 
+def test_defaults():
+    z = views(5)
+    assert float(debiased_nt_xent(*z).loss) == pytest.approx(naive(z, 0.1, 0.1), rel=2e-5)
+
+
 def test_by_hand_above_the_bound():
     """Cosines 1, 0, 0, tau = 1: g = (1 - 0.1 e) / 0.9, above 1 / e."""
     loss = debiased_nt_xent(tf.eye(2), tf.eye(2), temperature=1.0, class_prior=0.1).loss
