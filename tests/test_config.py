@@ -23,9 +23,12 @@ from tf_simclr.errors import InputError
     "values,message",
     [
         ({"temperature": 0.0}, r"`temperature` must be > 0. Received: temperature=0.0"),
-        ({"loss": "triplet"}, "`loss` must be one of: nt_xent, nt_logistic, margin_triplet. Received: loss='triplet'"),
+        ({"loss": "triplet"}, "`loss` must be one of: nt_xent, nt_logistic, margin_triplet, dcl, .*loss='triplet'"),
         ({"loss": "margin_triplet", "margin": -0.1}, "`margin` must be >= 0"),
         ({"semi_hard": True}, "Pass --loss=nt_logistic or --loss=margin_triplet"),
+        ({"semi_hard": True, "loss": "supcon"}, "supcon weighs all of them.*loss=supcon. Pass --loss=nt_logistic"),
+        ({"loss": "debiased", "hidden_norm": False}, "`hidden_norm` must be True for --loss=debiased"),
+        ({"loss": "debiased", "class_prior": 1.0}, "`class_prior` must be >= 0 and <= 0.99"),
         ({"loss": "nt_logistic", "semi_hard": True, "margin": 0}, "`semi_hard` needs a margin above 0"),
         (
             {"resnet_depth": 20},

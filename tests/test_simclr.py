@@ -370,6 +370,24 @@ def test_weights_alone_are_saved_and_loaded(tmp_path):
     assert worst(state_of(other), state_of(model)) == 0
 
 
+def test_labels_reach_a_loss_that_learns_from_them():
+    """On one step, `evaluate` gives the loss of the projections with these labels, and `fit` needs them."""
+    views, labels = pairs()
+    model = small(loss=tf_simclr.losses.SupCon(0.5), probe_classes=0)
+    found = model.evaluate(dataset_of(views, labels, times=1), return_dict=True, verbose=0)
+    z = [model(view)["proj_head_output"] for view in views]
+    want = model.contrastive_loss(*z, labels=labels)
+    assert found["contrast_loss"] == pytest.approx(float(want), rel=1e-4)
+    assert float(want) != pytest.approx(float(tf_simclr.losses.NTXent(0.5)(*z)), rel=1e-3)
+    history = model.fit(dataset_of(views, labels), verbose=0).history
+    unlabelled = small(loss=tf_simclr.losses.SupCon(0.5), probe_classes=0)
+    other = unlabelled.fit(dataset_of(views, np.full(12, -1)), verbose=0).history
+    assert history["contrast_loss"][0] != pytest.approx(other["contrast_loss"][0], rel=1e-3)
+    # Keras 2 wraps what it raises while it traces.
+    with pytest.raises(Exception, match="needs labels"):
+        model.fit(dataset_of(views), verbose=0)
+
+
 # ---- Errors ----
 
 

@@ -11,7 +11,8 @@ from tf_simclr import compat
 from tf_simclr.config import ExperimentConfig, OptimizerConfig
 from tf_simclr.errors import InputError, require_range
 from tf_simclr.layers import ProjectionHead, SimCLRAugmentation
-from tf_simclr.losses.objects import ContrastiveLoss, NTXent
+from tf_simclr.losses.loss_object import ContrastiveLoss
+from tf_simclr.losses.objects import NTXent
 from tf_simclr.nn import heads
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops import collectives
@@ -44,8 +45,8 @@ class SimCLR(tf.keras.Model):
     integers in their dtype's range or floats in [0, 1]; (images, labels); pairs of views that are already made,
     (view_a, view_b) or ((view_a, view_b), labels), with float views [n, s, s, 3], or as a dict, as
     `tf_simclr.image_dataset` makes it: {"views": (view_a, view_b), "label": labels, "plain": images}. Images need an
-    `augmentation`. Labels are int [n], -1 for an image without one, and reach the probe only: a gradient is never
-    passed on to the encoder.
+    `augmentation`. Labels are int [n], -1 for an image without one. They reach the probe only, whose gradient is never
+    passed on to the encoder, unless the loss learns from them, as `losses.SupCon` does.
 
     The probe is trained as the online head of `run.py`: on standardised features, by preconditioned SGD, at a rate of
     its own that does not depend on the optimizer's. Where the optimizer has a `WarmupCosine`, the probe's rate takes
@@ -197,9 +198,8 @@ class SimCLR(tf.keras.Model):
         online = None
         if self.probe is not None and self.probe_state is not None:
             online = probe_trainer(self.probe, self.probe_state, self.optimizer, self._penalty)
-        self._step = build_pretrain_step(
-            self.parts, self._updater, config, penalized, contrast=self.contrastive_loss.statistics, online=online
-        )
+        loss = self.contrastive_loss.labelled_statistics
+        self._step = build_pretrain_step(self.parts, self._updater, config, penalized, contrast=loss, online=online)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Keras's hook: one update of all weights."""
@@ -219,10 +219,9 @@ class SimCLR(tf.keras.Model):
             index = tf.range(count) + count * collectives.replica_id()
             views = self._augmented(batch.images, index=index, epoch=_EVALUATION_EPOCH)
         if views is not None:
-            endpoints = self(tf.concat(views, axis=0), training=False)
-            metrics |= contrastive_terms(
-                endpoints["proj_head_output"], ExperimentConfig(), self.contrastive_loss.statistics
-            )
+            z = self(tf.concat(views, axis=0), training=False)["proj_head_output"]
+            loss = self.contrastive_loss.labelled_statistics
+            metrics |= contrastive_terms(z, ExperimentConfig(), loss, batch.labels)
             metrics["train/total_loss"] = metrics["train/contrast_loss"]
         if self.probe is not None and batch.labels is not None:
             labels = batch.labels

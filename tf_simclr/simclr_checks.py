@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_simclr.errors import InputError
 from tf_simclr.layers import ProjectionHead, SimCLRAugmentation
-from tf_simclr.losses.objects import ContrastiveLoss
+from tf_simclr.losses.loss_object import ContrastiveLoss
 
 
 def with_endpoints(encoder: Any) -> tf.keras.Model:
@@ -44,7 +44,7 @@ def require_loss(loss: Any) -> ContrastiveLoss:
     """The loss, where it is a contrastive loss object."""
     if not isinstance(loss, ContrastiveLoss):
         raise InputError(
-            "`loss` must be a contrastive loss object: tf_simclr.losses.NTXent(), NTLogistic() or MarginTriplet(), or "
+            "`loss` must be a contrastive loss object: tf_simclr.losses.NTXent(), another of tf_simclr.losses, or "
             f"a ContrastiveLoss of yours. Received: loss={getattr(loss, '__name__', None) or repr(loss)}. Pass NTXent()"
         )
     return loss

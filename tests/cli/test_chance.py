@@ -67,5 +67,8 @@ def test_chance_of_each_loss():
     assert chance_of(LossConfig(), 8) == pytest.approx(math.log(15))
     assert chance_of(LossConfig(loss="nt_logistic"), 8) == pytest.approx(2 * math.log(2))
     assert chance_of(LossConfig(loss="margin_triplet", margin=0.7), 8) == 0.7
+    assert chance_of(LossConfig(loss="supcon"), 8) == pytest.approx(math.log(15))
+    assert chance_of(LossConfig(loss="dcl"), 8) == pytest.approx(math.log(14))
+    assert chance_of(LossConfig(loss="debiased"), 8) is None
     for name in ("nt_logistic", "margin_triplet"):
         assert chance_of(LossConfig(loss=name, semi_hard=True), 8) is None

@@ -15,6 +15,9 @@ from tf_simclr.config import LossConfig
             {"loss": "margin_triplet", "margin": 0.25},
             "contrastive loss (margin_triplet) at chance: at least the margin, 0.25",
         ),
+        ({"loss": "dcl"}, "contrastive loss (dcl) at chance: at least ln(2 x 64 - 2) = 4.836"),
+        ({"loss": "supcon"}, "contrastive loss (supcon) at chance: at least ln(2 x 64 - 1) = 4.844"),
+        ({"loss": "debiased", "class_prior": 0.05}, "contrastive loss: debiased, class prior 0.05"),
         ({"loss": "nt_logistic", "semi_hard": True}, "contrastive loss: nt_logistic, semi-hard negatives within 0.4"),
     ],
 )

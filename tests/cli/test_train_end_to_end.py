@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.main import run_task
+from tf_simclr.loading import load
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.checkpoints import read_text, read_values, shapes_in
 
@@ -250,6 +251,28 @@ def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, c
     # Of anchors with a negative within the margin, what is left of it; NT-Xent starts near ln 31.
     assert len(losses) == 4 and all(0 < value < 0.3 for value in losses)
     assert json.loads((tmp_path / "flags.json").read_text())["loss"] == "margin_triplet"
+
+
+@pytest.mark.parametrize(
+    ("loss", "more", "line"),
+    [
+        ("dcl", (), "contrastive loss (dcl) at chance: at least ln(2 x 16 - 2) = 3.401"),
+        (
+            "debiased",
+            ("--class_prior=0.2",),
+            "contrastive loss: debiased, class prior 0.2",
+        ),
+        ("supcon", ("--micro_batch_size=5",), "contrastive loss (supcon) at chance: at least ln(2 x 16 - 1) = 3.434"),
+    ],
+)
+def test_losses_of_other_papers(loss, more, line, tmp_path, tiny_flags, without_export, capsys):
+    flags = (f"--model_dir={tmp_path}", f"--loss={loss}", "--mode=train", "--train_steps=2", "--checkpoint_steps=2")
+    run(tiny_flags, *flags, *more)
+    assert line in capsys.readouterr().out
+    losses = [value for _, value in tags_in(tmp_path)["train/contrast_loss"]]
+    assert losses and all(math.isfinite(value) for value in losses)
+    assert json.loads((tmp_path / "flags.json").read_text())["loss"] == loss
+    assert load(str(tmp_path)).contrastive_loss.name == loss
 
 
 # The rate of the first step: whatever the loss was before it, no weight is worth anything afterwards.

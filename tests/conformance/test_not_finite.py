@@ -20,10 +20,13 @@ from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures import health, knn, linear, logistic_regression, metrics, multi_label
 from tf_simclr.evaluate.measures.standardise import Standardiser
 from tf_simclr.losses.anchors import identify_positive
+from tf_simclr.losses.dcl import dcl
+from tf_simclr.losses.debiased import debiased_nt_xent
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.negatives import negative_weights
 from tf_simclr.losses.nt_logistic import nt_logistic
 from tf_simclr.losses.nt_xent import nt_xent
+from tf_simclr.losses.supcon import supcon
 from tf_simclr.losses.supervised import accuracy, top_k_hits
 from tf_simclr.train.precision import are_finite_everywhere
 
@@ -115,7 +118,11 @@ def test_an_anchor_with_a_similarity_that_is_not_finite_is_no_hit_and_the_others
         functools.partial(nt_logistic, semi_hard=True),
         margin_triplet,
         functools.partial(margin_triplet, semi_hard=True),
+        dcl,
+        lambda a, b, **more: debiased_nt_xent(a, b, **{k: v for k, v in more.items() if k != "hidden_norm"}),
+        lambda a, b, **more: supcon(a, b, [0, 1, 0, -1], **more),
     ],
+    ids=["nt_xent", "nt_logistic", "margin_triplet", "margin_triplet_mined", "dcl", "debiased", "supcon"],
 )
 def test_a_projection_that_is_not_finite_shows_in_the_loss_and_solves_no_task(mode, loss, more):
     """It is a candidate of every anchor, so that none can be called right."""

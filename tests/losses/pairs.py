@@ -26,6 +26,19 @@ def mean_over_anchors(anchor_loss, z, norm):
     return np.mean(losses)
 
 
+def mean_over_rows(anchor_loss, z, norm):
+    """Mean over all 2n anchors of anchor_loss(similarities to all 2n, own place, place of the other view)."""
+    z = np.concatenate(np.asarray(z, np.float64))
+    if norm:
+        z = z / np.linalg.norm(z, axis=-1, keepdims=True)
+    n = len(z) // 2
+    losses = []
+    for i, anchor in enumerate(z):
+        similarities = [float(np.dot(anchor, candidate)) for candidate in z]
+        losses.append(anchor_loss(similarities, i, (i + n) % (2 * n)))
+    return np.mean(losses)
+
+
 def semi_hard(positive, negatives, margin):
     """Of the negatives, those that are used: the most similar ones farther than the positive and within the margin."""
     picked = []

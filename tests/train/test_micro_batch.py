@@ -133,6 +133,18 @@ def test_gradients_are_those_of_the_whole_batch(head, sizes, mirrored):
     assert_same(run(mirrored(2), config_of(proj_head_mode=head, micro_batch_size=3), batch=batch), want)
 
 
+@pytest.mark.parametrize("loss", ["dcl", "debiased", "supcon"])
+def test_other_losses_too(loss, mirrored):
+    """The supervised one needs the labels of all micro-batches, and of all replicas, at once."""
+    run = functools.partial(run_steps, norm=FixedMoments)
+    batch = make_batch() | {"label": np.arange(BATCH) % 3}
+    want = run(ONE_DEVICE, config_of(loss=loss), batch=batch)
+    usual = run(ONE_DEVICE, config_of(), batch=batch)
+    assert want[0]["train/contrast_loss"] != pytest.approx(usual[0]["train/contrast_loss"], rel=1e-3)
+    assert_same(run(ONE_DEVICE, config_of(loss=loss, micro_batch_size=5), batch=batch), want)
+    assert_same(run(mirrored(2), config_of(loss=loss, micro_batch_size=3), batch=batch), want)
+
+
 def test_accumulating_small_batches_is_something_else():
     run = functools.partial(run_steps, ONE_DEVICE, norm=FixedMoments)
     key = "optimizer/momentum/encoder/stem_conv/kernel"

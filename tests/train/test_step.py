@@ -178,7 +178,14 @@ def test_the_loss_follows_the_temperature(run):
     assert cold["train/contrast_loss"] != pytest.approx(hot["train/contrast_loss"], rel=1e-2)
 
 
-@pytest.mark.parametrize("values", [{"loss": "nt_logistic"}, {"loss": "margin_triplet", "semi_hard": True}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"loss": "nt_logistic"},
+        {"loss": "margin_triplet", "semi_hard": True},
+        {"loss": "supcon"},
+    ],
+)
 def test_another_loss_is_taken_on_one_replica_and_on_two(values, mirrored, run):
     (usual, *_), _ = run(0)
     want_losses, want = run(0, **values)

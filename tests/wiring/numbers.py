@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import tensorflow as tf
 
-from tests.losses.pairs import mean_over_anchors
+from tests.losses.pairs import mean_over_anchors, mean_over_rows
 from tests.wiring.given import kernels_of
 from tests.wiring.images import Watcher
 from tf_simclr import compat
@@ -15,10 +15,49 @@ from tf_simclr.evaluate.classifier import evaluate_classifier
 from tf_simclr.train.step import contrastive_terms
 
 Z = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
+LABELS = np.array([0, 1, 0, -1, 0, -1])
 
 
 def loss_of(run):
     return float(contrastive_terms(tf.concat(list(Z), axis=0), run.config)["train/contrast_loss"])
+
+
+def labelled_loss_of(run):
+    return float(contrastive_terms(tf.concat(list(Z), axis=0), run.config, labels=LABELS)["train/contrast_loss"])
+
+
+def dcl_by_hand(temperature, norm=True):
+    """Yeh et al. 2022: the positive against the views of the other images."""
+
+    def anchor(s, own, positive):
+        others = np.delete(s, [own, positive])
+        return np.log(np.exp(others / temperature).sum()) - s[positive] / temperature
+
+    return float(mean_over_rows(lambda s, *places: anchor(np.array(s), *places), Z, norm))
+
+
+def debiased_by_hand(temperature, prior):
+    """Chuang et al. 2020: the mean of the negatives less the share of the anchor's own class."""
+
+    def anchor(s, own, positive):
+        others = np.exp(np.delete(s, [own, positive]) / temperature)
+        own_class = np.exp(s[positive] / temperature)
+        g = max((others.mean() - prior * own_class) / (1 - prior), np.exp(-1 / temperature))
+        return np.log(1 + len(others) * g / own_class)
+
+    return float(mean_over_rows(lambda s, *places: anchor(np.array(s), *places), Z, True))
+
+
+def supcon_by_hand(temperature, norm=True):
+    """Khosla et al. 2020, Equation 2, with the classes of LABELS."""
+    labels = np.concatenate([LABELS, LABELS])
+
+    def anchor(s, own, second_view):
+        alike = (labels == labels[own]) & (labels[own] >= 0)
+        alike[second_view], alike[own] = True, False
+        return np.log(np.exp(np.delete(s, own) / temperature).sum()) - s[alike].mean() / temperature
+
+    return float(mean_over_rows(lambda s, *places: anchor(np.array(s), *places), Z, norm))
 
 
 def entropy_of(run):

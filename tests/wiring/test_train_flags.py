@@ -48,12 +48,15 @@ from tests.wiring.networks_of import (
 )
 from tests.wiring.numbers import (
     all_but_kernels,
+    dcl_by_hand,
+    debiased_by_hand,
     decay_of_lamb,
     decayed,
     entropy_like,
     entropy_of,
     evaluated_penalty,
     evaluated_penalty_by_hand,
+    labelled_loss_of,
     loss_like,
     loss_of,
     micro_batches,
@@ -61,6 +64,7 @@ from tests.wiring.numbers import (
     penalty,
     penalty_by_hand,
     plainly_moved,
+    supcon_by_hand,
     triplet_by_hand,
 )
 from tests.wiring.runs import (
@@ -180,10 +184,19 @@ MODEL = [
 ]
 LOSS = [
     row("loss", "margin_triplet", loss_of, triplet_by_hand(0.4)),
+    row("loss", "dcl", loss_of, dcl_by_hand(0.1)),
+    row("loss", "debiased", loss_of, debiased_by_hand(0.1, 0.1)),
+    row("loss", "supcon", labelled_loss_of, supcon_by_hand(0.1)),
+    row("class_prior", 0.3, loss_of, debiased_by_hand(0.1, 0.3), loss="debiased"),
     row("temperature", 0.3, loss_of, nt_xent_by_hand(0.3, True)),
+    row("temperature", 0.3, loss_of, dcl_by_hand(0.3), loss="dcl"),
+    row("temperature", 0.3, loss_of, debiased_by_hand(0.3, 0.1), loss="debiased"),
+    row("temperature", 0.3, labelled_loss_of, supcon_by_hand(0.3), loss="supcon"),
     row("temperature", 0.3, loss_of, loss_like(nt_logistic, 0.3), loss="nt_logistic"),
     row("temperature", 0.3, entropy_of, entropy_like(margin_triplet, 0.3), loss="margin_triplet"),
     row("hidden_norm", False, loss_of, nt_xent_by_hand(0.1, False)),
+    row("hidden_norm", False, loss_of, dcl_by_hand(0.1, False), loss="dcl"),
+    row("hidden_norm", False, labelled_loss_of, supcon_by_hand(0.1, False), loss="supcon"),
     row("hidden_norm", False, loss_of, loss_like(nt_logistic, 0.1, hidden_norm=False), loss="nt_logistic"),
     row("hidden_norm", False, loss_of, loss_like(margin_triplet, 0.1, hidden_norm=False), loss="margin_triplet"),
     row("margin", 0.7, loss_of, triplet_by_hand(0.7), loss="margin_triplet"),

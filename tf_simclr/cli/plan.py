@@ -240,12 +240,16 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def describe_loss(loss: LossConfig, batch: int) -> str:
-    """The contrastive loss at chance; with semi-hard negatives it depends on the projections, and is left out."""
+    """The contrastive loss at chance, which is left out where it depends on the projections."""
+    if loss.loss == "debiased":
+        return f"contrastive loss: debiased, class prior {loss.class_prior:g}"
     level = chance_of(loss, batch)
     if level is None:
         return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"
     chance = {
         "nt_xent": f"ln(2 x {batch} - 1) = {level:.3f}",
+        "supcon": f"at least ln(2 x {batch} - 1) = {level:.3f}",
+        "dcl": f"at least ln(2 x {batch} - 2) = {level:.3f}",
         "nt_logistic": f"at least 2 ln 2 = {level:.3f}",
         "margin_triplet": f"at least the margin, {level:g}",
     }[loss.loss]

@@ -12,7 +12,9 @@ RESNET_DEPTHS = (10, 18, 34, 50, 101, 152, 200)
 BASIC_DEPTHS = (10, 18, 34)
 POOL_PADDINGS = ("same", "symmetric")
 CHANNELS = 3
-CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet")
+CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet", "dcl", "supcon", "debiased")
+# Those that choose one negative an anchor with --semi_hard.
+MINING_LOSSES = ("nt_logistic", "margin_triplet")
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,13 @@ class LossConfig:
 
     loss: str = option(
         "nt_xent",
-        "Contrastive loss: nt_xent, or one of those the paper compares it with: nt_logistic, margin_triplet.",
+        "Contrastive loss: nt_xent; nt_logistic and margin_triplet, which the paper compares it with; dcl (decoupled: "
+        "no positive in the denominator); debiased (corrects for false negatives, see --class_prior); or supcon "
+        "(supervised: all images of a class are positives, which needs labels).",
         CONTRASTIVE_LOSSES,
     )
     temperature: float = option(
-        0.1, "Temperature tau of NT-Xent and NT-Logistic. With margin_triplet, only of train/contrast_entropy.", above=0
+        0.1, "Temperature tau of the loss. With margin_triplet, only of train/contrast_entropy.", above=0
     )
     hidden_norm: bool = option(True, "Cosine similarity: l2-normalise the projections.")
     margin: float = option(
@@ -137,14 +141,26 @@ class LossConfig:
         "nt_logistic and margin_triplet: learn only from the negative nearest to the anchor among those farther than "
         "the positive, and within --margin of it.",
     )
+    class_prior: float = option(
+        0.1,
+        "debiased: the share of images that are of an anchor's own class, and so no true negatives; 1 / classes where "
+        "all are as frequent. 0 is nt_xent.",
+        at_least=0,
+        at_most=0.99,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
-        if self.semi_hard and self.loss == "nt_xent":
+        if self.semi_hard and self.loss not in MINING_LOSSES:
             raise InputError(
-                "`semi_hard` chooses one negative an anchor, and nt_xent weighs all of them by itself. Received: "
-                "semi_hard=True, loss=nt_xent. Pass --loss=nt_logistic or --loss=margin_triplet, or leave it out"
+                f"`semi_hard` chooses one negative an anchor, and {self.loss} weighs all of them by itself. Received: "
+                f"semi_hard=True, loss={self.loss}. Pass --loss=nt_logistic or --loss=margin_triplet, or leave it out"
+            )
+        if self.loss == "debiased" and not self.hidden_norm:
+            raise InputError(
+                "`hidden_norm` must be True for --loss=debiased, whose bound exp(-1 / temperature) holds for cosines. "
+                "Received: hidden_norm=False, loss=debiased. Leave it out"
             )
         if self.semi_hard and self.margin == 0:
             raise InputError(

@@ -5,14 +5,28 @@ from typing import TYPE_CHECKING
 from tf_simclr.lazy import attach
 
 if TYPE_CHECKING:
-    from tf_simclr.losses.objects import (
-        ContrastiveLoss,
-        MarginTriplet,
-        NTLogistic,
-        NTXent,
-        contrastive_statistics,
-    )
+    from tf_simclr.losses.loss_object import ContrastiveLoss
+    from tf_simclr.losses.objects import MarginTriplet, NTLogistic, NTXent, contrastive_statistics
+    from tf_simclr.losses.variants import DCL, DebiasedNTXent, SupCon
 
-__all__ = ["ContrastiveLoss", "MarginTriplet", "NTLogistic", "NTXent", "contrastive_statistics"]
+__all__ = [
+    "DCL",
+    "ContrastiveLoss",
+    "DebiasedNTXent",
+    "MarginTriplet",
+    "NTLogistic",
+    "NTXent",
+    "SupCon",
+    "contrastive_statistics",
+]
 
-__getattr__, __dir__ = attach(__name__, dict.fromkeys(__all__, "tf_simclr.losses.objects"))
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "ContrastiveLoss": "tf_simclr.losses.loss_object",
+        **dict.fromkeys(
+            ["MarginTriplet", "NTLogistic", "NTXent", "contrastive_statistics"], "tf_simclr.losses.objects"
+        ),
+        **dict.fromkeys(["DCL", "DebiasedNTXent", "SupCon"], "tf_simclr.losses.variants"),
+    },
+)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 import tensorflow as tf
 
 from tf_simclr.errors import InputError, require_range
-from tf_simclr.losses.row_blocks import RowValues, Triple, mean_over_rows
+from tf_simclr.losses.row_blocks import Triple, mean_over_rows
 from tf_simclr.ops import collectives
 
 # Entries of the similarity matrix up to which one block is taken, because blocks gain no time there, and entries of a
@@ -49,12 +51,13 @@ tf.register_tensor_conversion_function(ContrastiveOutput, _refuse_to_become_a_te
 
 
 def compare_views(
-    row_values: RowValues,
+    row_values: Callable[..., Triple],
     projections_a: tf.Tensor,
     projections_b: tf.Tensor,
     *,
     hidden_norm: bool,
     block_rows: int | None,
+    classes: tf.Tensor | None = None,
 ) -> ContrastiveOutput:
     """Means over the local 2n anchors of what `row_values` says of each; all of the global batch are its candidates.
 
@@ -64,13 +67,15 @@ def compare_views(
     Args:
         row_values: (anchors float32 [b, d], candidates float32 [2N, d], labels int32 [b, 2]) -> loss, hit (1 or 0) and
             entropy, float32 [b] each. Candidates are all first views, then all second views; labels are the columns
-            of the anchor itself and of its positive.
+            of the anchor itself and of its positive. With `classes`, labels int32 [b, 3] have the anchor's class as
+            well, and a keyword candidate_classes gives those of the candidates, int32 [2N].
         projections_a: float [n, d], first view of the local examples, any float dtype.
         projections_b: float [n, d], second view of the same examples in the same order.
         hidden_norm: l2-normalise the projections, so that similarities are cosines.
         block_rows: anchors whose similarities are held at once. A block of [block_rows, 2N] is all that is ever held of
             the matrix [2n, 2N], for the gradient too; second derivatives are then not available. At least 2n: the
             whole matrix at once. None: the whole matrix where it is small, else blocks.
+        classes: int64 [n], classes of the local examples, for a `row_values` that needs them.
 
     Returns:
         ContrastiveOutput, computed in float32.
@@ -91,6 +96,12 @@ def compare_views(
     own = tf.concat([position, position + global_n], axis=0)  # [2n]
     positive = tf.concat([position + global_n, position], axis=0)  # [2n]
     labels = tf.stack([own, positive], axis=1)  # [2n, 2]
+    if classes is not None:
+        local, everywhere = (
+            tf.tile(tf.cast(part, tf.int32), [2]) for part in (classes, collectives.gather_with_gradient(classes))
+        )  # [2n], [2N]
+        labels = tf.concat([labels, local[:, tf.newaxis]], axis=1)  # [2n, 3]
+        row_values = functools.partial(row_values, candidate_classes=everywhere)
     if block_rows is None:
         block_rows = _default_block_rows(anchors.shape[0], collectives.replica_count())
     return ContrastiveOutput(*mean_over_rows(row_values, anchors, candidates, labels, block_rows))

@@ -1,10 +1,11 @@
-"""Which negatives an anchor learns from, in the losses that compare one negative at a time."""
+"""Which negatives an anchor learns from, in the losses that do not rank all candidates as NT-Xent does."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_simclr.errors import require_range
+from tf_simclr.errors import InputError, require_range
+from tf_simclr.ops import collectives
 
 
 def require_margin(margin: float, semi_hard: bool) -> None:
@@ -13,6 +14,26 @@ def require_margin(margin: float, semi_hard: bool) -> None:
         require_range("margin", margin, above=0)
     else:
         require_range("margin", margin, at_least=0)
+
+
+def require_other_images(loss: str, projections: tf.Tensor) -> None:
+    """Raises InputError where projections [n, d] of a replica are known to be the only image of the global batch."""
+    if tf.TensorShape(projections.shape)[:1] == [1] and collectives.replica_count() == 1:
+        raise InputError(
+            f"`{loss}` compares an image with others, and needs a batch of 2 or more. Received: one image. Pass a "
+            "larger batch"
+        )
+
+
+def of_other_images(similarities: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Which candidates are views of another image than the anchor's: 2N - 2 of each row, bool [b, 2N].
+
+    Args:
+        similarities: [b, 2N].
+        labels: int32 [b, 2], the columns of the anchor itself and of its positive.
+    """
+    columns = tf.range(tf.shape(similarities)[1])
+    return tf.logical_and(tf.not_equal(columns, labels[:, :1]), tf.not_equal(columns, labels[:, 1:]))
 
 
 def negative_weights(similarities: tf.Tensor, labels: tf.Tensor, within: float | None) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The contrastive losses as Keras loss objects."""
+"""The losses of the SimCLR paper as Keras loss objects, and the object that a run's flags describe."""
 
 from __future__ import annotations
 
@@ -7,84 +7,17 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr.config import LossConfig
-from tf_simclr.errors import InputError, require_range
+from tf_simclr.errors import require_range
 from tf_simclr.losses.anchors import ContrastiveOutput
+from tf_simclr.losses.loss_object import ContrastiveLoss, register
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.negatives import require_margin
 from tf_simclr.losses.nt_logistic import nt_logistic
 from tf_simclr.losses.nt_xent import nt_xent
-
-_register = tf.keras.utils.register_keras_serializable(package="tf_simclr")
-
-
-class ContrastiveLoss(tf.keras.losses.Loss):
-    """A loss of two batches of projections. Subclass it, with `statistics`, for a loss of your own.
-
-    `SimCLR` takes any instance. Keras's `reduction` and `sample_weight` have no meaning here: every projection is
-    compared with all others, and the loss is one scalar.
-
-    Args:
-        name: of the loss.
-
-    Example:
-        import tensorflow as tf
-        import tf_simclr
+from tf_simclr.losses.variants import DCL, DebiasedNTXent, SupCon
 
 
-        @tf.keras.utils.register_keras_serializable()
-        class TwiceNTXent(tf_simclr.losses.ContrastiveLoss):
-            def statistics(self, z_a, z_b):
-                found = tf_simclr.losses.contrastive_statistics(z_a, z_b)
-                return found._replace(loss=2.0 * found.loss)
-
-
-        z_a, z_b = tf.random.normal([8, 16]), tf.random.normal([8, 16])
-        assert float(TwiceNTXent()(z_a, z_b)) == 2.0 * float(tf_simclr.losses.NTXent()(z_a, z_b))
-    """
-
-    def __init__(self, name: str | None = None):
-        super().__init__(name=name)
-
-    def statistics(self, z_a: tf.Tensor, z_b: tf.Tensor) -> ContrastiveOutput:
-        """Loss, accuracy and entropy of this replica's anchors.
-
-        Args:
-            z_a: float [n, d], projections of the first views, any float dtype.
-            z_b: float [n, d], projections of the second views of the same images in the same order.
-
-        Returns:
-            (loss, accuracy, entropy), float32 scalars.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define statistics(z_a, z_b) -> ContrastiveOutput")
-
-    def __call__(self, z_a: tf.Tensor, z_b: tf.Tensor, sample_weight: Any = None) -> tf.Tensor:
-        """The loss, a float32 scalar; arguments as `statistics`.
-
-        Raises:
-            InputError: a sample weight, or two batches that are not pairs.
-        """
-        if sample_weight is not None:
-            raise InputError(
-                f"`sample_weight` must be None: {type(self).__name__} compares all projections with each other. "
-                f"Received: {type(sample_weight).__name__}. Leave it out"
-            )
-        return self.call(z_a, z_b)
-
-    def call(self, z_a: tf.Tensor, z_b: tf.Tensor) -> tf.Tensor:
-        """The loss, as `__call__`."""
-        return self.statistics(z_a, z_b).loss
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {"name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> ContrastiveLoss:
-        """The loss of a config made by `get_config`."""
-        return cls(**config)
-
-
-@_register
+@register
 class NTXent(ContrastiveLoss):
     """NT-Xent, the normalised temperature-scaled cross entropy.
 
@@ -152,7 +85,7 @@ class _OneNegativeAtATime(ContrastiveLoss):
         return {**super().get_config(), **self._settings()}
 
 
-@_register
+@register
 class NTLogistic(_OneNegativeAtATime):
     """NT-Logistic, the normalised temperature-scaled logistic loss.
 
@@ -196,7 +129,7 @@ class NTLogistic(_OneNegativeAtATime):
         return nt_logistic(z_a, z_b, **self._settings())
 
 
-@_register
+@register
 class MarginTriplet(_OneNegativeAtATime):
     """The margin triplet loss: max(u.v- - u.v+ + margin, 0), the mean over an anchor's negatives.
 
@@ -241,9 +174,13 @@ class MarginTriplet(_OneNegativeAtATime):
 
 def loss_of(settings: LossConfig) -> ContrastiveLoss:
     """The loss object that the flags of a run describe."""
-    if settings.loss == "nt_xent":
-        return NTXent(settings.temperature, settings.hidden_norm)
-    kind: Any = {"nt_logistic": NTLogistic, "margin_triplet": MarginTriplet}[settings.loss]
+    name = settings.loss
+    if name == "debiased":
+        return DebiasedNTXent(settings.temperature, settings.class_prior)
+    ranking: dict[str, Any] = {"nt_xent": NTXent, "dcl": DCL, "supcon": SupCon}
+    if name in ranking:
+        return ranking[name](settings.temperature, settings.hidden_norm)
+    kind: Any = {"nt_logistic": NTLogistic, "margin_triplet": MarginTriplet}[name]
     return kind(
         temperature=settings.temperature,
         hidden_norm=settings.hidden_norm,
@@ -252,13 +189,16 @@ def loss_of(settings: LossConfig) -> ContrastiveLoss:
     )
 
 
-def contrastive_statistics(z_a: tf.Tensor, z_b: tf.Tensor, loss: ContrastiveLoss | None = None) -> ContrastiveOutput:
+def contrastive_statistics(
+    z_a: tf.Tensor, z_b: tf.Tensor, loss: ContrastiveLoss | None = None, labels: tf.Tensor | None = None
+) -> ContrastiveOutput:
     """How well projections find their positives: what a training curve shows beside the loss.
 
     Args:
         z_a: float [n, d], projections of the first views of this replica.
         z_b: float [n, d], projections of the second views of the same images in the same order.
         loss: which loss; None for `NTXent()`.
+        labels: int [n], -1 for an image without one, for a loss that learns from them; None where there are none.
 
     Returns:
         a named tuple (loss, accuracy, entropy) of float32 scalars: the loss, the share of anchors in [0, 1] whose
@@ -274,4 +214,4 @@ def contrastive_statistics(z_a: tf.Tensor, z_b: tf.Tensor, loss: ContrastiveLoss
 
     Reference: SimCLR, Equation 1.
     """
-    return (loss or NTXent()).statistics(z_a, z_b)
+    return (loss or NTXent()).labelled_statistics(z_a, z_b, labels)

@@ -101,15 +101,21 @@ def splits_of_online_data(config: ExperimentConfig, opened: Callable[[DataConfig
 
 def require_needed_labels(config: ExperimentConfig, train: KnownSplit) -> None:
     """Raises InputError where a run needs one label an image, and the images have none, or several."""
-    if train.labelled:
+    supervised = config.train.train_mode == "pretrain" and config.loss.loss == "supcon"
+    if train.labelled and not (supervised and train.num_classes < 2):
         return
     several = train.num_classes > 0
-    kind = "with several classes each" if several else "without labels"
+    kind = "of one class" if train.labelled else "with several classes each" if several else "without labels"
     if config.train.train_mode == "finetune":
         remedy = "Choose a data set with one class an image" if several else "Sort the images into one folder a class"
         raise InputError(
             f"`train_mode` must be pretrain for images {kind}. Received: train_mode=finetune, "
             f"dataset={train.name}. {remedy}, or pass --train_mode=pretrain"
+        )
+    if supervised:
+        raise InputError(
+            f"`loss` must not be supcon for images {kind}: it needs one of two or more classes an image. Received: "
+            f"loss=supcon, dataset={train.name}. Pass --loss=nt_xent, or choose a data set with one class an image"
         )
     if config.train.untrained_baseline:
         raise InputError(

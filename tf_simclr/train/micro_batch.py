@@ -97,7 +97,7 @@ class _MicroBatches:
             z = self.embed(batch)
             with tf.GradientTape() as tape:
                 tape.watch(z)
-                metrics |= contrastive_terms(z, self.config)
+                metrics |= contrastive_terms(z, self.config, labels=batch["label"])
             z_gradient = tape.gradient(metrics["train/contrast_loss"], z)  # [2n, d]
         with tf.GradientTape() as tape:
             metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)

@@ -10,9 +10,7 @@ import tensorflow as tf
 from tf_simclr.config import ExperimentConfig, LossConfig
 from tf_simclr.data.views import from_levels
 from tf_simclr.losses.anchors import ContrastiveOutput
-from tf_simclr.losses.margin_triplet import margin_triplet
-from tf_simclr.losses.nt_logistic import nt_logistic
-from tf_simclr.losses.nt_xent import nt_xent
+from tf_simclr.losses.objects import loss_of
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.optim.decay import l2_penalty
@@ -22,7 +20,7 @@ from tf_simclr.train.precision import Updater
 
 Metrics = dict[str, tf.Tensor]
 Step = Callable[[dict[str, Any]], Metrics]
-Contrast = Callable[[tf.Tensor, tf.Tensor], ContrastiveOutput]
+Contrast = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], ContrastiveOutput]
 
 LOSSES = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
 
@@ -35,32 +33,29 @@ def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
     }
 
 
-def contrastive_loss(z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig) -> ContrastiveOutput:
-    """The loss that was chosen, of a replica's two projections [n, d]."""
-    temperature, hidden_norm = settings.temperature, settings.hidden_norm
-    if settings.loss == "nt_xent":
-        return nt_xent(z_a, z_b, temperature=temperature, hidden_norm=hidden_norm)
-    loss = {"nt_logistic": nt_logistic, "margin_triplet": margin_triplet}[settings.loss]
-    return loss(
-        z_a,
-        z_b,
-        temperature=temperature,
-        hidden_norm=hidden_norm,
-        semi_hard=settings.semi_hard,
-        margin=settings.margin,
-    )
+def contrastive_loss(
+    z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig, labels: tf.Tensor | None = None
+) -> ContrastiveOutput:
+    """The loss that was chosen, of a replica's two projections [n, d]; labels int [n] for one that learns from them."""
+    return loss_of(settings).labelled_statistics(z_a, z_b, labels)
 
 
-def contrastive_terms(projections: tf.Tensor, config: ExperimentConfig, contrast: Contrast | None = None) -> Metrics:
+def contrastive_terms(
+    projections: tf.Tensor,
+    config: ExperimentConfig,
+    contrast: Contrast | None = None,
+    labels: tf.Tensor | None = None,
+) -> Metrics:
     """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags.
 
     Args:
         projections: float32 [2n, d].
         config: says which loss.
-        contrast: a loss in place of the config's.
+        contrast: a loss in place of the config's, of two projections [n, d] and the labels.
+        labels: int [n], -1 without a label, for a loss that learns from them; None where the data have none.
     """
     z_a, z_b = tf.split(projections, 2, axis=0)
-    output = contrast(z_a, z_b) if contrast is not None else contrastive_loss(z_a, z_b, config.loss)
+    output = contrast(z_a, z_b, labels) if contrast is not None else contrastive_loss(z_a, z_b, config.loss, labels)
     return {
         "train/contrast_loss": output.loss,
         "train/contrast_acc": output.accuracy,
@@ -114,7 +109,7 @@ def build_pretrain_step(
         config: the experiment.
         penalized: variables whose weight decay is part of the loss.
         contrastive: False trains the linear head alone, on the encoder as it is: the floor of the comparison.
-        contrast: a loss of two projections in place of the config's.
+        contrast: a loss of two projections and labels in place of the config's.
         online: trains the supervised head; None leaves it to `updater`, as the authors do.
         views: makes two views float32 [n, s, s, 3] of a batch; by default they are batch["views"].
 
@@ -129,9 +124,10 @@ def build_pretrain_step(
         with tf.GradientTape() as tape:
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
-                metrics |= contrastive_terms(project(h, training=True)["proj_head_output"], config, contrast)
+                z = project(h, training=True)["proj_head_output"]
+                metrics |= contrastive_terms(z, config, contrast, batch["label"])
             if head is not None and online is None:
-                # Behind the stop, labels never reach the encoder: the head only measures it.
+                # Behind the stop, its gradient never reaches the encoder: the head only measures it.
                 logits = head(tf.stop_gradient(h), training=True)
                 metrics |= supervised_terms(logits, both_views(batch["label"]))
             metrics["train/weight_decay"] = l2_penalty(penalized, config.optimizer.weight_decay)
