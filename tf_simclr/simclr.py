@@ -219,8 +219,8 @@ class SimCLR(tf.keras.Model):
             index = tf.range(count) + count * collectives.replica_id()
             views = self._augmented(batch.images, index=index, epoch=_EVALUATION_EPOCH)
         if views is not None:
-            z = self(tf.concat(views, axis=0), training=False)["proj_head_output"]
-            loss = self.contrastive_loss.labelled_statistics
+            endpoints = self(tf.concat(views, axis=0), training=False)
+            z, loss = endpoints["proj_head_output"], self.contrastive_loss.labelled_statistics
             metrics |= contrastive_terms(z, ExperimentConfig(), loss, batch.labels)
             metrics["train/total_loss"] = metrics["train/contrast_loss"]
         if self.probe is not None and batch.labels is not None:

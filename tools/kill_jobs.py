@@ -184,6 +184,11 @@ def _without_clock(value: Any, directory: str) -> Any:
     return value.replace(directory, "DIRECTORY") if isinstance(value, str) else value
 
 
+def _bytes_of(array: np.ndarray) -> bytes:
+    """Of images too, whose array holds objects: their own bytes would be addresses."""
+    return b"\0".join(array.ravel().tolist()) if array.dtype == object else array.tobytes()
+
+
 def _events(directory: pathlib.Path) -> dict[tuple[str, int], frozenset[bytes]]:
     """(tag, step) -> every value that was written for it; a step that was done twice must have the same twice."""
     found: dict[tuple[str, int], set[bytes]] = {}
@@ -191,7 +196,7 @@ def _events(directory: pathlib.Path) -> dict[tuple[str, int], frozenset[bytes]]:
         try:
             for event in tf.compat.v1.train.summary_iterator(str(file)):
                 for value in event.summary.value:
-                    found.setdefault((value.tag, event.step), set()).add(tf.make_ndarray(value.tensor).tobytes())
+                    found.setdefault((value.tag, event.step), set()).add(_bytes_of(tf.make_ndarray(value.tensor)))
         except tf.errors.DataLossError:  # a kill cut its last record off; readers stop there
             continue
     return {key: frozenset(values) for key, values in found.items()}
