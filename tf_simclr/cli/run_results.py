@@ -61,7 +61,7 @@ def untrained_tag(name: str) -> str:
 
 def keep_results(plan: Plan, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
     """Writes result files; returns all figures that are known of the step's network on these images."""
-    other = None if plan.online_data is plan.data else plan.online_data
+    other = plan.online_data if plan.config.evaluation.online_data_dir else None
     online = None if other is None else (other.train, other.evaluation)
     evaluated_on = describe_evaluation(plan.config, step, plan.data.evaluation, online)
     figures, kept = write_results(plan.directory, step, metrics, evaluated_on)
