@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.data.folders import class_folders, make_images
+from tests.networks import small_networks
 from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 from tf_simclr.data.request import SplitRequest
+from tf_simclr.train import build
 
 # What they try is how images are chosen, which is the same on both stacks.
 pytestmark = pytest.mark.whole_runs
@@ -28,7 +30,16 @@ SMALL = (
     "--use_blur=False",
     "--warmup_epochs=0",
     "--learning_rate=0.1",
+    "--draw_views=False",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """Two convolutions in place of a ResNet: nothing here depends on the networks, and a ResNet takes long to trace."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "build_networks", small_networks)
+        yield
 
 
 @pytest.fixture
