@@ -73,8 +73,19 @@ LONG_FILES = (
 )
 
 # Tests of documents, tools, reports and files, which are the same Python beside either TensorFlow.
-PYTHON_ALONE = ("docs", "index", "studies", "tools", "cli/test_embed.py", "test_config.py", "test_identity.py")
-WITH_NETWORKS = ("docs/test_api_reference.py", "studies/test_transformations.py")
+PYTHON_ALONE = (
+    *("docs", "index", "studies", "tools", "stacks", "evaluate/protocols", "evaluate/report"),
+    *("data", "evaluate/test_transfer_configs.py", "wiring/test_evaluate_flags.py", "wiring/test_study_flags.py"),
+    *("cli/test_embed.py", "cli/test_browse.py", "cli/test_prepare.py", "cli/test_projector.py", "cli/test_early.py"),
+    *("test_config.py", "test_identity.py", "test_wheel.py"),
+)
+# Of these, what decodes images, makes views or runs a network.
+WITH_TENSORFLOW = (
+    *("docs/test_api_reference.py", "studies/test_transformations.py", "evaluate/protocols/test_runner.py"),
+    *("data/test_decoding.py", "data/test_views.py", "data/test_operators.py", "data/test_pipeline.py"),
+    *("data/test_image_formats.py", "data/test_read_errors.py", "data/test_large_images.py"),
+    *("data/test_preprocess.py", "data/test_tfds_source.py", "data/test_orientation_blocks.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,7 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {Path(__file__).parent / name: number for number, name in enumerate(LONG_FILES)}
     assert all(path.is_file() for path in rank), "LONG_FILES names a file that is no more"
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-    alone, others = ([Path(__file__).parent / name for name in names] for names in (PYTHON_ALONE, WITH_NETWORKS))
+    alone, others = ([Path(__file__).parent / name for name in names] for names in (PYTHON_ALONE, WITH_TENSORFLOW))
     assert all(path.exists() for path in (*alone, *others)), "a name is of no file"
     for item in items:
         if item.path not in others and any(path in (item.path, *item.path.parents) for path in alone):
