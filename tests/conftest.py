@@ -74,17 +74,22 @@ LONG_FILES = (
 
 # Tests of documents, tools, reports and files, which are the same Python beside either TensorFlow.
 PYTHON_ALONE = (
-    *("docs", "index", "studies", "tools", "stacks", "evaluate/protocols", "evaluate/report"),
+    *("docs", "index", "studies", "tools", "stacks", "evaluate/protocols", "evaluate/report", "conformance"),
     *("data", "evaluate/test_transfer_configs.py", "wiring/test_evaluate_flags.py", "wiring/test_study_flags.py"),
     *("cli/test_embed.py", "cli/test_browse.py", "cli/test_prepare.py", "cli/test_projector.py", "cli/test_early.py"),
     *("test_config.py", "test_identity.py", "test_wheel.py"),
 )
 # Of these, what decodes images, makes views or runs a network.
 WITH_TENSORFLOW = (
-    *("docs/test_api_reference.py", "studies/test_transformations.py", "evaluate/protocols/test_runner.py"),
+    *("docs/test_api_reference.py", "studies/test_transformations.py"),
     *("data/test_decoding.py", "data/test_views.py", "data/test_operators.py", "data/test_pipeline.py"),
     *("data/test_image_formats.py", "data/test_read_errors.py", "data/test_large_images.py"),
-    *("data/test_preprocess.py", "data/test_tfds_source.py", "data/test_orientation_blocks.py"),
+    *(
+        "conformance/test_not_finite.py",
+        "data/test_preprocess.py",
+        "data/test_tfds_source.py",
+        "data/test_orientation_blocks.py",
+    ),
 )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 SECONDS = 900  # far more than a healthy run takes, also on a busy machine; whoever needs longer hangs
 LAST = 16
@@ -139,6 +139,7 @@ def test_a_worker_that_waits_for_the_others_ends_at_ctrl_c(tmp_path, tiny_flags,
     assert "Traceback" not in (tmp_path / "log").read_text() and not (tmp_path / "run").exists()
 
 
+@pytest.mark.training_runs
 def test_two_workers_are_one_training_and_survive_a_kill(tmp_path, tiny_flags, processes):
     flags = [*tiny_flags, *GENTLE]
     one, two = tmp_path / "one", tmp_path / "two"

@@ -25,7 +25,7 @@ from tf_simclr.loading import load
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.checkpoints import read_text, read_values, shapes_in
 
-pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 ENDPOINTS = {"initial_conv", "initial_max_pool", "block_group1", "block_group2", "block_group3", "block_group4"} | {
     "final_avg_pool",
@@ -78,6 +78,7 @@ def without_export(monkeypatch):
     monkeypatch.setattr(train_task, "export", lambda *words: None)
 
 
+@pytest.mark.training_runs
 def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
     result = json.loads((pretrained / "result.json").read_text())
     assert result == json.loads((pretrained / "result_4.json").read_text())
@@ -111,6 +112,7 @@ def test_a_run_ends_with_knn_and_keeps_it(pretraining):
     assert card["step"] == 4 and card["config"]["temperature"] == 0.1 and len(card["class_names"]) == 10
 
 
+@pytest.mark.training_runs
 def test_summaries_have_the_authors_tags(pretrained):
     tags = tags_in(pretrained)
     train = {"weight_decay", "total_loss", "contrast_loss", "contrast_acc", "contrast_entropy"} | {
@@ -124,6 +126,7 @@ def test_summaries_have_the_authors_tags(pretrained):
     assert dict(tags["train/total_loss"])[2] == pytest.approx(sum(parts), rel=1e-5)
 
 
+@pytest.mark.training_runs
 def test_the_saved_model_reloads_and_trains(pretrained):
     loaded = tf.saved_model.load(str(pretrained / "saved_model" / "4"))
     images = tf.random.stateless_uniform([3, 16, 16, 3], [0, 1])
@@ -154,6 +157,7 @@ def test_running_the_same_command_again_changes_nothing(pretrained, tiny_flags):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.training_runs
 def test_online_evaluation_leaves_curves_and_results_and_changes_nothing_else(
     pretrained, tiny_flags, without_export, tmp_path, capsys
 ):
@@ -209,6 +213,7 @@ def test_mode_eval_gives_up_in_time(tmp_path, tiny_flags, capsys):
     assert "`eval_timeout` passed" in capsys.readouterr().err
 
 
+@pytest.mark.training_runs
 @pytest.mark.parametrize(
     ("head", "optimizer", "more"),
     [
@@ -253,6 +258,7 @@ def test_a_loss_with_semi_hard_negatives(tmp_path, tiny_flags, without_export, c
     assert json.loads((tmp_path / "flags.json").read_text())["loss"] == "margin_triplet"
 
 
+@pytest.mark.training_runs
 @pytest.mark.parametrize(
     ("loss", "more", "line"),
     [
@@ -364,6 +370,7 @@ def finetune(pretrained, directory, tiny_flags, *more):
     return values_of(directory / "ckpt-4")
 
 
+@pytest.mark.training_runs
 def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags, without_export):
     after = finetune(
         pretrained,
@@ -380,6 +387,7 @@ def test_a_frozen_encoder_stays_bit_identical(pretrained, tmp_path, tiny_flags, 
     assert head and all(not np.array_equal(before[name], after[name]) for name in head)
 
 
+@pytest.mark.training_runs
 def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny_flags, without_export):
     """Also: an export is as good a start as the checkpoint of its step."""
     export = pretrained / "saved_model" / "4"
@@ -390,6 +398,7 @@ def test_a_partly_frozen_encoder_trains_only_the_rest(pretrained, tmp_path, tiny
         assert np.array_equal(before[name], value) == frozen, name
 
 
+@pytest.mark.training_runs
 def test_finetuning_from_a_hidden_layer_of_the_head(pretrained, tmp_path, tiny_flags):
     after = finetune(pretrained, tmp_path, tiny_flags, "--ft_proj_selector=1", "--mode=train_then_eval")
     assert (tmp_path / "saved_model" / "4" / "saved_model.pb").is_file() and (tmp_path / "result.json").is_file()
@@ -480,6 +489,7 @@ def wait_for(path, process, seconds=600):
         time.sleep(0.01)
 
 
+@pytest.mark.training_runs
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, tiny_flags):
     flags = [*tiny_flags, "--train_steps=16", "--checkpoint_steps=2", "--use_blur=True"]
     whole = subprocess_run([*flags, f"--model_dir={tmp_path / 'whole'}"])
