@@ -14,6 +14,7 @@ from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 from tf_simclr.data.request import SplitRequest
+from tf_simclr.evaluate import load as trained
 from tf_simclr.train import build
 
 # What they try is how images are chosen, which is the same on both stacks.
@@ -38,7 +39,8 @@ SMALL = (
 def small():
     """Two convolutions in place of a ResNet: nothing here depends on the networks, and a ResNet takes long to trace."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "build_networks", small_networks)
+        for module in (build, trained):
+            patch.setattr(module, "build_networks", small_networks)
         yield
 
 
