@@ -31,7 +31,7 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     number = min(wanted.n, len(pool.candidates))
     if number < wanted.n:
         say(f"note: all {number} images are taken, fewer than --n={wanted.n}")
-    rows = select(index, number, wanted.strategy, wanted.seed).tolist()
+    rows = select(index, number, wanted.strategy, wanted.seed, pool).tolist()
     lines = [(rank, row, results.name(row), index.rows[row].label) for rank, row in enumerate(rows, 1)]
     shown = Section(f"{len(rows):,} images, {wanted.strategy}", [results.tile(row) for row in rows[:_OF_A_PAGE]])
     return results.write(HEADINGS, lines, "Images to label first", [shown])

@@ -38,7 +38,7 @@ def pool_of(index: Index) -> Pool:
     return Pool(np.flatnonzero(~labelled), np.flatnonzero(labelled))
 
 
-def select(index: Index, number: int, strategy: str, seed: int = 0) -> np.ndarray:
+def select(index: Index, number: int, strategy: str, seed: int = 0, pool: Pool | None = None) -> np.ndarray:
     """Chooses images to label.
 
     Args:
@@ -51,6 +51,7 @@ def select(index: Index, number: int, strategy: str, seed: int = 0) -> np.ndarra
             images with labels (margin sampling, Scheffer et al. 2001): for many labels. "random" is what to compare
             with.
         seed: of the clusters, of the first image, and of the random choice.
+        pool: what `pool_of` says of the index, where it is known.
 
     Returns:
         rows int64 [number], all different; the first are the most important.
@@ -58,7 +59,7 @@ def select(index: Index, number: int, strategy: str, seed: int = 0) -> np.ndarra
     Raises:
         InputError: more images than there are, "uncertain" without labels, or scikit-learn is missing.
     """
-    pool = pool_of(index)
+    pool = pool_of(index) if pool is None else pool
     if number > len(pool.candidates):
         raise InputError(
             f"`n` must be at most the number of images to choose from. Received: n={number}, {len(pool.candidates)} "

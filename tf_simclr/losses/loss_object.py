@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_simclr.errors import InputError
+from tf_simclr.errors import InputError, require_range
 from tf_simclr.losses.anchors import ContrastiveOutput
 
 register = tf.keras.utils.register_keras_serializable(package="tf_simclr")
@@ -94,3 +94,17 @@ class ContrastiveLoss(tf.keras.losses.Loss):
     def from_config(cls, config: dict[str, Any]) -> ContrastiveLoss:
         """The loss of a config made by `get_config`."""
         return cls(**config)
+
+
+class TemperedLoss(ContrastiveLoss):
+    """A loss with a temperature, of projections that may be normalised."""
+
+    def __init__(self, temperature: float, hidden_norm: bool, name: str):
+        super().__init__(name=name)
+        require_range("temperature", temperature, above=0)
+        self.temperature = temperature
+        self.hidden_norm = hidden_norm
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "temperature": self.temperature, "hidden_norm": self.hidden_norm}

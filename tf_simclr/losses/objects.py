@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_simclr.config import LossConfig
 from tf_simclr.errors import require_range
 from tf_simclr.losses.anchors import ContrastiveOutput
-from tf_simclr.losses.loss_object import ContrastiveLoss, register
+from tf_simclr.losses.loss_object import ContrastiveLoss, TemperedLoss, register
 from tf_simclr.losses.margin_triplet import margin_triplet
 from tf_simclr.losses.negatives import require_margin
 from tf_simclr.losses.nt_logistic import nt_logistic
@@ -18,7 +18,7 @@ from tf_simclr.losses.variants import DCL, DebiasedNTXent, SupCon
 
 
 @register
-class NTXent(ContrastiveLoss):
+class NTXent(TemperedLoss):
     """NT-Xent, the normalised temperature-scaled cross entropy.
 
     Called with two batches of projections it returns the mean loss of this replica's 2n anchors. Every anchor is
@@ -46,18 +46,11 @@ class NTXent(ContrastiveLoss):
     """
 
     def __init__(self, temperature: float = 0.1, hidden_norm: bool = True, name: str = "nt_xent"):
-        super().__init__(name=name)
-        require_range("temperature", temperature, above=0)
-        self.temperature = temperature
-        self.hidden_norm = hidden_norm
+        super().__init__(temperature, hidden_norm, name)
 
     def statistics(self, z_a: tf.Tensor, z_b: tf.Tensor) -> ContrastiveOutput:
         """Loss, accuracy and entropy of this replica's anchors."""
         return nt_xent(z_a, z_b, temperature=self.temperature, hidden_norm=self.hidden_norm)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "temperature": self.temperature, "hidden_norm": self.hidden_norm}
 
 
 class _OneNegativeAtATime(ContrastiveLoss):

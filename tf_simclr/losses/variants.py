@@ -10,26 +10,12 @@ from tf_simclr.errors import require_range
 from tf_simclr.losses.anchors import ContrastiveOutput
 from tf_simclr.losses.dcl import dcl
 from tf_simclr.losses.debiased import debiased_nt_xent, require_class_prior
-from tf_simclr.losses.loss_object import ContrastiveLoss, register
+from tf_simclr.losses.loss_object import ContrastiveLoss, TemperedLoss, register
 from tf_simclr.losses.supcon import supcon
 
 
-class _Tempered(ContrastiveLoss):
-    """A loss with a temperature, of projections that may be normalised."""
-
-    def __init__(self, temperature: float, hidden_norm: bool, name: str):
-        super().__init__(name=name)
-        require_range("temperature", temperature, above=0)
-        self.temperature = temperature
-        self.hidden_norm = hidden_norm
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "temperature": self.temperature, "hidden_norm": self.hidden_norm}
-
-
 @register
-class DCL(_Tempered):
+class DCL(TemperedLoss):
     """The decoupled contrastive loss: NT-Xent without the positive in its denominator.
 
     It is called, and behaves on several replicas, as `NTXent`. It needs two images or more, and may fall below 0.
@@ -105,7 +91,7 @@ class DebiasedNTXent(ContrastiveLoss):
 
 
 @register
-class SupCon(_Tempered):
+class SupCon(TemperedLoss):
     """The supervised contrastive loss: all views of images of one class are positives of each other.
 
     It behaves on several replicas as `NTXent`, and is called with the labels as well. In `SimCLR`, `fit` needs labels.
