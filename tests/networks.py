@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 
+import pytest
 import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.config import build_config
+from tf_simclr.evaluate import load
 from tf_simclr.nn import heads
 from tf_simclr.nn.blocks import BlockStyle, conv, norm_relu
 from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.nn.normalization import BatchNorm
+from tf_simclr.train import build
 from tf_simclr.train.build import build_networks
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
@@ -54,3 +59,12 @@ def write_run(directory, flags, step):
     CheckpointStore(str(directory), model.named_variables(), 2).save(step)
     (directory / "flags.json").write_text(json.dumps(config.to_flags()))
     return directory
+
+
+@contextlib.contextmanager
+def small_networks_everywhere() -> Iterator[None]:
+    """`small_networks` in place of every ResNet: where nothing depends on the networks, which take long to trace."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (build, load):
+            patch.setattr(module, "build_networks", small_networks)
+        yield

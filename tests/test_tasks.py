@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.networks import small_networks
+from tests.networks import small_networks_everywhere
 from tf_simclr import tasks
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import load
-from tf_simclr.train import build
 
 TINY = {
     "dataset": "shapes",
@@ -33,9 +31,7 @@ TINY = {
 @pytest.fixture(scope="module", autouse=True)
 def small():
     """Two convolutions in place of a ResNet: nothing here depends on the networks."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (build, load):
-            patch.setattr(module, "build_networks", small_networks)
+    with small_networks_everywhere():
         yield
 
 

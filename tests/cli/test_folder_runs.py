@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.data.folders import class_folders, make_images
-from tests.networks import small_networks
+from tests.networks import small_networks_everywhere
 from tf_simclr.cli import plan as plan_module
 from tf_simclr.cli.main import main
 from tf_simclr.data.folder import open_folder
 from tf_simclr.data.request import SplitRequest
-from tf_simclr.evaluate import load as trained
-from tf_simclr.train import build
 
 # What they try is how images are chosen, which is the same on both stacks.
 pytestmark = pytest.mark.whole_runs
@@ -38,9 +36,7 @@ SMALL = (
 @pytest.fixture(scope="module", autouse=True)
 def small():
     """Two convolutions in place of a ResNet: nothing here depends on the networks, and a ResNet takes long to trace."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (build, trained):
-            patch.setattr(module, "build_networks", small_networks)
+    with small_networks_everywhere():
         yield
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.networks import small_networks
+from tests.networks import small_networks_everywhere
 from tf_simclr.cli import train as train_task
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete, complete_by_images
 from tf_simclr.cli.flags import parse
@@ -23,7 +23,6 @@ from tf_simclr.cli.plan import require_apart
 from tf_simclr.config import build_config, own_images
 from tf_simclr.data.class_order import with_class_order
 from tf_simclr.errors import InputError
-from tf_simclr.evaluate import load as trained
 from tf_simclr.train import build
 from tf_simclr.train.checkpoint_store import CheckpointStore
 from tf_simclr.train.checkpoints import read_values, shapes_in
@@ -65,9 +64,7 @@ def run(*flags):
 @pytest.fixture(scope="module", autouse=True)
 def small():
     """Two convolutions in place of a ResNet: nothing here depends on the networks, and a ResNet takes long to trace."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (build, trained):
-            patch.setattr(module, "build_networks", small_networks)
+    with small_networks_everywhere():
         yield
 
 
