@@ -60,6 +60,10 @@ def run_task(name: str, argv: Sequence[str]) -> int:
     if {"--help", "-h", "--helpfull"} & set(argv):
         print(flags.help_text(task.USAGE, task.FLAG_GROUPS), flush=True)
         return 0
+    from tf_simclr.cli.header_lines import HeaderLines
+    from tf_simclr.data.headers import WATCH
+
+    WATCH.set(HeaderLines(say))
     try:
         with own_process():
             return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code

@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable
 
+from tf_simclr.data.headers import Headers, remembered_headers
 from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, Reading
 from tf_simclr.data.known_split import UNLABELLED
 from tf_simclr.data.labels_file import LabelsFile, class_names, read_labels
@@ -152,38 +153,40 @@ def _no_such_split(layout: Layout, split: str, for_evaluation: bool) -> str:
 def _read_classes(folder: str, reading: Reading) -> Listing:
     """All images below a folder of class folders; without any, those in the folder itself, unlabelled."""
     names = subfolders(folder)
-    files = find_images(folder, recursive=False, reading=reading)
-    if not names:
-        files.require_decodable()
-        if not files.images:
-            raise InputError(
-                f"There is no readable image ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
-                f"Received: {as_text(folder)!r}"
-            )
-        notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining only")
-        return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, reading)
-    return _collect({name: os.path.join(folder, name) for name in names}, files, folder, reading)
+    with remembered_headers(folder, reading) as headers:
+        files = find_images(folder, recursive=False, headers=headers)
+        if names:
+            return _collect({name: os.path.join(folder, name) for name in names}, files, folder, headers)
+    files.require_decodable()
+    if not files.images:
+        raise InputError(
+            f"There is no readable image ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
+            f"Received: {as_text(folder)!r}"
+        )
+    notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining only")
+    return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, reading)
 
 
 def _read_below_classes(root: str, inner: dict[str, list[str]], split: str, reading: Reading) -> Listing:
     """All images of ROOT/CLASS/SPLIT; what lies beside the split folders is counted."""
     outside = Files()
-    for name in inner:
-        beside = find_images(os.path.join(root, name), recursive=False, reading=reading)
-        outside.images += beside.images
-        outside.add_left_out(beside)
     folders = {name: os.path.join(root, name, split) for name, below in inner.items() if split in below}
-    return _collect(folders, outside, root, reading)
+    with remembered_headers(os.path.join(root, "*", split), reading) as headers:
+        for name in inner:
+            beside = find_images(os.path.join(root, name), recursive=False, headers=headers)
+            outside.images += beside.images
+            outside.add_left_out(beside)
+        return _collect(folders, outside, root, headers)
 
 
-def _collect(folders: dict[str, str], files: Files, folder: str, reading: Reading) -> Listing:
+def _collect(folders: dict[str, str], files: Files, folder: str, headers: Headers) -> Listing:
     """The images below the folder of each class; `files` has what lies outside of them."""
     found: list[Found] = []
     labels: list[int] = []
     outside = [*(file.path for file in files.images), *files.refused]
     files.refused = {}
     for label, (name, path) in enumerate(folders.items()):
-        own = find_images(path, recursive=True, reading=reading)
+        own = find_images(path, recursive=True, headers=headers)
         if not own.images and not own.refused:
             raise InputError(
                 f"The class {as_text(name)!r} has no readable image{own.left_out()}: add images "
@@ -199,14 +202,15 @@ def _collect(folders: dict[str, str], files: Files, folder: str, reading: Readin
         notes += (f"ignored {count(outside, 'image')} outside the class folders of {as_text(folder)}",)
     if len(classes) == 1:
         notes += (f"{as_text(folder)} has one class only ({classes[0]!r}): every accuracy on it is 100%",)
-    return Listing(found, labels, classes, notes, reading)
+    return Listing(found, labels, classes, notes, headers.reading)
 
 
 # ---- Tables ----
 
 
 def _table_layout(root: str, labels: str, reading: Reading) -> _Recognised:
-    files = find_images(root, recursive=True, reading=reading)
+    with remembered_headers(root, reading) as headers:
+        files = find_images(root, recursive=True, headers=headers)
     known = {os.path.relpath(file.path, root): file for file in files.images}
     every = known.keys() | {os.path.relpath(path, root) for path in (*files.others, *files.unreadable, *files.refused)}
     table = read_labels(labels, root, every)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterable, Sized
 from typing import NamedTuple
 
-from tf_simclr.data.image_files import AS_USUAL, EXTENSIONS, NO_IMAGE, Reading, in_threads, recognise
+from tf_simclr.data.headers import Headers
+from tf_simclr.data.image_files import EXTENSIONS, NO_IMAGE
 from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
@@ -130,13 +130,13 @@ class Files:
         return f" ({'; '.join(self.notes())})" if self.notes() else ""
 
 
-def find_images(folder: str, *, recursive: bool, reading: Reading = AS_USUAL) -> Files:
+def find_images(folder: str, *, recursive: bool, headers: Headers | None = None) -> Files:
     """Lists the images below a folder; links are followed, each real folder once.
 
     Args:
         folder: where to begin.
         recursive: whether to enter its folders.
-        reading: how the files are to be read.
+        headers: looks at the files; None for the usual way of reading.
 
     Returns:
         the account of all files. `images` are ordered by path, the files of a folder before those of the folders in
@@ -144,9 +144,9 @@ def find_images(folder: str, *, recursive: bool, reading: Reading = AS_USUAL) ->
     """
     files = Files()
     found = list_files(folder, files, recursive=recursive)
-    looked_at = in_threads(functools.partial(recognise, reading=reading), [file.path for file in found])
-    for file, (reason, reduced, refused) in zip(found, looked_at, strict=True):
-        if refused and reading.on_bad_image == "error":
+    headers = headers or Headers()
+    for file, (reason, reduced, refused) in zip(found, headers.look(found), strict=True):
+        if refused and headers.reading.on_bad_image == "error":
             files.refused[file.path] = refused
         elif reason is None:
             files.images.append(file)

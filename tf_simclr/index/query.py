@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr.data.folder_source import folder_source
+from tf_simclr.data.headers import Headers
 from tf_simclr.data.image_files import Reading
 from tf_simclr.data.listing import ListedSplit, Listing
 from tf_simclr.data.scan import find_images
@@ -103,7 +104,7 @@ def _reading(index: Index) -> Reading:
 
 def _listed(path: str, reading: Reading) -> Listing:
     folder = os.path.isdir(path)
-    files = find_images(path if folder else os.path.dirname(path), recursive=folder, reading=reading)
+    files = find_images(path if folder else os.path.dirname(path), recursive=folder, headers=Headers(reading))
     if not folder:
         files.images = [file for file in files.images if file.path == path]
         files.refused = {name: why for name, why in files.refused.items() if name == path}
