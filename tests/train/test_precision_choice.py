@@ -67,7 +67,9 @@ def test_real_steps_of_the_run_are_timed(replicas, mirrored, monkeypatch):
     build = precision_choice.build_run_state
     monkeypatch.setattr(precision_choice, "ROUNDS", 2)
     monkeypatch.setattr(
-        precision_choice, "build_run_state", lambda *words, **others: states.append(build(*words, **others)) or states[-1]
+        precision_choice,
+        "build_run_state",
+        lambda *words, **others: states.append(build(*words, **others)) or states[-1],
     )
     with in_small():
         seconds = time_candidates(given.config, given.durations, given.data.train, strategy)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_simclr.cli.main import say
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.features import model_digest
-from tf_simclr.evaluate.load import load_trained
+from tf_simclr.evaluate.load import HEAD, load_trained, read_config
+from tf_simclr.train import checkpoints
 from tf_simclr.train.teacher import Teacher
 
 
@@ -25,17 +27,18 @@ def open_teacher(config: ExperimentConfig, strategy: tf.distribute.Strategy) -> 
     if config.train.train_mode != "distill" or config.runtime.mode == "eval" or not place:
         return None
     try:
-        with strategy.scope():
-            trained = load_trained(place)
+        _, prefix = read_config(place, say)
+        stored = checkpoints.shapes_in(prefix)
+        if HEAD in stored:
+            with strategy.scope():
+                trained = load_trained(prefix)
+            return Teacher(trained.model, stored[HEAD][1], trained.class_names, model_digest(trained.model), place)
     except InputError as error:
         raise type(error)(f"--teacher={place}: {error}") from error
-    head = trained.model.supervised_head
-    if head is None:
-        raise InputError(
-            f"`teacher` must have a supervised head, whose classes the student learns. Received: {trained.prefix}, "
-            "without one. Fine-tune it first with --train_mode=finetune"
-        )
-    return Teacher(trained.model, head.output_shape[-1], trained.class_names, model_digest(trained.model), place)
+    raise InputError(
+        f"`teacher` must have a supervised head, whose classes the student learns. Received: {prefix}, without one. "
+        "Fine-tune it first with --train_mode=finetune"
+    )
 
 
 def describe_teacher(teacher: Teacher, config: ExperimentConfig) -> str:
