@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tf_simclr
 from tests.networks import small_networks, small_networks_everywhere
 from tf_simclr.cli import averaged
 from tf_simclr.cli import train as train_task
+from tf_simclr.cli.distill_flags import FLAG_GROUPS
+from tf_simclr.cli.flags import parse
 from tf_simclr.cli.main import main
 from tf_simclr.config import build_config
 from tf_simclr.data import shapes_splits
@@ -105,7 +108,10 @@ def test_a_student_is_trained_evaluated_and_goes_on_to_the_bit(teacher, small, t
 def test_the_labels_are_counted_as_the_teacher_counts_its_classes(tmp_path, capsys):
     names = tuple(reversed(shapes_splits.SHAPES))
     teacher = write_teacher(tmp_path / "teacher", names)
-    assert distill(teacher, tmp_path / "run", "--train_steps=1", "--distill_alpha=0") == 0
+    words = parse([*SHAPES, *STUDENT, "--train_steps=1", "--distill_alpha=0"], FLAG_GROUPS)
+    given = {name: words.values[name] for name in words.given}
+    result = tf_simclr.distill(teacher=teacher, model_dir=tmp_path / "run", **given)
+    assert result.finished and result.step == 1
     manifest = json.loads(read_text(str(tmp_path / "run" / "ckpt-1")))
     assert manifest["class_names"] == list(names)
     assert "they are taken for" not in capsys.readouterr().out

@@ -21,12 +21,12 @@ given hold for every stage that trains. A recipe of one's own is a JSON file in 
 RECIPE = flags.Group(RecipeConfig)
 FLAG_GROUPS = (RECIPE, *ALL_FLAG_GROUPS)
 # What the stages have for themselves.
-_OF_STAGES = ("mode", "train_mode", "checkpoint", "teacher", "overwrite")
+OF_STAGES = ("mode", "train_mode", "checkpoint", "teacher", "overwrite")
 
 
 def main(parsed: flags.ParsedFlags) -> RecipeResult:
     """Runs the task."""
-    refused = sorted(parsed.given & set(_OF_STAGES))
+    refused = sorted(parsed.given & set(OF_STAGES))
     if refused:
         raise InputError(
             f"`{refused[0]}` is what each stage of a recipe has for itself. Received: "
