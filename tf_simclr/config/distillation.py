@@ -21,7 +21,7 @@ class DistillationConfig:
     distill_temperature: float = option(
         1.0,
         "distill: temperature of both softmaxes. SimCLR v2 takes 1 from a large teacher to a small student, and 0.1 "
-        "where both are the same network.",
+        "where both are the same network. The gradient grows with 1 / temperature: lower the rate, or take LARS.",
         above=0,
     )
     distill_alpha: float = option(
