@@ -12,8 +12,8 @@ def soft_cross_entropy(student_logits: tf.Tensor, teacher_logits: tf.Tensor, *, 
 
         -1 / n sum_i sum_y P_T(y | x_i; tau) log P_S(y | x_i; tau),    P(y | x; tau) = softmax(logits / tau)
 
-    The gradient with respect to a logit is (P_S - P_T) / (n tau). It grows as the temperature falls, and shrinks by about
-    tau^2 where that is large; as in the paper, no factor tau^2 compensates for that.
+    The gradient with respect to a logit is (P_S - P_T) / (n tau). It grows as the temperature falls, and shrinks by
+    about tau^2 where that is large; as in the paper, no factor tau^2 compensates for that.
 
     Args:
         student_logits: float [n, classes].
