@@ -52,6 +52,31 @@ def run(**flags: Any) -> RunResult:
     return result
 
 
+def distill(**flags: Any) -> RunResult:
+    """Trains a student by the outputs of a teacher, as `python -m tf_simclr distill` does.
+
+    Args:
+        **flags: as for `run`. `teacher` is a checkpoint with a supervised head.
+
+    Returns:
+        as `run`.
+
+    Raises:
+        InputError: as `run`, or a teacher without a supervised head or of other classes than the images.
+
+    Example:
+        import tf_simclr
+
+        tiny = {"resnet_depth": 10, "width_multiplier": 0.0625, "image_size": 16, "train_batch_size": 16}
+        data = {"dataset": "shapes", "train_split": "train[:32]", "train_steps": 1, "warmup_epochs": 0}
+        teacher = tf_simclr.run(train_mode="finetune", model_dir="runs/teacher", **tiny, **data)
+        student = tf_simclr.distill(teacher=teacher.directory, model_dir="runs/student", **tiny, **data)
+        assert student.finished
+    """
+    result: RunResult = _call("distill", flags)
+    return result
+
+
 def evaluate_checkpoint(**flags: Any) -> EvaluationResult:
     """Evaluates a representation by the protocols of the field, as `python -m tf_simclr evaluate` does.
 

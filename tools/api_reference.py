@@ -29,6 +29,7 @@ ENTRIES = {
     "image_dataset": "tf_simclr.image_data:image_dataset",
     "run": "tf_simclr.tasks:run",
     "evaluate_checkpoint": "tf_simclr.tasks:evaluate_checkpoint",
+    "distill": "tf_simclr.tasks:distill",
     "run_study": "tf_simclr.tasks:run_study",
     "prepare": "tf_simclr.tasks:prepare",
     "embed": "tf_simclr.tasks:embed",

@@ -27,6 +27,7 @@ from tf_simclr.cli import (
     predict_flags,
     prepare_flags,
     projector_flags,
+    recipe_flags,
     search_flags,
     select_flags,
     study_flags,
@@ -141,6 +142,12 @@ def reference() -> str:
     lines.append(
         "\nBeside these, `python -m tf_simclr study` takes the flags of `run.py`, for all cells of the study, but not "
         f"{_without(*study_flags.TRAINING)}, nor those that the study varies."
+    )
+    lines += section(recipe_flags.RECIPE)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr recipe` takes the flags of `run.py`, for all stages that train, but not "
+        f"{', '.join(f'`--{name}`' for name in recipe_flags.OF_STAGES)}. `python -m tf_simclr distill` takes all flags "
+        "of `run.py`."
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")

@@ -66,7 +66,11 @@ def test_real_steps_of_the_run_are_timed(replicas, mirrored, monkeypatch):
     states = []
     build = precision_choice.build_run_state
     monkeypatch.setattr(precision_choice, "ROUNDS", 2)
-    monkeypatch.setattr(precision_choice, "build_run_state", lambda *words: states.append(build(*words)) or states[-1])
+    monkeypatch.setattr(
+        precision_choice,
+        "build_run_state",
+        lambda *words, **others: states.append(build(*words, **others)) or states[-1],
+    )
     with in_small():
         seconds = time_candidates(given.config, given.durations, given.data.train, strategy)
     assert [len(seconds[name]) for name in CANDIDATES] == [2, 2] and min(map(min, seconds.values())) > 0

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import tensorflow as tf
 
-from tests.networks import small_networks
+from tests.networks import small_networks, small_networks_everywhere
 from tests.wiring.given import CLASSES, STEM, layers_of
 from tests.wiring.images import as_numbers
 from tf_simclr import compat
+from tf_simclr.cli.teacher import open_teacher
 from tf_simclr.config import build_config
 from tf_simclr.nn.normalization import BatchNorm
 from tf_simclr.nn.resnet import layer_group
 from tf_simclr.train.checkpoint_store import CheckpointStore
+from tf_simclr.train.checkpoints import read_values, resolve
 
 
 def operators_of(run):
@@ -90,8 +94,22 @@ def stem_weights(seed):
     return weights
 
 
-def write_small_checkpoint(directory):
+def write_small_checkpoint(directory, seed=11):
     """Leaves there a checkpoint of small networks with weights of another seed."""
-    tf.keras.utils.set_random_seed(11)
-    model = small_networks(build_config({"dataset": "shapes"}), CLASSES)
+    tf.keras.utils.set_random_seed(seed)
+    config = build_config({"dataset": "shapes"})
+    model = small_networks(config, CLASSES)
     CheckpointStore(str(directory), model.named_variables(), 1).save(3)
+    Path(directory, "flags.json").write_text(config.to_json())
+
+
+def taught(run):
+    """The weights of the stem of the teacher."""
+    with small_networks_everywhere():
+        teacher = open_teacher(run.config, run.strategy)
+    return as_numbers(compat.raw_variable(teacher.model.named_variables()[STEM]))
+
+
+def in_checkpoint_of_teacher(run):
+    """The same, as they were stored."""
+    return as_numbers(read_values(resolve(run.config.distillation.teacher), [STEM])[STEM])

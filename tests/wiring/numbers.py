@@ -12,6 +12,7 @@ from tests.wiring.given import kernels_of
 from tests.wiring.images import Watcher
 from tf_simclr import compat
 from tf_simclr.evaluate.classifier import evaluate_classifier
+from tf_simclr.train.distill_step import distillation_terms
 from tf_simclr.train.step import contrastive_terms
 
 Z = np.random.default_rng(1).normal(size=(2, 6, 4)).astype(np.float32)
@@ -24,6 +25,31 @@ def loss_of(run):
 
 def labelled_loss_of(run):
     return float(contrastive_terms(tf.concat(list(Z), axis=0), run.config, labels=LABELS)["train/contrast_loss"])
+
+
+def distilled(name):
+    """A term of a student's loss, of given logits."""
+    return lambda run: float(distillation_terms(*Z, LABELS % 4, run.config)[name])
+
+
+def distilled_by_hand(temperature):
+    student, teacher = (np.exp(z / temperature) / np.exp(z / temperature).sum(axis=1, keepdims=True) for z in Z)
+    return float(-(teacher * np.log(student)).sum(axis=1).mean())
+
+
+def weighed_by_hand(alpha):
+    chosen = np.log(np.exp(Z[0]) / np.exp(Z[0]).sum(axis=1, keepdims=True))[np.arange(6), LABELS % 4]
+    return float(-(1 - alpha) * chosen.mean() + alpha * distilled_by_hand(1.0))
+
+
+def averaged_share(run):
+    """How much of its way a weight's average went along with it in the first step; None without an average."""
+    average, before, _ = run.state.average, run.before, run.metrics
+    if average is None:
+        return None
+    path = "supervised_head/dense/kernel"
+    found = average.named_state()[f"average/{path}"].numpy()
+    return float(np.linalg.norm(found - before[path]) / np.linalg.norm(run.paths[path].numpy() - before[path]))
 
 
 def dcl_by_hand(temperature, norm=True):

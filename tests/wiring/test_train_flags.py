@@ -33,6 +33,7 @@ from tests.wiring.networks_of import (
     convolutions,
     dense_layers,
     frozen_groups,
+    in_checkpoint_of_teacher,
     input_of_head,
     layer_words,
     normalized,
@@ -44,14 +45,18 @@ from tests.wiring.networks_of import (
     pads_before_pool,
     stem_of,
     stem_weights,
+    taught,
     write_small_checkpoint,
 )
 from tests.wiring.numbers import (
     all_but_kernels,
+    averaged_share,
     dcl_by_hand,
     debiased_by_hand,
     decay_of_lamb,
     decayed,
+    distilled,
+    distilled_by_hand,
     entropy_like,
     entropy_of,
     evaluated_penalty,
@@ -66,6 +71,7 @@ from tests.wiring.numbers import (
     plainly_moved,
     supcon_by_hand,
     triplet_by_hand,
+    weighed_by_hand,
 )
 from tests.wiring.runs import (
     asked_of_tpu,
@@ -308,15 +314,23 @@ RUNTIME = [
     row("tpu_zone", "a-zone", lambda run: asked_of_tpu(run)["zone"], "a-zone", **TPU),
     row("gcp_project", "a-project", lambda run: asked_of_tpu(run)["project"], "a-project", **TPU),
 ]
-ROWS = [*DATA, *AUGMENTATION, *MODEL, *LOSS, *OPTIMIZER, *TRAIN, *WRITTEN, *RUNTIME]
+STUDENT = {"train_mode": "distill", "teacher": "{folders}/trained"}
+DISTILLATION = [
+    row("teacher", "{folders}/other", taught, in_checkpoint_of_teacher, **STUDENT, instead="{folders}/trained"),
+    row("distill_temperature", 2.0, distilled("train/distill_loss"), distilled_by_hand(2.0), **STUDENT),
+    row("distill_alpha", 0.25, distilled("objective"), weighed_by_hand(0.25), **STUDENT),
+    row("ema_decay", 0.1, averaged_share, 0.9, **TUNED),
+]
+ROWS = [*DATA, *AUGMENTATION, *MODEL, *LOSS, *OPTIMIZER, *TRAIN, *DISTILLATION, *WRITTEN, *RUNTIME]
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Folders of images, and a checkpoint to fine-tune from."""
+    """Folders of images, a checkpoint to fine-tune from, and another."""
     root = tmp_path_factory.mktemp("folders")
     write_folders(root)
     write_small_checkpoint(root / "trained")
+    write_small_checkpoint(root / "other", seed=12)
     return root
 
 

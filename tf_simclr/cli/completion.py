@@ -37,6 +37,7 @@ from tf_simclr.stored import DamagedFileError, require_types
 ALL_FLAG_GROUPS = tuple(flags.Group(type(field.default)) for field in dataclasses.fields(ExperimentConfig))
 QUICKSTART = flags.CONFIGS / "quickstart.cfg"
 ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--dataset=folder)"
+_KIND = {"finetune": "fine-tuning", "distill": "distilling"}
 _AS_BEGUN = ("hold_out_by", "online_head")
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
 _OVERRIDES = (("train_epochs", "train_steps"), ("checkpoint_epochs", "checkpoint_steps"))
@@ -183,11 +184,13 @@ def _for_own_images(
 def _for_fine_tuning(
     config: ExperimentConfig, given: frozenset[str], num_examples: int, run: ExperimentConfig | None
 ) -> tuple[ExperimentConfig, list[str]]:
-    """The settings for fine-tuning a checkpoint on a folder of this many images, where none of them was given.
+    """The settings for fine-tuning or distilling on a folder of this many images, where none of them was given.
 
     The defaults are those of pretraining, whose batch is larger than many folders.
     """
-    tunes = config.train.train_mode == "finetune" and config.train.checkpoint and config.data.dataset == FOLDER
+    mode, trains = config.train.train_mode, config.train.trains_classifier
+    begins_with_weights = bool(config.train.checkpoint) or mode == "distill"
+    tunes = trains and begins_with_weights and config.data.dataset == FOLDER
     if not tunes or given & FINE_TUNING_FLAGS or not has_plain_flags(config, FINE_TUNING_FLAGS):
         return config, []
     settings = fine_tuning_defaults(num_examples) if run is None else run.to_flags()
@@ -196,7 +199,7 @@ def _for_fine_tuning(
         names.add("train_epochs")
     chosen = {name: settings[name] for name in sorted(names) if name in settings}
     words = " ".join(f"--{name}={value}" for name, value in chosen.items())
-    line = f"no optimiser, rate or batch given: settings for fine-tuning on {num_examples} images: {words}"
+    line = f"no optimiser, rate or batch given: settings for {_KIND[mode]} on {num_examples} images: {words}"
     return build_config(config.to_flags() | chosen), [] if run is not None else [line]
 
 

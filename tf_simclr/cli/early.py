@@ -5,6 +5,7 @@ from __future__ import annotations
 from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.config import ExperimentConfig, resolve_durations
 from tf_simclr.data.folder_splits import ListedSplits
+from tf_simclr.errors import InputError
 from tf_simclr.train import checkpoints
 from tf_simclr.train.checkpoint_files import prefixes_in
 from tf_simclr.train.images import known_images
@@ -31,6 +32,16 @@ def check_run_early(config: ExperimentConfig, given: frozenset[str]) -> ListedSp
         complete, _ = complete_by_images(config, given, known.train.num_examples, run)
         resolve_durations(complete, known.train.num_examples)
     begins = runtime.overwrite or not prefixes_in(runtime.directory)
-    if config.train.train_mode == "finetune" and config.train.checkpoint and begins:
+    if config.train.trains_classifier and config.train.checkpoint and begins:
         checkpoints.find(config.train.checkpoint)
+    if config.distillation.teacher and runtime.mode != "eval":
+        find_teacher(config.distillation.teacher)
     return None if known is None else known.listed
+
+
+def find_teacher(teacher: str) -> None:
+    """Raises InputError where there is no checkpoint at --teacher."""
+    try:
+        checkpoints.find(teacher)
+    except InputError as error:
+        raise InputError(f"--teacher={teacher}: {error}") from error

@@ -16,7 +16,9 @@ from tf_simclr.train.interrupts import EXIT_CODES, own_process
 # A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
 TASKS = {
     "train": "tf_simclr.cli.train_flags",
+    "distill": "tf_simclr.cli.distill_flags",
     "evaluate": "tf_simclr.cli.evaluate_flags",
+    "recipe": "tf_simclr.cli.recipe_flags",
     "study": "tf_simclr.cli.study_flags",
     "prepare": "tf_simclr.cli.prepare_flags",
     "views": "tf_simclr.cli.views_flags",

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.completion import complete_by_images
 from tf_simclr.cli.main import say
+from tf_simclr.cli.teacher import describe_teacher, open_teacher
 from tf_simclr.config import AUTO_PRECISION, Durations, ExperimentConfig, LossConfig, resolve_durations
 from tf_simclr.config.experiment import parts
 from tf_simclr.config.option import paths_of
@@ -36,8 +37,10 @@ from tf_simclr.train.directory import (
 from tf_simclr.train.drawn_views import write_views
 from tf_simclr.train.micro_batch import describe_micro_batches
 from tf_simclr.train.precision_choice import with_precision
+from tf_simclr.train.step import Logits
 from tf_simclr.train.step_checks import check_step
 from tf_simclr.train.strategy import per_replica_batch
+from tf_simclr.train.teacher import Teacher, require_same_teacher, with_classes_of
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Plan:
         notes: lines that a person should see.
         found: what the run's directory held.
         lock: of the directory, taken by `claim`; None for an evaluation, which may go on beside the training.
+        teacher: of a distillation; None for every other training, and for an evaluation.
     """
 
     config: ExperimentConfig
@@ -63,11 +67,17 @@ class Plan:
     notes: tuple[str, ...]
     found: RunDirectory
     lock: DirectoryLock | None = None
+    teacher: Teacher | None = None
 
     @property
     def directory(self) -> str:
         """The run's directory."""
         return self.config.runtime.directory
+
+    @property
+    def teacher_logits(self) -> Logits | None:
+        """What the step of a distillation asks; None without a teacher."""
+        return None if self.teacher is None else self.teacher.logits
 
     @property
     def run_config(self) -> ExperimentConfig:
@@ -79,7 +89,7 @@ class Plan:
     def eval_source(self) -> ImageSource | None:
         """The split to evaluate on; None without a supervised head, or without labels to compare it with."""
         train, source = self.config.train, self.data.evaluation
-        has_head = train.train_mode == "finetune" or train.lineareval_while_pretraining
+        has_head = train.trains_classifier or train.lineareval_while_pretraining
         return source if has_head and self.data.train.labelled and source is not None and source.labelled else None
 
     def claim(self) -> None:
@@ -113,6 +123,11 @@ def plan_run(
     data, directory = build_data(config, listed), config.runtime.directory
     found = RunDirectory(directory) if config.runtime.overwrite else look_into(directory)
     config, notes = complete_by_images(config, given, data.train.num_examples, found.config)
+    teacher = open_teacher(config, strategy)
+    if teacher is not None:
+        require_same_teacher(found, teacher)
+        data, more = with_classes_of(teacher, config, data)
+        notes += more
     config, more = keep_precision(config, found)
     notes += more
     durations = check_run(config, data, strategy, resumes=found.done > 0)
@@ -133,7 +148,7 @@ def plan_run(
     notes += note_images_in_both(data, online_data)
     online = plan_online(config, online_data.train, online_data.evaluation)
     lock = None if config.runtime.mode == "eval" else DirectoryLock(directory, say)
-    return Plan(config, data, online_data, durations, online, tuple(notes), found, lock)
+    return Plan(config, data, online_data, durations, online, tuple(notes), found, lock, teacher)
 
 
 def keep_precision(config: ExperimentConfig, found: RunDirectory) -> tuple[ExperimentConfig, list[str]]:
@@ -168,7 +183,7 @@ def check_run(
     per_replica_batch("eval_batch_size", config.data.eval_batch_size, strategy)
     if data.evaluation is not None and data.evaluation.labelled:
         require_comparable_classes(data.train, data.evaluation)
-    if config.train.train_mode == "finetune" and config.train.checkpoint and not resumes:
+    if config.train.trains_classifier and config.train.checkpoint and not resumes:
         checkpoints.find(config.train.checkpoint)
     if config.runtime.overwrite:
         require_apart(config)
@@ -224,6 +239,8 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     )
     if config.train.train_mode == "pretrain":
         lines.append(describe_loss(config.loss, batch))
+    if plan.teacher is not None:
+        lines.append(describe_teacher(plan.teacher, config))
     if config.train.trains_online_head and data.train.labelled and config.train.online_head == "authors":
         lines.append(
             "online linear head: the authors', on h as it is and at the encoder's rate; its loss may rise far above "

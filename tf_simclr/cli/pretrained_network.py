@@ -22,7 +22,7 @@ TAKEN = (
 
 
 def with_network_of_checkpoint(parsed: flags.ParsedFlags) -> tuple[flags.ParsedFlags, list[str]]:
-    """Fills in the network's flags for fine-tuning from a checkpoint, where they were not given.
+    """Fills in the network's flags for fine-tuning or distilling from a checkpoint, where they were not given.
 
     A run that goes on takes them from its own directory, since its checkpoint may have moved meanwhile. A checkpoint
     that does not say how it was built leaves the command as it is.
@@ -37,7 +37,7 @@ def with_network_of_checkpoint(parsed: flags.ParsedFlags) -> tuple[flags.ParsedF
         InputError: there is no checkpoint, or a given flag means another encoder.
     """
     values = parsed.values
-    if values["train_mode"] != "finetune" or not values["checkpoint"] or values["mode"] == "eval":
+    if values["train_mode"] == "pretrain" or not values["checkpoint"] or values["mode"] == "eval":
         return parsed, []
     begun = None if values["overwrite"] else recorded_run(values["model_dir"])
     if begun is not None and begun[1].get("checkpoint") == absolute(values["checkpoint"]):

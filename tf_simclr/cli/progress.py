@@ -14,6 +14,7 @@ from tf_simclr.train.observers import Observer, Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 _CONTRASTIVE = (("train/contrast_loss", "loss", ".3f"), ("train/contrast_acc", "contrast acc", ".1%"))
+_TEACHER = (("train/distill_loss", "distill loss", ".3f"), ("train/teacher_agreement", "agreement", ".1%"))
 _LABELS = (("train/supervised_loss", "label loss", ".3f"), ("train/supervised_acc", "label acc", ".1%"))
 
 
@@ -29,7 +30,7 @@ def describe(progress: Progress) -> str:
     """One line; what a narrow terminal cuts off comes last."""
     shown = [
         [f"{label} {progress.metrics[tag]:{form}}" for tag, label, form in group if tag in progress.metrics]
-        for group in (_CONTRASTIVE, _LABELS)
+        for group in (_CONTRASTIVE + _TEACHER, _LABELS)
     ]
     return " | ".join(
         [

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.plan import Plan
+from tf_simclr.cli.task import exit_code_of
+from tf_simclr.config import ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5
 from tf_simclr.evaluate.results import describe_evaluation, write_results
@@ -17,7 +19,8 @@ from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Say
 from tf_simclr.train.checkpoint_files import is_pattern
 from tf_simclr.train.finite import require_finite_network
-from tf_simclr.train.run import Outcome
+from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.run import Outcome, RunContext
 from tf_simclr.train.summaries import SummaryWriter
 
 
@@ -59,6 +62,11 @@ def untrained_tag(name: str) -> str:
     return name.replace("eval/", "untrained/")
 
 
+def averaged_tag(name: str) -> str:
+    """The name in result.json of a metric of the averaged weights."""
+    return name.replace("eval/", "ema/")
+
+
 def keep_results(plan: Plan, step: int, metrics: Mapping[str, float]) -> dict[str, float]:
     """Writes result files; returns all figures that are known of the step's network on these images."""
     other = plan.online_data if plan.config.evaluation.online_data_dir else None
@@ -81,12 +89,17 @@ def report(
     config = plan.config
     figures = keep_results(plan, step, {**metrics, **(online or {})})
     directory = os.path.join(config.runtime.directory, config.evaluation.eval_name or "")
-    SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith("eval/")})
+    SummaryWriter(directory).on_window(step, {k: v for k, v in metrics.items() if k.startswith(("eval/", "ema/"))})
     head = "online linear" if config.train.train_mode == "pretrain" else "supervised"
     say(
         f"step {step}, {metrics['eval/examples']:.0f} held-out images: {head} top-1 {metrics[TOP_1]:.1%}, "
         f"top-5 {metrics[TOP_5]:.1%}"
     )
+    if averaged_tag(TOP_1) in metrics:
+        say(
+            f"the average of the weights (--ema_decay={config.train.ema_decay:g}): top-1 "
+            f"{metrics[averaged_tag(TOP_1)]:.1%}, top-5 {metrics[averaged_tag(TOP_5)]:.1%}"
+        )
     if untrained_tag(TOP_1) in metrics:
         floor = metrics[untrained_tag(TOP_1)]
         say(
@@ -116,3 +129,25 @@ def export(plan: Plan, outcome: Outcome, metrics: Mapping[str, float], directory
     if is_pattern(path):
         say("note: TensorFlow loads no SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
     return path
+
+
+def stopped(plan: Plan, context: RunContext, outcome: Outcome) -> RunResult:
+    """Says where a run was stopped and how it goes on."""
+    name, code = exit_code_of(context.stop)
+    done = (
+        f"saved step {outcome.step} in {plan.directory}" if outcome.step else "no step was done, and nothing is saved"
+    )
+    context.say(f"{name} received: {done}; run the same command with --model_dir={plan.directory} to go on")
+    return RunResult(plan.directory, outcome.step, exit_code=code)
+
+
+def stopped_outside_training(config: ExperimentConfig, stop: StopRequest) -> RunResult:
+    """Says that nothing was lost of what was going on before the training, or beside it."""
+    name, code = exit_code_of(stop)
+    kept = (
+        "figures that were reported are kept"
+        if config.runtime.mode == "eval"
+        else "training had not begun: no step is lost"
+    )
+    say(f"{name} received: {kept}; run the same command with --model_dir={config.runtime.directory} to go on")
+    return RunResult(config.runtime.directory, exit_code=code)

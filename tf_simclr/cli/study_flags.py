@@ -28,6 +28,7 @@ _OWN = frozenset(
     {
         *("mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"),
         *("skip_nonfinite_steps", "profile_steps", "draw_views", "online_data_dir"),
+        *("teacher", "distill_temperature", "distill_alpha", "ema_decay"),
     }
 )
 TRAINING = tuple(

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import tensorflow as tf
 
+from tf_simclr.cli.averaged import averaged_figures, export_averaged
 from tf_simclr.cli.chance import chance_watches
 from tf_simclr.cli.follow import follow
 from tf_simclr.cli.input_watch import InputWatch, input_remedy
@@ -17,9 +18,18 @@ from tf_simclr.cli.main import say, say_error
 from tf_simclr.cli.online import OnlineWatch, knn_at_the_end, knn_line
 from tf_simclr.cli.plan import Plan, describe, plan_run
 from tf_simclr.cli.progress import build_progress
-from tf_simclr.cli.run_results import RunResult, export, keep_results, report, require_finite, untrained_tag
+from tf_simclr.cli.run_results import (
+    RunResult,
+    export,
+    keep_results,
+    report,
+    require_finite,
+    stopped,
+    stopped_outside_training,
+    untrained_tag,
+)
 from tf_simclr.cli.same_flags import require_same_flags
-from tf_simclr.cli.task import exit_code_of, named_images
+from tf_simclr.cli.task import named_images
 from tf_simclr.config import AUTO_PRECISION, ExperimentConfig
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.source import ImageSource
@@ -146,7 +156,7 @@ def settle_precision(plan: Plan, context: RunContext) -> Plan:
     if plan.config.runtime.precision != AUTO_PRECISION:
         return plan
     context.say("--precision=auto: timing a few steps of float32 and of bfloat16")
-    seconds = time_candidates(plan.config, plan.durations, plan.data.train, context.strategy)
+    seconds = time_candidates(plan.config, plan.durations, plan.data.train, context.strategy, plan.teacher_logits)
     chosen, line = choose_precision(seconds)
     chosen = CANDIDATES[context.workers.from_chief(CANDIDATES.index(chosen))]
     context.say(line)
@@ -189,6 +199,7 @@ def evaluate_and_export(plan: Plan, context: RunContext, outcome: Outcome, watch
     if evaluates and source is not None:
         with context.account.spent_on(EVALUATION):
             metrics = evaluate_classifier(plan.config, outcome.state, source, context.strategy)
+            metrics |= averaged_figures(plan, context, outcome, source)
         if plan.config.train.untrained_baseline and plan.config.train.train_mode == "pretrain":
             metrics |= untrained_baseline(plan, context, source)
         figures |= metrics
@@ -201,7 +212,9 @@ def evaluate_and_export(plan: Plan, context: RunContext, outcome: Outcome, watch
             figures = keep_results(plan, outcome.step, online)
     if context.stopping():
         raise StoppedError
-    path = export(plan, outcome, figures, context.workers.own_directory(plan.directory), context.say)
+    own_directory = context.workers.own_directory(plan.directory)
+    path = export(plan, outcome, figures, own_directory, context.say)
+    export_averaged(plan, outcome, figures, own_directory, context.say)
     if found is not None:
         context.say(knn_line(*found, outcome.step))
     return RunResult(plan.directory, outcome.step, finished=True, metrics=figures, saved_model=path)
@@ -209,7 +222,7 @@ def evaluate_and_export(plan: Plan, context: RunContext, outcome: Outcome, watch
 
 def pretrain_or_finetune(plan: Plan, context: RunContext) -> tuple[Outcome, OnlineWatch | None]:
     """The training of a run in its own directory, and what is evaluated beside it."""
-    state = build_run_state(plan.config, plan.durations, plan.data.train, context.strategy)
+    state = build_run_state(plan.config, plan.durations, plan.data.train, context.strategy, teacher=plan.teacher_logits)
     with observed(plan, context, plan.directory, warn_at_chance=True) as observer:
         watch = None
         if plan.online is not None:
@@ -225,6 +238,7 @@ def pretrain_or_finetune(plan: Plan, context: RunContext) -> tuple[Outcome, Onli
             begin=plan.claim if context.workers.chief else None,
             fresh=plan.config.runtime.overwrite,
             profile_steps=plan.config.train.steps_to_profile if context.workers.chief else None,
+            teacher="" if plan.teacher is None else plan.teacher.digest,
         )
     return outcome, watch
 
@@ -273,25 +287,3 @@ def knn_of(
     return knn_at_the_end(
         plan.config, plan.online_data, outcome.state.model, context.strategy, chief=chief, say=context.say
     )
-
-
-def stopped(plan: Plan, context: RunContext, outcome: Outcome) -> RunResult:
-    """Says where a run was stopped and how it goes on."""
-    name, code = exit_code_of(context.stop)
-    done = (
-        f"saved step {outcome.step} in {plan.directory}" if outcome.step else "no step was done, and nothing is saved"
-    )
-    context.say(f"{name} received: {done}; run the same command with --model_dir={plan.directory} to go on")
-    return RunResult(plan.directory, outcome.step, exit_code=code)
-
-
-def stopped_outside_training(config: ExperimentConfig, stop: StopRequest) -> RunResult:
-    """Says that nothing was lost of what was going on before the training, or beside it."""
-    name, code = exit_code_of(stop)
-    kept = (
-        "figures that were reported are kept"
-        if config.runtime.mode == "eval"
-        else "training had not begun: no step is lost"
-    )
-    say(f"{name} received: {kept}; run the same command with --model_dir={config.runtime.directory} to go on")
-    return RunResult(config.runtime.directory, exit_code=code)

@@ -21,6 +21,7 @@ from tf_simclr.config.data import (
     eval_crop_for,
     may_lie_elsewhere,
 )
+from tf_simclr.config.distillation import DistillationConfig
 from tf_simclr.config.durations import Durations, resolve_durations, with_warmup_that_ends
 from tf_simclr.config.experiment import (
     CARD_FILE,
@@ -85,6 +86,7 @@ __all__ = [
     "ClusterConfig",
     "ConvertConfig",
     "DataConfig",
+    "DistillationConfig",
     "DuplicatesConfig",
     "Durations",
     "EmbedConfig",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_simclr.config.data import AugmentationConfig, DataConfig
+from tf_simclr.config.distillation import DistillationConfig
 from tf_simclr.config.model import LossConfig, ModelConfig
 from tf_simclr.config.runtime import RuntimeConfig
 from tf_simclr.config.training import CheckpointConfig, EvalConfig, OptimizerConfig, TrainConfig
@@ -29,6 +30,7 @@ class ExperimentConfig:
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     train: TrainConfig = TrainConfig()
+    distillation: DistillationConfig = DistillationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluation: EvalConfig = EvalConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -37,9 +39,10 @@ class ExperimentConfig:
         """Checks every part, then what only holds between parts. Raises InputError."""
         for part in parts(self):
             part.validate()
+        self.distillation.require_use(self.train.train_mode)
         selector, head = self.train.ft_proj_selector, self.model.proj_head_mode
         layers = {"none": 0, "linear": 1, "nonlinear": self.model.num_proj_layers}[head]
-        if self.train.train_mode == "finetune" and selector > layers:
+        if self.train.trains_classifier and selector > layers:
             raise InputError(
                 f"`ft_proj_selector` must be at most {layers}, the layers of the {head} projection head. "
                 f"Received: ft_proj_selector={selector}. Pass a smaller one, or --num_proj_layers"
@@ -50,15 +53,15 @@ class ExperimentConfig:
                 f"{self.train.micro_batch_size}, train_batch_size={self.data.train_batch_size}. Pass a smaller "
                 "--micro_batch_size, or 0 for none"
             )
-        if self.augmentation.augmentation_branch == "one" and self.train.train_mode == "finetune":
+        if self.augmentation.augmentation_branch == "one" and self.train.trains_classifier:
             raise InputError(
-                "`augmentation_branch` must be both when fine-tuning, where an image has one view. Received: "
-                "augmentation_branch=one, train_mode=finetune. Leave it out"
+                "`augmentation_branch` must be both when fine-tuning or distilling, where an image has one view. "
+                f"Received: augmentation_branch=one, train_mode={self.train.train_mode}. Leave it out"
             )
         if self.evaluation.eval_every_epochs and self.train.train_mode != "pretrain":
             raise InputError(
-                "`eval_every_epochs` must be 0 when fine-tuning: kNN and the linear classifier measure what is learnt "
-                f"without labels. Received: eval_every_epochs={self.evaluation.eval_every_epochs:g}, "
+                "`eval_every_epochs` must be 0 when fine-tuning or distilling: kNN and the linear classifier measure "
+                f"what is learnt without labels. Received: eval_every_epochs={self.evaluation.eval_every_epochs:g}, "
                 f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
                 "measure the head"
             )

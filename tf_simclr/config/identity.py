@@ -23,6 +23,8 @@ MAY_CHANGE = frozenset(
         # The machine, and how the images get to it. Whether they are the same images is compared by what they are.
         *(*DEVICE_FLAGS, "jit_compile", "augment_on", "input_workers", "cache_dataset", "data_dir", "on_bad_image"),
         "max_image_pixels",
+        # Where the teacher lies. Whether it is the same one is compared by its values.
+        "teacher",
         # How often it is saved, and how much is kept.
         *("checkpoint_epochs", "checkpoint_steps", "keep_checkpoint_max", "keep_hub_module_max"),
         # What is measured beside the training.

@@ -55,15 +55,17 @@ class TrainConfig:
 
     train_mode: str = option(
         "pretrain",
-        "pretrain (contrastive) or finetune (supervised; from scratch without --checkpoint).",
-        ("pretrain", "finetune"),
+        "pretrain (contrastive), finetune (supervised) or distill (by the outputs of --teacher); the last two from "
+        "scratch without --checkpoint.",
+        ("pretrain", "finetune", "distill"),
     )
     train_epochs: float = option(100.0, "Epochs to train.", above=0, at_most=MOST_EPOCHS)
     train_steps: int = option(0, "Steps to train; overrides --train_epochs when > 0.", at_least=0)
     micro_batch_size: int = option(
         0,
-        "pretrain: images of a replica in flight at a time; 0 = all. The loss keeps every negative of the whole "
-        "batch, at the price of a second forward pass; batch norm takes the moments of each micro-batch.",
+        "pretrain, distill: images of a replica in flight at a time; 0 = all. The loss is that of the whole batch; "
+        "pretraining keeps every negative, at the price of a second forward pass. Batch norm takes the moments of each "
+        "micro-batch.",
         at_least=0,
     )
     lineareval_while_pretraining: bool = option(
@@ -76,18 +78,19 @@ class TrainConfig:
     )
     checkpoint: str | None = option(
         None,
-        "Checkpoint to fine-tune from: a prefix, a directory whose newest one is taken, an exported SavedModel, or "
-        "weights of the authors' or PyTorch's (docs/weights.md). Flags of the network that are not given come from it.",
+        "Checkpoint to fine-tune from, or that a student begins with: a prefix, a directory whose newest one is taken, "
+        "an exported SavedModel, or weights of the authors' or PyTorch's (docs/weights.md). Flags of the network that "
+        "are not given come from it.",
         path=True,
     )
     fine_tune_after_block: int = option(
         -1,
-        "finetune: -1 trains everything, 0 freezes the stem, k the stem and groups 1..k, 4 all of h.",
+        "finetune, distill: -1 trains everything, 0 freezes the stem, k the stem and groups 1..k, 4 all of h.",
         choices=(-1, 0, 1, 2, 3, 4),
     )
     ft_proj_selector: int = option(
         0,
-        "finetune: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
+        "finetune, distill: input of the linear head: 0 = h, i = i-th layer of the projection head, -1 = its output.",
         at_least=-1,
     )
     online_head: str = option(
@@ -104,6 +107,12 @@ class TrainConfig:
         "ends with an error.",
         at_least=0,
     )
+    ema_decay: float = option(
+        0.0,
+        "Decay of a moving average of all weights and batch-norm statistics, such as 0.999; 0 = none. It is evaluated "
+        "beside the weights themselves, and exported into --model_dir/ema.",
+        at_least=0,
+    )
     profile_steps: str | None = option(
         None,
         "First and last step, such as 10,20, of which a trace is written into --model_dir, for TensorBoard's profiler. "
@@ -118,13 +127,23 @@ class TrainConfig:
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
         check_options(self)
+        if self.ema_decay >= 1:
+            raise InputError(
+                f"`ema_decay` must be in [0, 1). Received: ema_decay={self.ema_decay:g}. Pass --ema_decay=0.999, or 0 "
+                "for no average"
+            )
         self._read_profile_steps()
-        if self.micro_batch_size and self.train_mode != "pretrain":
+        if self.micro_batch_size and self.train_mode == "finetune":
             raise InputError(
                 "`micro_batch_size` must be 0 when fine-tuning: labels need no large batch. Received: "
                 f"micro_batch_size={self.micro_batch_size}, train_mode={self.train_mode}. Pass a smaller "
                 "--train_batch_size"
             )
+
+    @property
+    def trains_classifier(self) -> bool:
+        """Whether the supervised head is trained together with the encoder, on one view of an image."""
+        return self.train_mode in ("finetune", "distill")
 
     @property
     def steps_to_profile(self) -> tuple[int, int] | None:

@@ -17,14 +17,16 @@ from tf_simclr.nn.model import SimCLRModel, build_model
 from tf_simclr.optim.build import build_optimizer
 from tf_simclr.optim.decay import kernels
 from tf_simclr.optim.schedules import WarmupCosine
+from tf_simclr.train.average import WeightAverage
 from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
+from tf_simclr.train.distill_step import build_distill_step
 from tf_simclr.train.images import evaluates, require_needed_labels, splits_of_run
 from tf_simclr.train.input import view_policy
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.skip import SkippedUpdates
-from tf_simclr.train.step import Step, build_finetune_step, build_pretrain_step
+from tf_simclr.train.step import Logits, Step, build_finetune_step, build_pretrain_step
 from tf_simclr.train.step_checks import check_step
 
 Say = Callable[[str], None]
@@ -55,6 +57,7 @@ class TrainState:
         online: trains the supervised head beside pretraining; None where the optimizer does, or where there is none.
         device_views: makes the views in the step; None where the input pipeline does.
         skipped: counts the updates that were left out.
+        average: of the networks, over the steps; None without one.
     """
 
     config: ExperimentConfig
@@ -69,6 +72,7 @@ class TrainState:
     online: OnlineHead | None = None
     device_views: DeviceViews | None = None
     skipped: SkippedUpdates = field(default_factory=lambda: SkippedUpdates(0))
+    average: WeightAverage | None = None
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -81,9 +85,10 @@ class TrainState:
             for path, slot in zip(trained, values, strict=True)
         }
         online = self.online.named_state() if self.online is not None else {}
+        average = self.average.named_state() if self.average is not None else {}
         iterations = {"optimizer/iterations": self.optimizer.iterations}
         counters = {**self.updater.named_state(), **self.skipped.named_state()}
-        return {**model, **iterations, **slots, **online, **counters}
+        return {**model, **iterations, **slots, **online, **average, **counters}
 
 
 def build_data(config: ExperimentConfig, before: ListedSplits | None = None) -> Data:
@@ -105,7 +110,7 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
     """The model of a run; call inside the strategy's scope. `num_classes` 0 means no supervised head."""
     model, train = config.model, config.train
     mean, std = model.input_normalization
-    finetune = train.train_mode == "finetune"
+    finetune = train.trains_classifier
     with_head = finetune or train.lineareval_while_pretraining
     return build_model(
         depth=model.resnet_depth,
@@ -134,7 +139,12 @@ def build_networks(config: ExperimentConfig, num_classes: int) -> SimCLRModel:
 
 
 def build_train_state(
-    config: ExperimentConfig, durations: Durations, num_classes: int, *, contrastive: bool = True
+    config: ExperimentConfig,
+    durations: Durations,
+    num_classes: int,
+    *,
+    contrastive: bool = True,
+    teacher: Logits | None = None,
 ) -> TrainState:
     """Model, optimizer and step of a run; call inside the strategy's scope.
 
@@ -143,6 +153,8 @@ def build_train_state(
         durations: of the run.
         num_classes: of the training data; 0 without labels.
         contrastive: False trains only the linear head, on an encoder that stays untrained.
+        teacher: of a distillation, as in `build_distill_step`; None where no step will be taken, or
+            for other trainings.
     """
     if config.runtime.mode != "eval":
         check_step(config, tf.distribute.get_strategy())
@@ -169,20 +181,33 @@ def build_train_state(
     place = choose_place(config, tf.distribute.get_strategy())
     device_views = DeviceViews(*view_policy(config), compiled=place.compiled) if place.on_device else None
     views = device_views or given_views
-    if config.train.train_mode == "finetune":
+    if config.train.train_mode == "distill":
+        step = build_distill_step(model, teacher, updater, config, penalized, views=views)
+    elif config.train.train_mode == "finetune":
         step = build_finetune_step(model, updater, config, penalized, views=views)
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
         step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online, views=views)
+    average = None
+    if config.train.ema_decay and contrastive:
+        average = WeightAverage(config.train.ema_decay, model.named_variables(), optimizer.iterations)
     skipped = SkippedUpdates(config.train.skip_nonfinite_steps)
     state = TrainState(
-        config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views, skipped
+        *(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views),
+        skipped=skipped,
+        average=average,
     )
-    if skipped.limit:
-        step = skipped.guarded(step, state.named_state())
-    if config.runtime.jit_compile:
+    return replace(state, step=_as_it_runs(state))
+
+
+def _as_it_runs(state: TrainState) -> Step:
+    """The step of a state with all that surrounds it: the average of the weights, updates left out, XLA."""
+    step = state.step if state.average is None else state.average.averaging(state.step)
+    if state.skipped.limit:
+        step = state.skipped.guarded(step, state.named_state())
+    if state.config.runtime.jit_compile:
         step = tf.function(step, jit_compile=True, autograph=False)
-    return replace(state, step=step)
+    return step
 
 
 def build_online_head(config: ExperimentConfig, durations: Durations, head: tf.keras.Model | None) -> OnlineHead | None:

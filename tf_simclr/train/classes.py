@@ -19,7 +19,7 @@ _SHOWN = 10
 
 def head_classes(config: ExperimentConfig, source: ImageSource) -> tuple[str, ...]:
     """The classes of the supervised head of a run, in the order of its logits; empty without a head."""
-    has_head = config.train.train_mode == "finetune" or config.train.lineareval_while_pretraining
+    has_head = config.train.trains_classifier or config.train.lineareval_while_pretraining
     return source.class_names if has_head and source.labelled else ()
 
 

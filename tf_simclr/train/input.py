@@ -19,7 +19,7 @@ from tf_simclr.train.strategy import distribute, per_replica_batch
 def view_policy(config: ExperimentConfig) -> tuple[ViewPolicy, int]:
     """The augmentation of a training run, and how many views of each image it takes."""
     size, augmentation = config.data.image_size, config.augmentation
-    num_views = 1 if config.train.train_mode == "finetune" else 2
+    num_views = 1 if config.train.trains_classifier else 2
     if augmentation.operators:
         policy = ViewPolicy.composed(
             size,

@@ -28,10 +28,12 @@ class Manifest:
     Attributes:
         class_names: of the supervised head, in the order of its logits; empty without a head.
         images: what was trained on, as `describe_images` returns it.
+        teacher: digest of the teacher's values; empty where there was none.
     """
 
     class_names: tuple[str, ...] = ()
     images: dict[str, Any] = field(default_factory=dict)
+    teacher: str = ""
 
     def to_text(self) -> str:
         """As strict JSON."""
@@ -41,6 +43,7 @@ class Manifest:
                 "tf_simclr": tf_simclr.__version__,
                 "class_names": list(self.class_names),
                 "images": self.images,
+                **({"teacher": self.teacher} if self.teacher else {}),
             }
         )
 
@@ -83,7 +86,7 @@ def read_manifest(prefix: str) -> Manifest | None:
             f"checkpoint {prefix} was written by tf_simclr {values.get('tf_simclr')} with another form of manifest. "
             f"Received: format {values['format']}, where {FORMAT} is known. Use that version"
         )
-    return Manifest(tuple(values["class_names"]), values["images"])
+    return Manifest(tuple(values["class_names"]), values["images"], values.get("teacher", ""))
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class _MicroBatches:
         with tf.GradientTape() as tape:
             metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)
             scaled = self.updater.scaled(metrics["train/weight_decay"])
-        gradients = _or_zeros(tape.gradient(scaled, self.updater.variables), self.updater.variables)
+        gradients = or_zeros(tape.gradient(scaled, self.updater.variables), self.updater.variables)
         gradients, h = self.backpropagate(batch, z_gradient, gradients)
         labels = both_views(batch["label"])
         if self.model.supervised_head is not None and self.online is None:
@@ -160,7 +160,7 @@ class _MicroBatches:
             z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
             # Its gradient with respect to z is the loss's own.
             scaled = self.updater.scaled(tf.reduce_sum(z * z_gradient))
-        gradients = _after(scaled, _or_zeros(tape.gradient(scaled, variables), variables))
+        gradients = _after(scaled, or_zeros(tape.gradient(scaled, variables), variables))
         return gradients, seen  # the supervised head, where it is among the variables, has its gradient elsewhere
 
     def with_head(self, h: tf.Tensor, labels: tf.Tensor, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
@@ -198,7 +198,7 @@ def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:
     return tf.concat([rows, rows + total], axis=0)
 
 
-def _or_zeros(gradients: list[tf.Tensor | None], variables: list[Any]) -> list[tf.Tensor]:
+def or_zeros(gradients: list[tf.Tensor | None], variables: list[Any]) -> list[tf.Tensor]:
     """The gradients, zeros for a variable that the loss does not depend on."""
     return [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
 

@@ -13,6 +13,7 @@ from tf_simclr.config import Durations, ExperimentConfig
 from tf_simclr.data.source import ImageSource
 from tf_simclr.train.input import build_train_iterator
 from tf_simclr.train.run import build_run_state
+from tf_simclr.train.step import Logits
 
 CANDIDATES = ("float32", "bfloat16")
 ROUNDS, MOST_SECONDS = 5, 60.0
@@ -26,7 +27,11 @@ def with_precision(config: ExperimentConfig, precision: str) -> ExperimentConfig
 
 
 def time_candidates(
-    config: ExperimentConfig, durations: Durations, source: ImageSource, strategy: tf.distribute.Strategy
+    config: ExperimentConfig,
+    durations: Durations,
+    source: ImageSource,
+    strategy: tf.distribute.Strategy,
+    teacher: Logits | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of some training steps in each candidate, on the first batch of the run; nothing of it stays.
 
@@ -37,11 +42,12 @@ def time_candidates(
         durations: its lengths in steps.
         source: training split.
         strategy: devices.
+        teacher: of a distillation, as in `build_train_state`.
     """
     batch = next(build_train_iterator(with_precision(config, CANDIDATES[0]), source, strategy, 0))
 
     def step_in(precision: str) -> Callable[[], object]:
-        state = build_run_state(with_precision(config, precision), durations, source, strategy)
+        state = build_run_state(with_precision(config, precision), durations, source, strategy, teacher=teacher)
 
         @tf.function(autograph=False)
         def step(batch: object) -> tf.Tensor:

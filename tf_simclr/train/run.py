@@ -24,6 +24,7 @@ from tf_simclr.train.observers import Observer, Observers, Progress
 from tf_simclr.train.pretrained import load_pretrained
 from tf_simclr.train.profiling import StepProfiler
 from tf_simclr.train.skip import SkippedUpdates
+from tf_simclr.train.step import Logits
 from tf_simclr.train.timing import EVALUATION, TimeAccount, runs_ahead
 from tf_simclr.train.train_function import build_train_function
 from tf_simclr.train.workers import Workers
@@ -77,6 +78,7 @@ def build_run_state(
     strategy: tf.distribute.Strategy,
     *,
     contrastive: bool = True,
+    teacher: Logits | None = None,
 ) -> TrainState:
     """Networks, optimizer and step for the images of a source, on the devices of a strategy.
 
@@ -86,11 +88,12 @@ def build_run_state(
         source: training split.
         strategy: devices.
         contrastive: False trains only the linear head on the untrained encoder.
+        teacher: of a distillation, as in `build_train_state`.
     """
     # Where an image may have several classes there is no supervised head, as without labels.
     num_classes = source.num_classes if source.labelled else 0
     with strategy.scope():
-        return build_train_state(config, durations, num_classes, contrastive=contrastive)
+        return build_train_state(config, durations, num_classes, contrastive=contrastive, teacher=teacher)
 
 
 def train(
@@ -104,6 +107,7 @@ def train(
     begin: Callable[[], object] | None = None,
     fresh: bool = False,
     profile_steps: tuple[int, int] | None = None,
+    teacher: str = "",
 ) -> Outcome:
     """Trains to exactly `state.durations.train_steps`, saving into a directory and going on from what it finds there.
 
@@ -119,6 +123,7 @@ def train(
         begin: called once, when nothing can refuse the run any more and nothing is written yet.
         fresh: whether to begin anew, whatever is in the directory: `begin` keeps it aside.
         profile_steps: first and last step of which a trace is written into the directory; None for no trace.
+        teacher: digest of the teacher of a distillation, which every checkpoint records.
 
     Returns:
         the trained state, the step it reached, and whether that was the last.
@@ -126,7 +131,7 @@ def train(
     Raises:
         InputError: a checkpoint that does not fit, or a run that diverged.
     """
-    store = _open_store(state, source, context, directory, fresh=fresh)
+    store = _open_store(state, source, context, directory, fresh=fresh, teacher=teacher)
     step = _start(state, source, context, store, directory)
     if begin is not None:
         begin()
@@ -211,7 +216,7 @@ def _skips_named(state: TrainState) -> Iterator[None]:
 
 
 def _open_store(
-    state: TrainState, source: ImageSource, context: RunContext, directory: str, *, fresh: bool
+    state: TrainState, source: ImageSource, context: RunContext, directory: str, *, fresh: bool, teacher: str
 ) -> CheckpointStore:
     workers = context.workers
     return CheckpointStore(
@@ -219,7 +224,7 @@ def _open_store(
         state.named_state(),
         state.config.checkpoint.keep_checkpoint_max,
         optional=state.skipped.named_state(),
-        manifest=Manifest(head_classes(state.config, source), describe_images(source)).to_text(),
+        manifest=Manifest(head_classes(state.config, source), describe_images(source), teacher).to_text(),
         fresh=fresh,
         scratch=None if workers.chief else workers.own_directory(directory),
         from_chief=workers.from_chief,
@@ -236,6 +241,8 @@ def _start(state: TrainState, source: ImageSource, context: RunContext, store: C
         require_finite_values(state.named_state(), f"the checkpoint of step {start} in {directory}")
         context.say(f"resuming from step {start} in {directory}")
         return start
-    if config.train.train_mode == "finetune" and config.train.checkpoint:
+    if config.train.trains_classifier and config.train.checkpoint:
         load_pretrained(config, state.model, class_names, context.say)
+    if state.average is not None:
+        state.average.begin()
     return 0

@@ -20,6 +20,8 @@ from tf_simclr.train.precision import Updater
 
 Metrics = dict[str, tf.Tensor]
 Step = Callable[[dict[str, Any]], Metrics]
+# Images [n, s, s, 3] -> logits [n, classes].
+Logits = Callable[[tf.Tensor], tf.Tensor]
 Contrast = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], ContrastiveOutput]
 
 LOSSES = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
