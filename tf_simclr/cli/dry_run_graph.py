@@ -153,7 +153,8 @@ def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], t
 
 def _needed(state: TrainState, operations: list[Any]) -> set[Any]:
     """The operations that an update of what is trained needs; the online head's and unused gradients are none."""
-    handles = {compat.raw_variable(v).handle.ref() for v in state.trained}
+    slots = [v for path, v in state.named_state().items() if path.startswith("optimizer/")]
+    handles = {compat.raw_variable(v).handle.ref() for v in (*state.trained, *slots)}
     waiting = [o for o in operations if o.type in _ASSIGNMENTS and o.inputs[0].ref() in handles]
     within, found = set(operations), set(waiting)
     while waiting:
@@ -188,7 +189,7 @@ def _kept(forward: list[Any], backward: list[Any], of_batch: set[Any], rows: int
         tensor = reference.deref()
         if reference in of_batch and tensor.shape.rank and tensor.shape[0] == rows:
             images += _bytes_of(tensor)
-        elif reference not in of_batch and tensor.op.type == "Cast":
+        elif tensor.op.type == "Cast" and _source(tensor.op.inputs[0]).op.type == "ReadVariableOp":
             copies += _bytes_of(tensor)
     return images, copies
 
