@@ -14,6 +14,7 @@ from typing import Any
 
 from tf_simclr.cli import (
     browse_flags,
+    budget_flags,
     checkpoint_images,
     cluster_flags,
     convert_flags,
@@ -141,6 +142,11 @@ def reference() -> str:
     lines.append(
         "\nBeside these, `python -m tf_simclr study` takes the flags of `run.py`, for all cells of the study, but not "
         f"{_without(*study_flags.TRAINING)}, nor those that the study varies."
+    )
+    lines += section(budget_flags.BUDGET)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr plan` takes the flags of `run.py`, but not "
+        f"{_without(*budget_flags.RUN)}."
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")

@@ -91,9 +91,8 @@ def several(text: str) -> tuple[str, Accelerator, int]:
 
 
 def measured_rate(config: ExperimentConfig, name: str) -> dict[str, Any] | None:
-    """The row of a rate that was measured with this network on this accelerator; None without one."""
-    others = config.train.micro_batch_size or config.model.se_ratio or config.model.stem != "auto"
-    if config.train.train_mode != "pretrain" or others:
+    """A rate that was measured with this network on one such device, without micro-batches; None without one."""
+    if config.train.train_mode != "pretrain" or config.model.se_ratio or config.model.stem != "auto":
         return None
     flags = config.to_flags()
     rows = (row for row in _table()["measured"] if row["accelerator"] == name)

@@ -67,7 +67,7 @@ def run(config: ExperimentConfig, given: frozenset[str]) -> RunResult:
 
 def describe_run(config: ExperimentConfig, given: frozenset[str]) -> DryRun:
     """Finds out what a run would be; arguments and errors as `run`."""
-    split, published = _sizes(config)
+    split, published = sizes_of(config)
     directory = config.runtime.model_dir
     begun = None if not directory or config.runtime.overwrite else recorded_run_config(directory)
     config, notes = complete_by_images(config, given, split.num_examples, begun)
@@ -79,7 +79,7 @@ def describe_run(config: ExperimentConfig, given: frozenset[str]) -> DryRun:
     return DryRun(config, split.num_examples, split.num_classes, published, durations, rates, costs, tuple(notes))
 
 
-def _sizes(config: ExperimentConfig) -> tuple[PublishedSplit, bool]:
+def sizes_of(config: ExperimentConfig) -> tuple[PublishedSplit, bool]:
     """Images and classes of the training split, and whether they come from a table.
 
     Raises:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tf_simclr import compat
 from tf_simclr.config import AUTO_PRECISION, Durations, ExperimentConfig
+from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import TrainState, build_train_state
 from tf_simclr.train.online_head import plain_images
 
@@ -131,7 +132,7 @@ def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], t
     kept, copied = _kept(operations[:first], operations[first:], of_batch, rows)
     run = operations[:first] * twice + operations
     widest = max(_bytes_of(t) for o in operations[:first] for t in o.outputs if t.ref() in of_batch)
-    parameters, statistics = _parameters(state)
+    parameters, statistics = parameters_of(state.model)
     variables = state.model.named_variables().values()
     slots = {path: v for path, v in state.named_state().items() if path.startswith(("optimizer/", "online_head/"))}
     return StepCosts(
@@ -226,11 +227,11 @@ def _elements(variables: Iterable[Any]) -> int:
     return sum(math.prod(variable.shape) for variable in variables)
 
 
-def _parameters(state: TrainState) -> tuple[dict[str, int], int]:
-    """The weights of each part, and the moving statistics of all."""
+def parameters_of(model: SimCLRModel) -> tuple[dict[str, int], int]:
+    """The weights of each part of the networks, and the moving statistics of all."""
     counts: dict[str, int] = {}
     statistics = 0
-    for path, variable in state.model.named_variables().items():
+    for path, variable in model.named_variables().items():
         part, leaf = path.split("/")[0], path.rsplit("/", 1)[-1]
         if leaf.startswith("moving_"):
             statistics += math.prod(variable.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tf_simclr.cli.dry_run_graph import StepCosts
@@ -78,15 +79,25 @@ def _batch_bytes(config: ExperimentConfig, costs: StepCosts, images: int) -> flo
     return views + _FLOAT32 * _COPIES_OF_SIMILARITIES * held
 
 
-def largest_batch(costs: StepCosts, config: ExperimentConfig, memory: float) -> int:
-    """Images of a replica whose step fits into so many bytes, without micro-batches; 0 where not even one does."""
-    images, step = 0, 1 << 30
+def largest_batch(costs: StepCosts, config: ExperimentConfig, memory: float, replicas: int = 1) -> int:
+    """Images of each of some replicas whose step fits into so many bytes, without micro-batches; 0 for none."""
+
+    def fits(images: int) -> bool:
+        whole = replace(config, data=replace(config.data, train_batch_size=images * replicas))
+        return memory_of(whole, costs, replicas, 0).total <= memory
+
+    return _largest(fits)
+
+
+def largest_micro_batch(costs: StepCosts, config: ExperimentConfig, memory: float, replicas: int = 1) -> int:
+    """The largest power of two for --micro_batch_size with which the batch fits into so many bytes; 0 for none."""
+    largest = _largest(lambda images: memory_of(config, costs, replicas, images).total <= memory, most=2**20 - 1)
+    return 2 ** (largest.bit_length() - 1) if largest else 0
+
+
+def _largest(fits: Callable[[int], bool], most: int = 2**30 - 1) -> int:
+    """The largest number up to `most`, one below a power of two, that fits where all smaller ones do; 0 for none."""
+    found, step = 0, (most + 1) // 2
     while step:
-        tried = images + step
-        whole = memory_of(_with_batch(config, tried), costs, 1, 0)
-        images, step = (tried if whole.total <= memory else images), step // 2
-    return images
-
-
-def _with_batch(config: ExperimentConfig, images: int) -> ExperimentConfig:
-    return replace(config, data=replace(config.data, train_batch_size=images))
+        found, step = (found + step if fits(found + step) else found), step // 2
+    return found
