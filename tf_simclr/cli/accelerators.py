@@ -75,13 +75,13 @@ def several(text: str) -> tuple[str, Accelerator, int]:
         InputError: there is no such accelerator, or no such number of devices.
     """
     known = accelerators()
-    name, _, count = text.partition("-")
+    name, dash, count = text.partition("-")
     if name not in known:
         raise InputError(
-            f"`accelerator` must be one of: {', '.join(known)}; with a number for several, as h100-8 or v4-8. Received: "
-            f"accelerator={text}"
+            f"`accelerator` must be one of: {', '.join(known)}; with a number for several, as h100-8 or v4-8. "
+            f"Received: accelerator={text}"
         )
-    devices = int(count) * known[name].devices_each if re.fullmatch(r"[1-9]\d{0,5}", count) else 1 - bool(count)
+    devices = int(count) * known[name].devices_each if re.fullmatch(r"[1-9]\d{0,5}", count) else 1 - bool(dash)
     if devices < 1 or devices != int(devices):
         raise InputError(
             f"`accelerator` must end in a number of devices. Received: accelerator={text}. Pass {name}, or "

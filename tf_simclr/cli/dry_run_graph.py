@@ -142,8 +142,8 @@ def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], t
         weight_bytes=4 * _elements(variables),
         gradient_bytes=4 * _elements(state.trained),
         slot_bytes=sum(_bytes_of(compat.raw_variable(v)) for v in slots.values()),
-        forward_flops=sum(map(flops_of, operations[:first])) / rows,
-        step_flops=sum(map(flops_of, run)) / _TRACED_IMAGES,
+        forward_flops=sum(flops_of(o) for o in operations[:first] if not _compares(o)) / rows,
+        step_flops=sum(flops_of(o) for o in run if not _compares(o)) / _TRACED_IMAGES,
         kept_bytes=kept / _TRACED_IMAGES,
         widest_bytes=widest / _TRACED_IMAGES,
         copied_bytes=copied,
@@ -164,6 +164,13 @@ def _needed(state: TrainState, operations: list[Any]) -> set[Any]:
                 found.add(tensor.op)
                 waiting.append(tensor.op)
     return found
+
+
+def _compares(operation: Any) -> bool:
+    """Whether it works on a matrix of images by images: the loss's, which does not grow in proportion to the batch."""
+    lengths = {_TRACED_IMAGES, 2 * _TRACED_IMAGES}
+    tensors = (*operation.inputs, *operation.outputs)
+    return any(t.shape.rank == 2 and {*t.shape} <= lengths for t in tensors)
 
 
 def _descendants(tensors: Iterable[Any], operations: list[Any]) -> set[Any]:

@@ -1,4 +1,4 @@
-"""The memory that a replica of a run would need on an accelerator: weights exactly, what a step keeps as an estimate."""
+"""The memory that a replica of a run would need: variables and gradients exactly, what a step keeps as an estimate."""
 
 from __future__ import annotations
 

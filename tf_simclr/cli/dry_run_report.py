@@ -28,9 +28,9 @@ def lines_of(found: DryRun) -> list[str]:
         f"network: ResNet-{model.resnet_depth} x{model.width_multiplier:g}, {model.stem_for(config.data.image_size)} "
         f"stem, {config.data.image_size} px, {train.train_mode}, {config.runtime.precision}",
         f"parameters: {counts}; {costs.total_parameters:,} in all, {costs.trained:,} trained",
-        f"FLOPs: {costs.forward_flops / 1e9:,.4g} GFLOP forward for a view, {costs.step_flops / 1e9:,.4g} GFLOP an image "
-        f"for a whole step ({costs.views} view{'s' * (costs.views > 1)}, forward and backward); convolutions and "
-        "products, two for a multiplication and an addition",
+        f"FLOPs: {costs.forward_flops / 1e9:,.4g} GFLOP forward for a view, {costs.step_flops / 1e9:,.4g} GFLOP an "
+        f"image for a whole step ({costs.views} view{'s' * (costs.views > 1)}, forward and backward); of convolutions "
+        "and products, two for a multiplication and an addition",
         f"length: {durations.train_steps:,} steps, {epochs:,.4g} epochs of {found.images / _batch(found):,.1f} steps, "
         f"{durations.warmup_steps:,} of warm-up; a checkpoint each {durations.checkpoint_steps:,} steps",
         f"learning rate: {', '.join(f'{rate:.4g} at step {step:,}' for step, rate in found.rates.items())}",

@@ -69,8 +69,8 @@ def open_builder(
         ) from error
     if not builder.info.splits and only_look:
         raise InputError(
-            f"{name} is not in {builder.data_path}, and nothing is downloaded here. Received: dataset={name!r}. Prepare "
-            "it, or pass a --data_dir where it is"
+            f"{name} is not in {builder.data_path}, and nothing is downloaded here. Received: dataset={name!r}. "
+            "Prepare it, or pass a --data_dir where it is"
         )
     if not builder.info.splits:
         _prepare(tfds, builder, name)
