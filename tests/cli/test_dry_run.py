@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 import tf_simclr
+from tf_simclr import compat
 from tf_simclr.cli import dry_run, flags
 from tf_simclr.cli.completion import ALL_FLAG_GROUPS
 from tf_simclr.cli.dry_run_graph import flops_of, parameters_of, trace_step
@@ -50,7 +51,7 @@ def traced(**values):
 
 def networks_of(config, num_classes):
     """The networks, with shapes alone: no variable gets a value."""
-    with tf.Graph().as_default():
+    with compat.graph_without_values():
         return build_networks(config, num_classes)
 
 
@@ -62,7 +63,7 @@ def networks_of(config, num_classes):
 )
 def test_flops_of_a_forward_pass_are_the_profilers_and_those_of_a_formula(others):
     config = config_of(**others)
-    with tf.Graph().as_default() as graph:
+    with compat.graph_without_values() as graph:
         model = build_networks(config, 0)
         before = len(graph.get_operations())
         images = tf.compat.v1.placeholder(tf.float32, [3, 32, 32, 3])
@@ -73,16 +74,14 @@ def test_flops_of_a_forward_pass_are_the_profilers_and_those_of_a_formula(others
     # TensorFlow's own count, in the registry that tf.profiler reads.
     by_profiler = [ops.get_stats_for_node_def(graph, o.node_def, "flops").value for o in operations if o.type in kinds]
     assert counted == sum(by_profiler) / 3
-    assert counted == flops_by_hand(model, 32)
+    assert counted == flops_by_hand(build_networks(config, 0), 32)
     if not others:
         assert traced(**PLAIN).forward_flops == counted
 
 
 def flops_by_hand(model, side):
     """Of one image: 2 x outputs x kernel height x width x input channels of each layer with a kernel."""
-    encoder = model.encoder
-    whole = tf.keras.Model(encoder.inputs, [layer.output for layer in encoder.layers])
-    shapes = dict(zip([layer.name for layer in encoder.layers], shapes_of(whole, side), strict=True))
+    encoder, shapes = model.encoder, shapes_of(model.encoder, side)
     total = 0
     for layer in encoder.layers:
         if isinstance(layer, tf.keras.layers.Conv2D):
@@ -91,10 +90,11 @@ def flops_by_hand(model, side):
     return total + sum(2 * math.prod(layer.kernel.shape) for layer in dense)
 
 
-def shapes_of(model, side):
-    with tf.Graph().as_default():
-        found = tf.keras.models.clone_model(model)(tf.compat.v1.placeholder(tf.float32, [1, side, side, 3]))
-        return [tuple(tensor.shape) for tensor in found]
+def shapes_of(encoder, side):
+    """The shape of each layer's output for one image, by the layer's name."""
+    whole = tf.keras.Model(encoder.inputs, [layer.output for layer in encoder.layers])
+    outputs = whole(tf.zeros([1, side, side, 3]))
+    return {layer.name: tuple(output.shape) for layer, output in zip(encoder.layers, outputs, strict=True)}
 
 
 def test_gradients_have_the_products_of_their_convolution():
@@ -125,6 +125,15 @@ def test_a_step_runs_the_network_three_times_and_what_is_frozen_once():
     assert twice.step_flops == pytest.approx(whole.step_flops + 2 * whole.forward_flops)
 
 
+def test_networks_that_were_built_before_still_work():
+    config, images = config_of(), tf.ones([2, 32, 32, 3])
+    model = build_networks(config, 10)
+    before = model.endpoints(images, training=False)["logits_sup"].numpy()
+    networks_of(config, 10)
+    assert (model.endpoints(images, training=False)["logits_sup"].numpy() == before).all()
+    assert build_networks(config, 10).endpoints(images, training=True)["logits_sup"].shape == (2, 10)
+
+
 # ---- Memory ----
 
 
@@ -144,7 +153,7 @@ def test_weights_gradients_and_slots_are_those_of_a_real_state():
 
 
 def test_what_is_kept_is_what_the_gradients_of_the_layers_need():
-    costs, model = traced(**PLAIN), networks_of(config_of(**PLAIN), 0)
+    costs, model = traced(**PLAIN), build_networks(config_of(**PLAIN), 0)
     half = traced(**PLAIN, precision="bfloat16")
     kept = kept_by_hand(model.encoder, 32)
     # The head keeps some vectors, and the loss a few of 16 numbers.
@@ -157,9 +166,7 @@ def test_what_is_kept_is_what_the_gradients_of_the_layers_need():
 
 def kept_by_hand(encoder, side):
     """Numbers of one view: the inputs of convolutions and of norms, and what ReLU and the pool gave; each once."""
-    kept = {}
-    whole = tf.keras.Model(encoder.inputs, [layer.output for layer in encoder.layers])
-    shapes = dict(zip([layer.name for layer in encoder.layers], shapes_of(whole, side), strict=True))
+    kept, shapes = {}, shapes_of(encoder, side)
     makers = {id(layer.output): layer.name for layer in encoder.layers}
     for layer in encoder.layers:
         kind = type(layer).__name__
@@ -283,6 +290,7 @@ def encoders():
     return millions
 
 
+@pytest.mark.python_alone
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_has_lengths_and_the_published_parameters(name, encoders):
     parsed = flags.parse([f"--flagfile=configs/{name}.cfg"], ALL_FLAG_GROUPS)

@@ -83,7 +83,7 @@ def trace_step(config: ExperimentConfig, num_classes: int) -> StepCosts:
             does not change what is counted: the step is traced without.
         num_classes: of the training data; 0 without labels.
     """
-    with tf.Graph().as_default() as graph:
+    with compat.graph_without_values() as graph:
         state = build_train_state(_plain(config), _LENGTHS, num_classes)
         before = len(graph.get_operations())
         batch = _batch(state.config)
