@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -159,6 +160,37 @@ def learning_rate_schedule(optimizer: Any) -> Any:
     if _is_legacy(optimizer):
         return optimizer._hyper["learning_rate"]
     return optimizer._learning_rate
+
+
+@contextlib.contextmanager
+def graph_without_values() -> Iterator[tf.Graph]:
+    """A graph in which networks can be built and called: their variables exist there, and no value of them does.
+
+    Keras 2 gives the classes of layers that are built in such a graph TensorFlow 1's base class, and so breaks all
+    layers of the process that were built before. At the end they get their own base class again.
+    """
+    before = _layer_classes_of_tensorflow_1()
+    try:
+        with tf.Graph().as_default() as graph:
+            yield graph
+    finally:
+        for layer_class in _layer_classes_of_tensorflow_1() - before:
+            layer_class.__new__(layer_class)  # which chooses the base class, eagerly now
+
+
+def _layer_classes_of_tensorflow_1() -> set[Any]:
+    """Classes that derive from TensorFlow 1's layers at this moment; none with Keras 3."""
+    if KERAS_3:
+        return set()
+    from keras.src.engine import base_layer_v1
+
+    found: set[Any] = set()
+    waiting: list[Any] = [base_layer_v1.Layer]
+    while waiting:
+        below = set(waiting.pop().__subclasses__()) - found
+        found |= below
+        waiting += below
+    return found
 
 
 def register_python_function(token: str, function: Callable[..., Any]) -> None:

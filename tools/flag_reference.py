@@ -14,6 +14,7 @@ from typing import Any
 
 from tf_simclr.cli import (
     browse_flags,
+    budget_flags,
     checkpoint_images,
     cluster_flags,
     convert_flags,
@@ -148,6 +149,11 @@ def reference() -> str:
         "\nBeside these, `python -m tf_simclr recipe` takes the flags of `run.py`, for all stages that train, but not "
         f"{', '.join(f'`--{name}`' for name in recipe_flags.OF_STAGES)}. `python -m tf_simclr distill` takes all flags "
         "of `run.py`."
+    )
+    lines += section(budget_flags.BUDGET)
+    lines.append(
+        "\nBeside these, `python -m tf_simclr plan` takes the flags of `run.py`, but not "
+        f"{_without(*budget_flags.RUN)}."
     )
     lines += section(convert_flags.CONVERSION)
     lines.append("\nThese are the flags of `python -m tf_simclr convert`.")

@@ -13,7 +13,9 @@ import tensorflow as tf
 from tests.wiring.given import STEM, in_small
 from tests.wiring.images import as_numbers
 from tf_simclr import compat
+from tf_simclr.cli import dry_run as cli_dry_run
 from tf_simclr.cli import train as cli_train
+from tf_simclr.cli import train_flags
 from tf_simclr.cli.follow import follow
 from tf_simclr.cli.plan import Plan, plan_run
 from tf_simclr.cli.run_results import RunResult, export, report
@@ -168,6 +170,16 @@ def curves_in(run):
         directory.mkdir()
         report(plan_in(run, directory), 4, {TOP_1: 0.5, TOP_5: 0.5, "eval/examples": 22.0})
         return {path.parent.name for path in directory.rglob("events*")}
+
+
+def described_or_trained(run):
+    """Whether the command trains, or describes what it would train."""
+    called = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((cli_train, "trains"), (cli_dry_run, "describes")):
+            patch.setattr(module, "run", lambda *words, name=name: called.append(name))
+        train_flags.main(run.parsed)
+    return called
 
 
 def kind_of_mode(run):

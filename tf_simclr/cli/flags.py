@@ -77,9 +77,16 @@ def _define(parser: flags.FlagValues, field: dataclasses.Field[Any], kind: Any, 
     define[kinds.pop()](field.name, field.default, help_text, **options)
 
 
+class _Parser(flags.FlagValues):
+    """A parser in which a --flagfile inside a flag file is found by `recipe`, too."""
+
+    def _extract_filename(self, flagfile_str: str) -> str:
+        return recipe(super()._extract_filename(flagfile_str))
+
+
 def build_parser(groups: Sequence[Group]) -> flags.FlagValues:
     """A parser of the fields of some config dataclasses, apart from absl's global one."""
-    parser = flags.FlagValues()
+    parser = _Parser()
     for group in groups:
         kinds = typing.get_type_hints(group.config)
         for field in group.fields:

@@ -33,6 +33,7 @@ TASKS = {
     "select": "tf_simclr.cli.select_flags",
     "label_errors": "tf_simclr.cli.label_errors_flags",
     "projector": "tf_simclr.cli.projector_flags",
+    "plan": "tf_simclr.cli.budget_flags",
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2

@@ -27,7 +27,7 @@ STUDY = flags.Group(StudyConfig)
 _OWN = frozenset(
     {
         *("mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"),
-        *("skip_nonfinite_steps", "profile_steps", "draw_views", "online_data_dir"),
+        *("skip_nonfinite_steps", "profile_steps", "draw_views", "dry_run", "online_data_dir"),
         *("teacher", "distill_temperature", "distill_alpha", "ema_decay"),
     }
 )

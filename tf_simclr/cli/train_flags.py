@@ -31,6 +31,13 @@ def main(parsed: flags.ParsedFlags) -> RunResult:
     parsed, origin = complete(parsed)
     parsed, taken = with_network_of_checkpoint(parsed)
     config = build_config(parsed.values)
+    if config.train.dry_run:
+        say(f"tf_simclr {tf_simclr.__version__}: {origin}")
+        for line in taken:
+            say(line)
+        from tf_simclr.cli import dry_run
+
+        return dry_run.run(config, parsed.given)
     worker = choose(config.runtime, os.environ).worker
     config = with_model_dir(config, shared=worker.count > 1)
     if worker.chief:

@@ -65,6 +65,11 @@ class ExperimentConfig:
                 f"train_mode={self.train.train_mode}. Leave it out; train/supervised_acc and --mode=train_then_eval "
                 "measure the head"
             )
+        if self.train.dry_run and self.runtime.mode == "eval":
+            raise InputError(
+                "`dry_run` describes a training, and mode eval trains nothing. Received: dry_run=True, mode=eval. Pass "
+                "--mode=train, or leave --dry_run out"
+            )
         if self.evaluation.online_data_dir:
             self._require_use_of_online_data()
         if self.runtime.input_workers is not None and self.data.cache_dataset:

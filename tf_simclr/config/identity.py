@@ -19,7 +19,7 @@ DEVICE_FLAGS = ("strategy", "cpu_devices", "use_tpu", "tpu_name", "tpu_zone", "g
 MAY_CHANGE = frozenset(
     {
         # What is done with the run.
-        *("mode", "model_dir", "overwrite", "profile_steps", "draw_views"),
+        *("mode", "model_dir", "overwrite", "profile_steps", "draw_views", "dry_run"),
         # The machine, and how the images get to it. Whether they are the same images is compared by what they are.
         *(*DEVICE_FLAGS, "jit_compile", "augment_on", "input_workers", "cache_dataset", "data_dir", "on_bad_image"),
         "max_image_pixels",
@@ -37,7 +37,7 @@ MAY_CHANGE = frozenset(
     }
 )
 # Flags of one command, which say nothing of the run: not recorded, or not worth a line when they change.
-_OF_ONE_COMMAND = frozenset({"overwrite", "profile_steps", "draw_views"})
+_OF_ONE_COMMAND = frozenset({"overwrite", "profile_steps", "draw_views", "dry_run"})
 _UNREMARKABLE = frozenset({"mode", "model_dir", "eval_timeout", "eval_name", "train_epochs", "train_steps"})
 # What decides the networks and what their figures mean, which --mode=eval takes from the run.
 NETWORK_FLAGS = frozenset(field.name for field in dataclasses.fields(ModelConfig)) - {

@@ -123,6 +123,12 @@ class TrainConfig:
         True,
         "Draw some images and their views as a training begins: views.png in --model_dir, and TensorBoard's images.",
     )
+    dry_run: bool = option(
+        False,
+        "Build the networks and the graph of a step, print parameters, FLOPs, memory, steps and learning rates, and "
+        "end. Nothing is trained, downloaded or written. ImageNet, CIFAR-10 and others whose sizes are known need not "
+        "be there.",
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""

@@ -37,7 +37,9 @@ def import_tfds(name: str, built_in: Sequence[str]) -> Any:
     return tensorflow_datasets
 
 
-def open_builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[str]) -> Any:
+def open_builder(
+    tfds: Any, name: str, data_dir: str | None, built_in: Sequence[str], *, only_look: bool = False
+) -> Any:
     """The builder of a data set, which is downloaded and prepared first when it is not there yet.
 
     Args:
@@ -45,6 +47,7 @@ def open_builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[
         name: "cifar10", "name/config" or "name:version".
         data_dir: where TFDS keeps its data; None for its default.
         built_in: names of the other kinds of data set, for the message.
+        only_look: refuses a data set that is not there, and writes nothing.
 
     Raises:
         InputError: there is no such data set, or it cannot be prepared.
@@ -64,6 +67,11 @@ def open_builder(tfds: Any, name: str, data_dir: str | None, built_in: Sequence[
         raise InputError(
             f"TensorFlow Datasets cannot open this data set: {one_line(error)} Received: dataset={name!r}"
         ) from error
+    if not builder.info.splits and only_look:
+        raise InputError(
+            f"{name} is not in {builder.data_path}, and nothing is downloaded here. Received: dataset={name!r}. "
+            "Prepare it, or pass a --data_dir where it is"
+        )
     if not builder.info.splits:
         _prepare(tfds, builder, name)
     return builder
