@@ -270,7 +270,7 @@ def test_the_real_network_and_its_run_that_is_kept(tmp_path):
 @pytest.mark.parametrize(
     "name,flags,message",
     [
-        ("figure4", (), "`study` must be one of: figure5, table1, figure6"),
+        ("figure3", (), "`study` must be one of: figure4, figure5, table1, figure6"),
         ("figure5", ("--cells=crop,croop",), "`cells` must be one of: crop, crop+color"),
         ("figure5", ("--augmentation=crop",), "`augmentation` is what this study varies"),
         ("figure5", ("--shard=2/2",), "`shard` is written i/n"),

@@ -14,7 +14,7 @@ from tf_simclr.studies.comparison import HOLDS, check_finding
 from tf_simclr.studies.plan import cell_config
 from tf_simclr.studies.results import CellResult, Results, file_name
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import MEASURES, Curves, Lines, Views
+from tf_simclr.studies.study import MEASURES, Curves, Gallery, Lines, Views
 from tf_simclr.train.input import view_policy
 
 EVERY = [(study, scale) for study in STUDIES.values() for scale in SCALES]
@@ -27,8 +27,8 @@ def test_the_flags_know_every_study_and_scale():
 
 
 def test_an_unknown_study_lists_the_known_ones():
-    with pytest.raises(InputError, match=r"figure5, table1.*Received: study='figure4'"):
-        find_study("figure4")
+    with pytest.raises(InputError, match=r"figure5, table1.*Received: study='figure3'"):
+        find_study("figure3")
 
 
 @pytest.mark.parametrize("study,scale", EVERY, ids=EVERY_ID)
@@ -51,6 +51,8 @@ def test_figures_name_what_is_there(study, scale):
     assert set(study.measures) <= set(MEASURES)
     assert len({figure.name for figure in study.figures}) == len(study.figures)
     for figure in study.figures:
+        if isinstance(figure, Gallery):
+            continue
         if isinstance(figure, Views):
             if scale != "tiny":
                 assert set(figure.cells) <= {cell.name for cell in cells}

@@ -16,7 +16,7 @@ from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.plan import PlannedCell, check_cells, plan
 from tf_simclr.studies.recorded import recorded_hold_out
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, Study, StudyCell
+from tf_simclr.studies.study import WITHOUT_TRAINING, Study, StudyCell
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class StudyPlan:
 
 def evaluates(cells: Sequence[StudyCell]) -> bool:
     """Whether one of the cells needs labels and a second split."""
-    return any(cell.task != HISTOGRAMS for cell in cells)
+    return any(cell.task not in WITHOUT_TRAINING for cell in cells)
 
 
 def plan_study(config: StudyConfig, given: dict[str, Any], directory: str) -> StudyPlan:

@@ -10,6 +10,7 @@ from tf_simclr.errors import InputError, require_range
 
 SCALE_NAMES = ("tiny", "small", "paper")
 STUDY_NAMES = (
+    "figure4",
     "figure5",
     "table1",
     "figure6",

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from tf_simclr.errors import require_choice
 from tf_simclr.studies import findings, tables
-from tf_simclr.studies.study import Bars, Curves, HeatMap, Lines, Study, Views
+from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Study, Views
 
 _TEST, _TRAIN = "Linear evaluation of h, test top-1 (%)", "Linear evaluation of h, train top-1 (%)"
 _CHOSEN_VIEWS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate", "crop+color")
 
 _STUDIES = (
+    Study(
+        name="figure4",
+        title="Augmentation operators (SimCLR, Figure 4)",
+        question="What does each augmentation operator do to an image?",
+        paper_says="It studies these operators alone and in pairs; SimCLR itself composes random crop with flip, "
+        "colour distortion and blur.",
+        cells=tables.figure4,
+        figures=(
+            Gallery("operators", "Images, and a view of each by every operator"),
+            Views("views", "Views of one image, as training draws them"),
+        ),
+        findings=(),
+        measures=(),
+        compared=None,
+    ),
     Study(
         name="figure5",
         title="Pairs of augmentations (SimCLR, Figure 5)",

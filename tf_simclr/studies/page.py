@@ -37,6 +37,7 @@ from tf_simclr.studies.study import MEASURES, Measure, Study, StudyCell
 PAGE, MARKDOWN, CSV, JSON = "index.html", "README.md", "numbers.csv", "numbers.json"
 # The class of an outcome in the style sheet.
 _MARKS = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", NOT_MEASURED: "open"}
+_NUMBERS = "Mean ± standard deviation over seeds, and the paper's numbers where it gives them"
 # Of each measure of a study: its name, and whether any cell has a number of ours, and one of the paper's.
 Columns: TypeAlias = list[tuple[str, bool, bool]]
 
@@ -120,6 +121,7 @@ def _content(
         "agreement": _agreement(study, rank_agreement(study, cells, results)),
         "images": images,
         "cells": _cell_table(columns, cells, results),
+        "cells_caption": _NUMBERS if study.measures else "Nothing is measured: the cells are drawn",
         "left_out": "; ".join(MEASURES[name].label for name, ours, _ in columns if not ours),
         "missing": _missing(cells, results, setting.seeds),
         "facts": _setting_table(setting),

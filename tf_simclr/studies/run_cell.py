@@ -23,7 +23,7 @@ from tf_simclr.studies.plan import cell_config, durations_of
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import DRAWN, HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
 from tf_simclr.studies.transformations import predict_transformation
 from tf_simclr.train.build import TrainState
 from tf_simclr.train.directory import begin_run
@@ -64,6 +64,8 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
         StoppedError: somebody asked to stop.
     """
     began = time.perf_counter()
+    if cell.task == DRAWN:
+        return CellResult(cell.name, seed, {})
     if cell.task == HISTOGRAMS:
         measures, curves = _histograms(context, cell, seed)
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)

@@ -17,7 +17,7 @@ from tf_simclr.resumable import Task, run_tasks
 from tf_simclr.studies.plan import PlannedCell, cell_config, check_cells, durations_of
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.run_cell import StudyContext, run_cell
-from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study
+from tf_simclr.studies.study import MEASURES, WITHOUT_TRAINING, Study
 from tf_simclr.train.strategy import per_replica_batch
 
 RUNS_DIRECTORY = "runs"
@@ -45,7 +45,7 @@ class Runner:
         """
         check_cells(todo, self._context.flags, self.directory, self._context.splits.train.num_examples)
         for planned in todo:
-            if planned.cell.task != HISTOGRAMS:
+            if planned.cell.task not in WITHOUT_TRAINING:
                 with planned.named():
                     batch = self._config(planned).data.train_batch_size
                     per_replica_batch("train_batch_size", batch, self._context.strategy)
@@ -55,7 +55,7 @@ class Runner:
 
     def _work(self, planned: PlannedCell) -> float:
         """How much a task is, in no unit: images, times what an image costs."""
-        if planned.cell.task == HISTOGRAMS:
+        if planned.cell.task in WITHOUT_TRAINING:
             return 0.0
         config = self._config(planned)
         durations = durations_of(config, planned.cell, self._context.splits.train.num_examples)
@@ -111,4 +111,4 @@ class Runner:
 
     def _result_line(self, result: CellResult) -> str:
         shown = [name for name in self._study.measures if name in result.measures]
-        return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown)
+        return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown) or "to be drawn"

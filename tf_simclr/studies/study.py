@@ -9,8 +9,10 @@ from typing import Any
 from tf_simclr.studies.results import Results
 
 # What a cell does: contrastive pretraining and its evaluation, training with labels, predicting transformations from
-# features, or histograms of crops, which need no training.
+# features; histograms of crops, and views that are only drawn, need no training.
 PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS = "pretrain", "supervised", "transformations", "histograms"
+DRAWN = "drawn"
+WITHOUT_TRAINING = frozenset({HISTOGRAMS, DRAWN})
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class StudyCell:
         name: unique in its study; also a file name.
         place: where it stands in tables and figures: axis -> label.
         flags: what it sets beyond the scale, by flag name.
-        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS or HISTOGRAMS.
+        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS or DRAWN.
         paper: the paper's numbers by measure, as stored: accuracies in [0, 1].
         paper_order: its place in the paper's order of the cells, the higher the better, where the paper draws a figure
             without numbers; None for none.
@@ -129,14 +131,23 @@ class Curves:
 
 @dataclass(frozen=True)
 class Views:
-    """A row of augmented views of one image for each cell, as Figure 4; cells named, or all."""
+    """A row of augmented views of one image for each cell; cells named, or all."""
 
     name: str
     title: str
     cells: tuple[str, ...] = ()
 
 
-Figure = HeatMap | Bars | Lines | Curves | Views
+@dataclass(frozen=True)
+class Gallery:
+    """A row for each of some images: the image, and a view of it by each cell, as Figure 4."""
+
+    name: str
+    title: str
+    images: int = 4
+
+
+Figure = HeatMap | Bars | Lines | Curves | Views | Gallery
 
 
 # ---- Findings ----

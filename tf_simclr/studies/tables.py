@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, PRETRAIN, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import DRAWN, HISTOGRAMS, PRETRAIN, SUPERVISED, TRANSFORMATIONS, StudyCell
 
 Cells = tuple[StudyCell, ...]
 # What Table 1 and Figure 7 compare.
@@ -17,7 +17,20 @@ def _method_flags(scale: str, task: str) -> dict[str, Any]:
     return dict(SCALES[scale].supervised) if task == SUPERVISED else {}
 
 
-# ---- Augmentations: Figure 5, Table 1, Figure 6 ----
+# ---- Augmentations: Figure 4, Figure 5, Table 1, Figure 6 ----
+
+# Figure 4: every operator alone, on each image; without a crop the whole image is resized.
+_FIGURE_4 = {
+    "crop": "crop",
+    "crop and flip": "crop,flip",
+    "colour drop": "color_drop@1",
+    "colour jitter": "color_jitter@1",
+    "rotate": "rotate",
+    "cutout": "cutout",
+    "noise": "noise",
+    "blur": "blur@1",
+    "Sobel": "sobel",
+}
 
 # What an operator of Figure 5 is in --augmentation.
 OPERATOR_FLAGS = {"color": "color_jitter,color_drop"}
@@ -39,6 +52,15 @@ _TABLE_1 = {
     "1 + blur": (64.5, 75.4),
     "AutoAugment": (61.1, 77.1),
 }
+
+
+def figure4(scale: str) -> Cells:
+    """Each operator by itself; nothing is trained."""
+    del scale
+    return tuple(
+        StudyCell(name, {"operator": name}, {"augmentation": composition}, DRAWN)
+        for name, composition in _FIGURE_4.items()
+    )
 
 
 def pair_name(first: str, second: str) -> str:
