@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.studies import catalogue, findings, tables
+from tf_simclr.studies import catalogue, findings, result_findings, result_tables, tables
 from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, check_finding
 from tf_simclr.studies.results import CellResult, NotMeasuredError, Results
 from tf_simclr.studies.study import StudyCell
@@ -76,6 +76,19 @@ def test_figure_9():
     for finding in (findings.larger_batches_are_better, findings.the_batch_gap_closes, findings.sqrt_scaling_helps):
         assert holds(finding, cells, closing(30))
         assert not holds(finding, cells, closing(-30, sqrt=-1.0))
+
+
+def test_table_6():
+    cells = result_tables.table6("small")
+
+    def found(ours, supervised):
+        values = [*ours, supervised]
+        return results_of(cells, lambda cell: values[cells.index(cell)])
+
+    assert holds(result_findings.wider_is_better, cells, found((40, 50, 60), 55))
+    assert not holds(result_findings.wider_is_better, cells, found((40, 60, 59), 55))
+    assert holds(result_findings.labels_are_matched, cells, found((40, 50, 55), 55))
+    assert not holds(result_findings.labels_are_matched, cells, found((40, 50, 54), 55))
 
 
 def test_figure_6_and_heads():

@@ -15,7 +15,6 @@ from tf_simclr.errors import InputError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.plan import PlannedCell, check_cells, plan
 from tf_simclr.studies.recorded import recorded_hold_out
-from tf_simclr.studies.scales import SCALES
 from tf_simclr.studies.study import WITHOUT_TRAINING, Study, StudyCell
 
 
@@ -74,7 +73,7 @@ def plan_study(config: StudyConfig, given: dict[str, Any], directory: str) -> St
     """
     study = find_study(config.study)
     given = {**recorded_hold_out(directory), **given}
-    flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
+    flags = shared_flags(study.shared(config.scale), given, study.varied(config.scale))
     cells = study.cells(config.scale)
     todo = [] if config.report else plan(cells, config)
     data = build_config(flags).data

@@ -21,6 +21,7 @@ STUDY_NAMES = (
     "table4",
     "table5",
     "figure9",
+    "table6",
 )
 # Those that can measure networks that were trained elsewhere.
 OF_A_CHECKPOINT = ("table3",)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tf_simclr.errors import require_choice
-from tf_simclr.studies import findings, tables
-from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Study, Views
+from tf_simclr.studies import findings, result_findings, result_tables, tables
+from tf_simclr.studies.scales import PAPER
+from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Scatter, Study, Views
 
 _TEST, _TRAIN = "Linear evaluation of h, test top-1 (%)", "Linear evaluation of h, train top-1 (%)"
 _CHOSEN_VIEWS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate", "crop+color")
@@ -193,6 +194,22 @@ _STUDIES = (
         ),
         measures=("top_1", "knn_top_1", "contrast_acc"),
         compared=None,
+    ),
+    Study(
+        name="table6",
+        title="Width of the network (SimCLR, Table 6 and Figure 1)",
+        question="How good do representations get with the size of the network, and how far are they from labels?",
+        paper_says="Top-1 of ResNet-50 rises from 69.3 to 76.5 at four times the width, where it matches a ResNet-50 "
+        "that was trained with labels.",
+        cells=result_tables.table6,
+        figures=(
+            Scatter("figure1", "Test top-1 against parameters (Figure 1)", "parameters", "top_1", "method", "width"),
+            Bars("test_top_5", "Test top-5 (%)", "top_5", "width", "method"),
+        ),
+        findings=(result_findings.wider_is_better, result_findings.labels_are_matched),
+        measures=("parameters", "top_1", "top_5", "knn_top_1", "contrast_acc"),
+        # Table 6 is of 1,000 epochs.
+        flags={PAPER: {"train_epochs": 1000.0}},
     ),
 )
 STUDIES = {study.name: study for study in _STUDIES}

@@ -17,7 +17,7 @@ from tf_simclr.studies.page import Setting, write_page
 from tf_simclr.studies.plots import draw
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.run_cell import cell_config
-from tf_simclr.studies.scales import PAPER, SCALES
+from tf_simclr.studies.scales import PAPER
 from tf_simclr.studies.study import Gallery, Study, StudyCell, Views
 from tf_simclr.studies.views import draw_gallery, draw_views
 
@@ -103,7 +103,7 @@ def differing(flags: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
 
 def differences(study: Study, scale: str, flags: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs from the paper's setting, a sentence each."""
-    paper = {**ExperimentConfig().to_flags(), "dataset": "imagenet2012", **SCALES[PAPER].flags}
+    paper = {**ExperimentConfig().to_flags(), "dataset": "imagenet2012", **study.shared(PAPER)}
     lines = [
         f"--{name} is {value}, and {paper[name] if paper[name] != '' else 'unset'} at the paper's scale"
         for name, value in sorted(differing(flags, paper).items())

@@ -14,6 +14,7 @@ from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import build_extract, extracted, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
 from tf_simclr.evaluate.measures.linear import LinearClassifier, linear_probe
+from tf_simclr.evaluate.measures.metrics import top_k_accuracy
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.protocols.context import WorkContext
 from tf_simclr.nn.model import SimCLRModel
@@ -31,6 +32,8 @@ from tf_simclr.train.directory import begin_run
 # As in CellResult.
 Curves: TypeAlias = dict[str, dict[str, list[float]]]
 
+# Of top-5.
+TOP = 5
 H, Z = "final_avg_pool", "proj_head_output"
 # Enough for an MLP, of each split: all of ImageNet's would take hours.
 MOST_TRANSFORMED = 100_000
@@ -87,13 +90,14 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     )
     curves = {}
     if cell.task == SUPERVISED:
-        measures = {"top_1": _classified(context, config, model)}
+        measures = _classified(context, config, model)
     else:
         measures, curves = _represented(context, config, model, linear_curves="curve_points" in cell.options)
         measures |= {name: value for name, tag in _TAGS.items() if (value := recorder.at_the_end(tag)) is not None}
         curves |= {"contrast_loss": recorder.curve("train/contrast_loss")}
         if "curve_points" in cell.options:
             curves["online_top_1"] = recorder.curve(LINEAR_TOP_1)
+    measures["parameters"] = _parameters(model)
     if cell.task == TRANSFORMATIONS:
         measures |= _transformation_found(context, config, model, cell, seed)
     details = {
@@ -125,11 +129,22 @@ def _online(context: StudyContext, state: TrainState, recorder: Recorder) -> Cal
     return lambda step: recorder.on_window(step, evaluation.figures(*evaluation.features()))
 
 
-def _classified(context: StudyContext, config: ExperimentConfig, model: SimCLRModel) -> float:
-    """Top-1 of a network that was trained with labels."""
+def _classified(context: StudyContext, config: ExperimentConfig, model: SimCLRModel) -> dict[str, float]:
+    """Accuracies of a network that was trained with labels."""
     loader = EvalLoader.of(config.data, context.strategy)
     values, labels = extracted(model, context.splits.test, loader, ("logits_sup",))
-    return _top_1(values["logits_sup"], labels)
+    return _accuracies(values["logits_sup"], labels)
+
+
+def _accuracies(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Top-1, and top-5 where there are more classes than that."""
+    found = {"top_1": _top_1(logits, labels)}
+    return found if logits.shape[1] <= TOP else found | {"top_5": top_k_accuracy(logits, labels, TOP)}
+
+
+def _parameters(model: SimCLRModel) -> int:
+    """Of the encoder, those that are trained."""
+    return sum(int(np.prod(variable.shape)) for variable in model.encoder.trainable_variables)
 
 
 def _top_1(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -168,7 +183,7 @@ def _represented(
     k = min(K, len(train_labels))
     knn = knn_accuracies(test[H], test_labels, train[H], train_labels, ks=[k], temperatures=[TEMPERATURE])
     measures = {
-        "top_1": test_top_1(H, classifier),
+        **_accuracies(classifier.logits(test[H]), test_labels),
         "train_top_1": _top_1(classifier.logits(train[H]), train_labels),
         "knn_top_1": knn[k, TEMPERATURE],
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tf_simclr.studies.results import Results
+from tf_simclr.studies.scales import SCALES
 
 # What a cell does: contrastive pretraining and its evaluation, training with labels, predicting transformations from
 # features; histograms of crops, and views that are only drawn, need no training.
@@ -36,6 +37,7 @@ class Measure:
 
 MEASURES = {
     "top_1": Measure("linear evaluation of h, test top-1 (%)"),
+    "top_5": Measure("linear evaluation of h, test top-5 (%)"),
     "train_top_1": Measure("linear evaluation of h, train top-1 (%)"),
     "projection_top_1": Measure("linear evaluation of g(h), test top-1 (%)"),
     "knn_top_1": Measure("kNN on h, test top-1 (%)"),
@@ -44,6 +46,7 @@ MEASURES = {
     "contrast_loss": Measure("contrastive loss", scale=1.0, digits=3),
     "from_h": Measure("predicted from h, accuracy (%)"),
     "from_projection": Measure("predicted from g(h), accuracy (%)"),
+    "parameters": Measure("parameters of the encoder (millions)", scale=1e-6, digits=2),
     "chance": Measure("most frequent answer (%)"),
     "same_picture": Measure("crop's nearest histogram is of its own image (%)"),
 }
@@ -113,6 +116,21 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Scatter:
+    """One measure against another one, a line for each label of `series`; `point` names the axis that labels a point.
+
+    A series of one cell is a level that the others are held against, as the supervised network of Figure 1.
+    """
+
+    name: str
+    title: str
+    x: str
+    y: str
+    series: str
+    point: str
+
+
+@dataclass(frozen=True)
 class Curves:
     """Curves that cells record, as losses by step or histograms; a panel for each label of `panels` where given.
 
@@ -147,7 +165,7 @@ class Gallery:
     images: int = 4
 
 
-Figure = HeatMap | Bars | Lines | Curves | Views | Gallery
+Figure = HeatMap | Bars | Lines | Scatter | Curves | Views | Gallery
 
 
 # ---- Findings ----
@@ -197,6 +215,7 @@ class Study:
         measures: what its tables show, in order.
         best_of: an axis whose labels stand in the paper with the best of a small grid: the order is that of the best
             cells.
+        flags: scale -> what all its cells start from beyond the scale's flags; the command line may change it.
     """
 
     name: str
@@ -209,6 +228,11 @@ class Study:
     measures: tuple[str, ...]
     compared: str | None = "top_1"
     best_of: str | None = None
+    flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def shared(self, scale: str) -> dict[str, Any]:
+        """What all its cells start from, by flag name."""
+        return {**SCALES[scale].flags, **self.flags.get(scale, {})}
 
     def varied(self, scale: str) -> frozenset[str]:
         """Flags that its cells set, so that they cannot be given for all of them."""

@@ -13,7 +13,8 @@ Cells = tuple[StudyCell, ...]
 _METHODS = {"SimCLR": PRETRAIN, "supervised": SUPERVISED}
 
 
-def _method_flags(scale: str, task: str) -> dict[str, Any]:
+def method_flags(scale: str, task: str) -> dict[str, Any]:
+    """What a cell of a task sets beyond the scale's flags."""
     return dict(SCALES[scale].supervised) if task == SUPERVISED else {}
 
 
@@ -99,7 +100,7 @@ def table1(scale: str) -> Cells:
         StudyCell(
             name=f"{method} {name}",
             place={"method": method, "colour distortion": name},
-            flags={"augmentation": composition} | _method_flags(scale, task),
+            flags={"augmentation": composition} | method_flags(scale, task),
             task=task,
             paper={"top_1": _TABLE_1[name][column] / 100},
         )
@@ -135,7 +136,7 @@ def figure7(scale: str) -> Cells:
         StudyCell(
             name=f"{method} R{depth} {width:g}x",
             place={"method": method, "depth": f"ResNet-{depth}", "width": f"{width:g}"},
-            flags={"resnet_depth": depth, "width_multiplier": width} | _method_flags(scale, task),
+            flags={"resnet_depth": depth, "width_multiplier": width} | method_flags(scale, task),
             task=task,
         )
         for method, task in _METHODS.items()
