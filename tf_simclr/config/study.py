@@ -22,6 +22,7 @@ STUDY_NAMES = (
     "table5",
     "figure9",
     "table6",
+    "table7",
 )
 # Those that can measure networks that were trained elsewhere.
 OF_A_CHECKPOINT = ("table3",)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from tf_simclr.errors import require_choice
 from tf_simclr.studies import findings, result_findings, result_tables, tables
-from tf_simclr.studies.scales import PAPER
+from tf_simclr.studies.scales import PAPER, TINY
 from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Scatter, Study, Views
 
 _TEST, _TRAIN = "Linear evaluation of h, test top-1 (%)", "Linear evaluation of h, train top-1 (%)"
+# Of Table 7: groups of bars, and their colours.
+AXES = "width", "method"
 _CHOSEN_VIEWS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate", "crop+color")
 
 _STUDIES = (
@@ -210,6 +212,28 @@ _STUDIES = (
         measures=("parameters", "top_1", "top_5", "knn_top_1", "contrast_acc"),
         # Table 6 is of 1,000 epochs.
         flags={PAPER: {"train_epochs": 1000.0}},
+    ),
+    Study(
+        name="table7",
+        title="Few labels (SimCLR, Table 7)",
+        question="What does a network learn from 1% and 10% of the labels, with and without pretraining on all images?",
+        paper_says="Fine-tuned on 1% of the labels, ResNet-50 reaches a top-5 of 75.5, and 48.4 without pretraining; "
+        "four times as wide 85.8.",
+        cells=result_tables.table7,
+        figures=tuple(
+            Bars(f"{metric}_{amount}pct", f"Test {title} with {amount}% of the labels", f"{metric}_{amount}pct", *AXES)
+            for metric, title in (("top_1", "top-1"), ("top_5", "top-5"))
+            for amount in (1, 10)
+        ),
+        findings=(
+            result_findings.pretraining_helps,
+            result_findings.few_labels_gain_most,
+            result_findings.wider_needs_fewer_labels,
+        ),
+        measures=("top_1_1pct", "top_5_1pct", "top_1_10pct", "top_5_10pct"),
+        compared="top_5_1pct",
+        # Its networks are Table 6's. Of 1% of a thousand images each class of `shapes` has one.
+        flags={PAPER: {"train_epochs": 1000.0}, TINY: {"train_split": "train[:1000]"}},
     ),
 )
 STUDIES = {study.name: study for study in _STUDIES}

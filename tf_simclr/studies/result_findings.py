@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tf_simclr.studies.findings import finding
-from tf_simclr.studies.measured import Cells, along, listed, where
+from tf_simclr.studies.measured import Cells, along, listed, top_1, where
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.study import Evidence
-from tf_simclr.studies.uncertainty import decided
+from tf_simclr.studies.uncertainty import Estimate, decided
 
 # ---- Table 6, Figure 1 ----
 
@@ -24,3 +24,42 @@ def labels_are_matched(cells: Cells, results: Results) -> Evidence:
     found = along(results, cells, "method", "width")
     widest, supervised = found["SimCLR x4x"], found["supervised x1x"]
     return decided(f"SimCLR 4x {widest:.1f}, supervised 1x {supervised:.1f}", or_equal=widest - supervised)
+
+
+# ---- Table 7 ----
+
+
+def _by_amount(cells: Cells, results: Results) -> dict[str, dict[str, Estimate]]:
+    """Top-1 with 1% and with 10% of the labels, by method and width; top-5, as in the paper, where that is all."""
+    known = any(results.values(cell.name, "top_1_1pct") for cell in cells)
+    metric = "top_1" if known else "top_5"
+    return {
+        f"{amount}%": {cell.name: found[cell.name] for cell in cells}
+        for amount in (1, 10)
+        for found in [top_1(results, cells, f"{metric}_{amount}pct")]
+    }
+
+
+@finding("With 1% and with 10% of the labels, fine-tuning is better than training on the same labels from scratch.")
+def pretraining_helps(cells: Cells, results: Results) -> Evidence:
+    """Table 7, networks of width 1x."""
+    found = _by_amount(cells, results)
+    numbers = "; ".join(f"{amount}: {listed(values)}" for amount, values in found.items())
+    return decided(numbers, *(values["SimCLR 1x"] - values["supervised 1x"] for values in found.values()))
+
+
+@finding("Pretraining gains more with 1% of the labels than with 10%.")
+def few_labels_gain_most(cells: Cells, results: Results) -> Evidence:
+    """Table 7, networks of width 1x."""
+    gains = {
+        amount: values["SimCLR 1x"] - values["supervised 1x"] for amount, values in _by_amount(cells, results).items()
+    }
+    return decided(f"gain: {listed(gains)}", gains["1%"] - gains["10%"])
+
+
+@finding("A network that is four times as wide learns more from few labels.")
+def wider_needs_fewer_labels(cells: Cells, results: Results) -> Evidence:
+    """Table 7, 4x against 1x."""
+    found = _by_amount(cells, results)
+    numbers = "; ".join(f"{amount}: {listed(values)}" for amount, values in found.items())
+    return decided(numbers, *(values["SimCLR 4x"] - values["SimCLR 1x"] for values in found.values()))

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tf_simclr.config import ExperimentConfig, build_config
+from tf_simclr.config import Durations, ExperimentConfig, build_config
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import build_extract, extracted, in_memory
 from tf_simclr.evaluate.measures.knn import knn_accuracies
@@ -18,14 +18,16 @@ from tf_simclr.evaluate.measures.metrics import top_k_accuracy
 from tf_simclr.evaluate.online import LINEAR_TOP_1, TEMPERATURE, K, OnlineEvaluation, OnlinePlan
 from tf_simclr.evaluate.protocols.context import WorkContext
 from tf_simclr.nn.model import SimCLRModel
+from tf_simclr.studies.few_labels import few_label_measures
 from tf_simclr.studies.given_network import GivenNetwork
 from tf_simclr.studies.histograms import crop_histograms, histogram_curves, nearest_is_own
 from tf_simclr.studies.plan import cell_config, durations_of
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import DRAWN, HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import DRAWN, FEW_LABELS, HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
 from tf_simclr.studies.transformations import predict_transformation
+from tf_simclr.train import checkpoints
 from tf_simclr.train.build import TrainState
 from tf_simclr.train.directory import begin_run
 
@@ -79,16 +81,16 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
         return CellResult(cell.name, seed, measures, curves, seconds=time.perf_counter() - began)
     durations = durations_of(config, cell, context.splits.train.num_examples)
     recorder = Recorder(directory)
-    model = context.train(
-        config,
-        durations,
-        context.splits.train,
-        directory,
-        recorder=recorder,
-        on_due=(lambda state: _online(context, state, recorder)) if durations.online_eval_steps else None,
-        begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
-    )
+    details = {
+        "steps": durations.train_steps,
+        "pictures_seen": durations.train_steps * config.data.train_batch_size,
+        "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
+    }
     curves = {}
+    if cell.task == FEW_LABELS:
+        measures = _few_labels(context, cell, config, durations, recorder)
+        return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+    model = _trained(context, config, durations, recorder)
     if cell.task == SUPERVISED:
         measures = _classified(context, config, model)
     else:
@@ -100,12 +102,32 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     measures["parameters"] = _parameters(model)
     if cell.task == TRANSFORMATIONS:
         measures |= _transformation_found(context, config, model, cell, seed)
-    details = {
-        "steps": durations.train_steps,
-        "pictures_seen": durations.train_steps * config.data.train_batch_size,
-        "peak_learning_rate": config.optimizer.peak_learning_rate(config.data.train_batch_size),
-    }
     return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+
+
+def _trained(context: StudyContext, config: ExperimentConfig, durations: Durations, recorder: Recorder) -> SimCLRModel:
+    """The networks of a cell, trained in its directory."""
+    return context.train(
+        config,
+        durations,
+        context.splits.train,
+        config.runtime.directory,
+        recorder=recorder,
+        on_due=(lambda state: _online(context, state, recorder)) if durations.online_eval_steps else None,
+        begin=lambda: begin_run(config),  # its flags.json lets a run that is kept be evaluated
+    )
+
+
+def _few_labels(
+    context: StudyContext, cell: StudyCell, config: ExperimentConfig, durations: Durations, recorder: Recorder
+) -> dict[str, float]:
+    """Pretrains where the cell says so, and trains on few labels."""
+    pretrained, prefix = cell.options["pretrained"], ""
+    if pretrained:
+        _trained(context, config, durations, recorder)
+        prefix = checkpoints.resolve(config.runtime.directory)
+    seen = durations.train_steps * config.data.train_batch_size
+    return few_label_measures(context, context.scale, config, prefix, seen, pretrained=pretrained)
 
 
 def _transformation_found(

@@ -14,10 +14,11 @@ from tf_simclr.data.memory import held
 from tf_simclr.evaluate.protocols.context import Splits
 from tf_simclr.files import remove_tree
 from tf_simclr.resumable import Task, run_tasks
+from tf_simclr.studies.few_labels import require_enough_labels
 from tf_simclr.studies.plan import PlannedCell, cell_config, check_cells, durations_of
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.run_cell import StudyContext, run_cell
-from tf_simclr.studies.study import MEASURES, WITHOUT_TRAINING, Study
+from tf_simclr.studies.study import FEW_LABELS, MEASURES, WITHOUT_TRAINING, Study
 from tf_simclr.train.strategy import per_replica_batch
 
 RUNS_DIRECTORY = "runs"
@@ -49,6 +50,8 @@ class Runner:
                 with planned.named():
                     batch = self._config(planned).data.train_batch_size
                     per_replica_batch("train_batch_size", batch, self._context.strategy)
+                    if planned.cell.task == FEW_LABELS:
+                        require_enough_labels(self._context.splits.train, planned.seed)
 
     def _config(self, planned: PlannedCell) -> ExperimentConfig:
         return cell_config(self._context.flags, planned.cell, planned.seed, self.directory)

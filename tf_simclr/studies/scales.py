@@ -28,6 +28,7 @@ class Scale:
         strengths: of colour distortion in Table 1, with their names there.
         images, crops: of Figure 6.
         curve_points: evaluations of h along a pretraining, in head_curves.
+        finetune_epochs: of Table 7; 0 for the paper's, 60 with 1% of the labels and 30 with 10%.
     """
 
     flags: Mapping[str, Any]
@@ -46,6 +47,7 @@ class Scale:
     images: int
     crops: int
     curve_points: int
+    finetune_epochs: float = 0.0
 
 
 _ALL_OPERATORS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
@@ -95,6 +97,7 @@ SCALES = {
         images=6,
         crops=4,
         curve_points=2,
+        finetune_epochs=2.0,
     ),
     # One or two minutes a cell on two CPU cores; how its numbers were chosen stands in docs/notes/studies.md. In
     # float32: with so few channels bfloat16 gains nothing.

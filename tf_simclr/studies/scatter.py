@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from tf_simclr.optional import require_matplotlib
 from tf_simclr.studies.comparison import summarise
 from tf_simclr.studies.drawing import add_legend, add_panels, colours, labels_on, measure_label, new_canvas, save
 from tf_simclr.studies.results import Results
@@ -67,7 +68,11 @@ def _add(points: Points, figure: Scatter, cell: StudyCell, x: float, y: float, d
 def _drawn(figure: Scatter, points: Mapping[str, list[tuple[str, float, float, float]]], title: str, y: str) -> Any:
     canvas = new_canvas(7.0, 4.4, title)
     axes = add_panels(canvas, [""])[""]
+    ticker = require_matplotlib().ticker
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     handles, names = [], labels_on([(name,) for name in points], 0)
     for number, (name, colour) in enumerate(zip(names, colours(len(names)), strict=True)):
         own = sorted(points[name], key=lambda point: point[1])

@@ -13,6 +13,8 @@ from tf_simclr.studies.scales import SCALES
 # features; histograms of crops, and views that are only drawn, need no training.
 PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS = "pretrain", "supervised", "transformations", "histograms"
 DRAWN = "drawn"
+# Pretraining, and fine-tuning on a few labels; or training on these labels alone.
+FEW_LABELS = "few labels"
 WITHOUT_TRAINING = frozenset({HISTOGRAMS, DRAWN})
 
 
@@ -44,6 +46,10 @@ MEASURES = {
     "contrast_acc": Measure("contrastive accuracy (%)"),
     "contrast_entropy": Measure("entropy of the candidates (nats)", scale=1.0, digits=2),
     "contrast_loss": Measure("contrastive loss", scale=1.0, digits=3),
+    "top_1_1pct": Measure("test top-1 with 1% of the labels (%)"),
+    "top_5_1pct": Measure("test top-5 with 1% of the labels (%)"),
+    "top_1_10pct": Measure("test top-1 with 10% of the labels (%)"),
+    "top_5_10pct": Measure("test top-5 with 10% of the labels (%)"),
     "from_h": Measure("predicted from h, accuracy (%)"),
     "from_projection": Measure("predicted from g(h), accuracy (%)"),
     "parameters": Measure("parameters of the encoder (millions)", scale=1e-6, digits=2),
@@ -60,7 +66,7 @@ class StudyCell:
         name: unique in its study; also a file name.
         place: where it stands in tables and figures: axis -> label.
         flags: what it sets beyond the scale, by flag name.
-        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS or DRAWN.
+        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS, DRAWN or FEW_LABELS.
         paper: the paper's numbers by measure, as stored: accuracies in [0, 1].
         paper_order: its place in the paper's order of the cells, the higher the better, where the paper draws a figure
             without numbers; None for none.
