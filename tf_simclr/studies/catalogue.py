@@ -5,6 +5,7 @@ from __future__ import annotations
 from tf_simclr.errors import require_choice
 from tf_simclr.studies import findings, result_findings, result_tables, tables
 from tf_simclr.studies.scales import PAPER, TINY
+from tf_simclr.studies.significance import transfer_tables
 from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Scatter, Study, Views
 
 _TEST, _TRAIN = "Linear evaluation of h, test top-1 (%)", "Linear evaluation of h, train top-1 (%)"
@@ -234,6 +235,24 @@ _STUDIES = (
         compared="top_5_1pct",
         # Its networks are Table 6's. Of 1% of a thousand images each class of `shapes` has one.
         flags={PAPER: {"train_epochs": 1000.0}, TINY: {"train_split": "train[:1000]"}},
+    ),
+    Study(
+        name="table8",
+        title="Transfer to other data sets (SimCLR, Table 8)",
+        question="How good is a network on other data sets, linearly and fine-tuned, against pretraining with labels?",
+        paper_says="Fine-tuned, SimCLR is significantly better than the network that was pretrained with labels on 5 "
+        "of 12 data sets, and significantly worse on 2.",
+        cells=result_tables.table8,
+        figures=(
+            Bars("linear", "Linear evaluation (%)", "transfer_linear", "data set", "start"),
+            Bars("finetuned", "Fine-tuned (%)", "transfer_finetuned", "data set", "start"),
+        ),
+        findings=(result_findings.transfer_matches_labels, result_findings.transfer_beats_random),
+        measures=("transfer_linear", "transfer_finetuned"),
+        compared="transfer_finetuned",
+        # The paper's networks are the widest of Table 6.
+        flags={PAPER: {"train_epochs": 1000.0, "width_multiplier": 4.0}},
+        tables=transfer_tables,
     ),
 )
 STUDIES = {study.name: study for study in _STUDIES}

@@ -120,6 +120,7 @@ def _content(
         "marks": _MARKS,
         "agreement": _agreement(study, rank_agreement(study, cells, results)),
         "images": images,
+        "tables": _tables(study, cells, results),
         "cells": _cell_table(columns, cells, results),
         "cells_caption": _NUMBERS if study.measures else "Nothing is measured: the cells are drawn",
         "left_out": "; ".join(MEASURES[name].label for name, ours, _ in columns if not ours),
@@ -160,6 +161,12 @@ def _agreement(study: Study, agreement: RankAgreement | None) -> str:
         f"Spearman's correlation of our {label} with {agreement.against} over {agreement.cells} cells is "
         f"{agreement.rho:.2f}; 1 is the same order, 0 no relation, -1 the reverse."
     )
+
+
+def _tables(study: Study, cells: Sequence[StudyCell], results: Results) -> list[dict[str, Any]]:
+    """The study's own tables."""
+    found = [] if study.tables is None else study.tables(cells, results)
+    return [{"caption": caption, "rows": rows} for caption, rows in found]
 
 
 # ---- Numbers ----

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from tf_simclr.studies.findings import finding
 from tf_simclr.studies.measured import Cells, along, listed, top_1, where
-from tf_simclr.studies.results import Results
+from tf_simclr.studies.results import NotMeasuredError, Results
+from tf_simclr.studies.significance import compared, is_worse
 from tf_simclr.studies.study import Evidence
 from tf_simclr.studies.uncertainty import Estimate, decided
+
+FINETUNED = "transfer_finetuned"
 
 # ---- Table 6, Figure 1 ----
 
@@ -63,3 +66,41 @@ def wider_needs_fewer_labels(cells: Cells, results: Results) -> Evidence:
     found = _by_amount(cells, results)
     numbers = "; ".join(f"{amount}: {listed(values)}" for amount, values in found.items())
     return decided(numbers, *(values["SimCLR 4x"] - values["SimCLR 1x"] for values in found.values()))
+
+
+# ---- Table 8 ----
+
+
+def _counted(cells: Cells, results: Results, other: str) -> tuple[int, int, int]:
+    """On how many data sets SimCLR, fine-tuned, is significantly better than another start, worse, and neither."""
+    pairs = [
+        (ours.name, theirs.name)
+        for ours in where(cells, start="SimCLR")
+        for theirs in where(cells, start=other, data_set=ours.place["data set"])
+    ]
+    known = [pair for pair in pairs if compared(results, FINETUNED, *pair) is not None]
+    if not known:
+        raise NotMeasuredError(f"a data set with cells of SimCLR and of {other}, fine-tuned")
+    better = sum(is_worse(results, FINETUNED, theirs, ours) for ours, theirs in known)
+    worse = sum(is_worse(results, FINETUNED, ours, theirs) for ours, theirs in known)
+    return better, worse, len(known) - better - worse
+
+
+def _evidence(cells: Cells, results: Results, other: str) -> Evidence:
+    better, worse, tied = _counted(cells, results, other)
+    numbers = f"significantly better than {other} on {better} data sets, worse on {worse}, tied on {tied}"
+    return Evidence(better > worse, numbers, undecided=better == worse)
+
+
+@finding(
+    "Fine-tuned on other data sets, it is significantly better than pretraining with labels more often than worse."
+)
+def transfer_matches_labels(cells: Cells, results: Results) -> Evidence:
+    """Section 6: better on 5 of the 12 data sets, worse on 2."""
+    return _evidence(cells, results, "supervised")
+
+
+@finding("Fine-tuned on other data sets, it is significantly better than random weights more often than worse.")
+def transfer_beats_random(cells: Cells, results: Results) -> Evidence:
+    """Table 8, the last row."""
+    return _evidence(cells, results, "random")

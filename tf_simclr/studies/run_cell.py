@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,7 +26,8 @@ from tf_simclr.studies.plan import cell_config, durations_of
 from tf_simclr.studies.recorder import Recorder
 from tf_simclr.studies.results import CellResult
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import DRAWN, FEW_LABELS, HISTOGRAMS, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import DRAWN, FEW_LABELS, HISTOGRAMS, SUPERVISED, TRANSFER, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.transfer import NETWORKS_DIRECTORY, OpenedSet, pretrained_in, transferred
 from tf_simclr.studies.transformations import predict_transformation
 from tf_simclr.train import checkpoints
 from tf_simclr.train.build import TrainState
@@ -54,11 +56,15 @@ class StudyContext(WorkContext):
         scale: name of the scale.
         flags: what all cells share, by flag name: the scale's, and what was given for all of them.
         given: networks that are measured in place of training some; None trains.
+        sets: data sets that networks are transferred to, by name.
+        networks: directory of pretrainings that several cells share.
     """
 
     scale: str
     flags: Mapping[str, Any]
     given: GivenNetwork | None = None
+    sets: Mapping[str, OpenedSet] = field(default_factory=dict)
+    networks: str = NETWORKS_DIRECTORY
 
 
 def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) -> CellResult:
@@ -90,6 +96,9 @@ def run_cell(context: StudyContext, cell: StudyCell, seed: int, directory: str) 
     if cell.task == FEW_LABELS:
         measures = _few_labels(context, cell, config, durations, recorder)
         return CellResult(cell.name, seed, measures, curves, details, time.perf_counter() - began)
+    if cell.task == TRANSFER:
+        measures, answers = _transferred(context, cell, config, durations)
+        return CellResult(cell.name, seed, measures, curves, {}, time.perf_counter() - began, answers)
     model = _trained(context, config, durations, recorder)
     if cell.task == SUPERVISED:
         measures = _classified(context, config, model)
@@ -128,6 +137,21 @@ def _few_labels(
         prefix = checkpoints.resolve(config.runtime.directory)
     seen = durations.train_steps * config.data.train_batch_size
     return few_label_measures(context, context.scale, config, prefix, seen, pretrained=pretrained)
+
+
+def _transferred(
+    context: StudyContext, cell: StudyCell, config: ExperimentConfig, durations: Durations
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Evaluates what a cell starts from on its data set; the first cell that needs a pretraining does it."""
+    start = cell.options["start"]
+    directory = os.path.join(context.networks, f"{start}-seed{config.runtime.seed}")
+
+    def train(shared: ExperimentConfig) -> str:
+        _trained(context, shared, durations, Recorder(directory))
+        return checkpoints.resolve(directory)
+
+    pretrain = None if start == "random" else (lambda: pretrained_in(context, directory, config, train))
+    return transferred(context, context.scale, context.sets[cell.options["set"]], config, context.flags, pretrain)
 
 
 def _transformation_found(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS = "pretrain", "supervised", "t
 DRAWN = "drawn"
 # Pretraining, and fine-tuning on a few labels; or training on these labels alone.
 FEW_LABELS = "few labels"
+# Networks evaluated on another data set, linearly and fine-tuned.
+TRANSFER = "transfer"
 WITHOUT_TRAINING = frozenset({HISTOGRAMS, DRAWN})
 
 
@@ -50,6 +52,8 @@ MEASURES = {
     "top_5_1pct": Measure("test top-5 with 1% of the labels (%)"),
     "top_1_10pct": Measure("test top-1 with 10% of the labels (%)"),
     "top_5_10pct": Measure("test top-5 with 10% of the labels (%)"),
+    "transfer_linear": Measure("linear, the metric of the set (%)"),
+    "transfer_finetuned": Measure("fine-tuned, the metric of the set (%)"),
     "from_h": Measure("predicted from h, accuracy (%)"),
     "from_projection": Measure("predicted from g(h), accuracy (%)"),
     "parameters": Measure("parameters of the encoder (millions)", scale=1e-6, digits=2),
@@ -66,7 +70,7 @@ class StudyCell:
         name: unique in its study; also a file name.
         place: where it stands in tables and figures: axis -> label.
         flags: what it sets beyond the scale, by flag name.
-        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS, DRAWN or FEW_LABELS.
+        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS, DRAWN, FEW_LABELS or TRANSFER.
         paper: the paper's numbers by measure, as stored: accuracies in [0, 1].
         paper_order: its place in the paper's order of the cells, the higher the better, where the paper draws a figure
             without numbers; None for none.
@@ -222,6 +226,7 @@ class Study:
         best_of: an axis whose labels stand in the paper with the best of a small grid: the order is that of the best
             cells.
         flags: scale -> what all its cells start from beyond the scale's flags; the command line may change it.
+        tables: of the page, beside that of all cells: caption and rows, the header first.
     """
 
     name: str
@@ -235,6 +240,7 @@ class Study:
     compared: str | None = "top_1"
     best_of: str | None = None
     flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: Callable[[Sequence[StudyCell], Results], list[tuple[str, list[list[str]]]]] | None = None
 
     def shared(self, scale: str) -> dict[str, Any]:
         """What all its cells start from, by flag name."""
