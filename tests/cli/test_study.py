@@ -17,6 +17,7 @@ from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli.main import main
 from tf_simclr.config import STUDY_NAMES
+from tf_simclr.config.study import OF_DATA_SETS
 from tf_simclr.errors import InputError
 from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
@@ -44,7 +45,7 @@ MANY_CELLS = 8  # a third of these is run: what is drawn of all of them is teste
 LONG_CELLS = {"table6": 3, "table7": 4}
 
 
-@pytest.mark.parametrize("name", STUDY_NAMES)
+@pytest.mark.parametrize("name", [name for name in STUDY_NAMES if name not in OF_DATA_SETS])
 def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     cells = STUDIES[name].cells("tiny")
     every = LONG_CELLS.get(name, 3 if len(cells) >= MANY_CELLS else 1)
@@ -358,6 +359,48 @@ def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     assert study("table5", tmp_path / "typo", "--report") == 2
     assert "`report` merges what cells of table5 have left" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+# ---- Other data sets ----
+
+
+@pytest.mark.training_runs
+def test_table8_transfers_a_network_to_a_folder(small, tmp_path, capsys):
+    folder = write_images(tmp_path / "things")
+    flags = (f"--study_datasets={folder}@mean_per_class", "--cells=SimCLR things,random things")
+    assert study("table8", tmp_path / "out", *flags) == 0
+    said = capsys.readouterr().out
+    assert "tied on" in said and "grid point 1 of 1" in said
+    found = measures(tmp_path / "out")
+    assert set(found["SimCLR_things-seed0.json"]) == {"transfer_linear", "transfer_finetuned"}
+    assert set(found["random_things-seed0.json"]) == {"transfer_finetuned"}
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "things, mean per class" in page and "| SimCLR | **" in page
+    # The pretraining stays, for other data sets; what was trained on this one does not.
+    assert [path.name for path in (tmp_path / "out" / "networks").iterdir()] == ["SimCLR-seed0"]
+    assert not list((tmp_path / "out" / "runs").glob("*"))
+    # The results belong to the images of the other data set.
+    (folder / "test" / "a" / "00.png").rename(folder / "test" / "b" / "x.png")
+    assert study("table8", tmp_path / "out", *flags) == 2
+    assert "test_fingerprint is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name,flags,message",
+    [
+        ("table8", (), "`study_datasets` must name the data sets that table8 transfers"),
+        ("table5", ("--study_datasets=cifar10",), "`study_datasets` must be left out of table5"),
+        ("table8", ("--study_datasets=./gone/",), "`study_datasets` must name folders that exist"),
+        ("table8", ("--study_datasets={}",), "There is no readable image"),
+        ("table8", ("--study_datasets=cifar10", "--optimizer=adam"), "`optimizer` is what this study varies"),
+    ],
+)
+def test_data_sets_that_cannot_be_are_a_line(name, flags, message, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert study(name, tmp_path / "out", *(flag.format(tmp_path / "empty") for flag in flags)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 # ---- Networks that were trained elsewhere ----

@@ -15,7 +15,9 @@ from tf_simclr.errors import InputError, require_choice
 from tf_simclr.studies.transfer_sets import TransferSet
 
 _CONFIGS = flags.CONFIGS / "transfer"
-_TAKEN = ("dataset", "data_dir", "train_split", "eval_split")
+_TAKEN = ("dataset", "train_split", "eval_split")
+# Of sets that no config describes.
+_SPLITS = {"train_split": DataConfig.train_split, "eval_split": "test"}
 
 
 def transfer_sets(names: str, study_flags: Mapping[str, Any]) -> tuple[TransferSet, ...]:
@@ -43,22 +45,41 @@ def transfer_sets(names: str, study_flags: Mapping[str, Any]) -> tuple[TransferS
 
 def _set_of(text: str, place: str | None) -> TransferSet:
     name, metric = _with_metric(text)
-    config = _CONFIGS / f"{name}.cfg"
-    if os.path.isdir(os.path.expanduser(name)):
-        folder = absolute(os.path.expanduser(name))
-        splits = {"train_split": "train", "eval_split": "test"}
-        return TransferSet(
-            os.path.basename(folder), {"dataset": FOLDER, "data_dir": folder, **splits}, metric or "top_1"
-        )
+    folder = os.path.expanduser(name)
+    if os.path.isdir(folder):
+        return _folder(absolute(folder), metric)
+    config = _config(name)
+    if config is not None and config["dataset"] == FOLDER:
+        if not place or not os.path.isdir(os.path.join(place, name)):
+            raise InputError(
+                f"`study_datasets` takes {name} from a folder of this name in --data_dir, since TensorFlow Datasets "
+                f"does not have it. Received: data_dir={place}. Pass the folder in place of the name, or leave it out"
+            )
+        return _folder(absolute(os.path.join(place, name)), metric)
     in_place = {"data_dir": place} if place else {}
-    if config.is_file():
-        values = flags.parse([f"--flagfile={config}"], evaluate_flags.FLAG_GROUPS).values
-        its = {flag: values[flag] for flag in _TAKEN if values[flag]}
-        return TransferSet(name, its | in_place, metric or values["metric"], values["validation_split"])
-    if os.sep in name and (name.startswith((os.sep, ".", "~")) or name.endswith(os.sep)):
+    if config is not None:
+        its = {flag: config[flag] for flag in _TAKEN} | in_place
+        return TransferSet(name, its, metric or config["metric"], config["validation_split"], config["dataset"])
+    if folder.startswith((os.sep, ".")) or folder.endswith(os.sep):
         raise InputError(f"`study_datasets` must name folders that exist. Received: {name}. Check the path")
-    splits = {"train_split": DataConfig.train_split, "eval_split": "test"}
-    return TransferSet(name.replace("/", "_"), {"dataset": name, **splits, **in_place}, metric or "top_1")
+    its = {"dataset": name, **_SPLITS, **in_place}
+    return TransferSet(name.replace("/", "_"), its, metric or METRICS[0], known_as=name)
+
+
+def _folder(place: str, metric: str) -> TransferSet:
+    """A folder; one with the name of a data set that the paper has, and TensorFlow Datasets not, is taken for it."""
+    name = os.path.basename(place)
+    config = _config(name) or {}
+    known = config.get("dataset") == FOLDER
+    metric = metric or (config["metric"] if known else METRICS[0])
+    its = {"dataset": FOLDER, "data_dir": place, **_SPLITS}
+    return TransferSet(name, its, metric, known_as=name if known else "")
+
+
+def _config(name: str) -> dict[str, Any] | None:
+    """The flags of a data set in configs/transfer."""
+    path = _CONFIGS / f"{name}.cfg"
+    return flags.parse([f"--flagfile={path}"], evaluate_flags.FLAG_GROUPS).values if path.is_file() else None
 
 
 def _with_metric(text: str) -> tuple[str, str]:

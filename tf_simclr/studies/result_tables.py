@@ -60,7 +60,7 @@ def table7(scale: str) -> Cells:
 
 def paper_sets() -> tuple[TransferSet, ...]:
     """The paper's data sets with their metrics; the command line knows their splits."""
-    return tuple(TransferSet(name, {"dataset": name}, metric) for name, (metric, *_) in TABLE_8.items())
+    return tuple(TransferSet(name, {"dataset": name}, metric, known_as=name) for name, (metric, *_) in TABLE_8.items())
 
 
 def table8(scale: str, sets: Sequence[TransferSet] | None = None) -> Cells:
@@ -81,7 +81,7 @@ def table8(scale: str, sets: Sequence[TransferSet] | None = None) -> Cells:
 
 
 def _transferred(start: str, one: TransferSet) -> dict[str, float]:
-    row = table_8(one.flags["dataset"])
+    row = table_8(one.known_as)
     if row is None or start == "random":
         return {}
     _, linear, finetuned, after_labels = row

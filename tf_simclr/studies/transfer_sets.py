@@ -22,12 +22,14 @@ class TransferSet:
         flags: which images, by flag name: dataset, train_split, eval_split, and data_dir where it has one.
         metric: top_1, mean_per_class or map_11_point.
         validation_split: on which strengths and grids are chosen; None: a tenth of the training split.
+        known_as: in the paper's Table 8, as a name of TensorFlow Datasets; empty for another data set.
     """
 
     name: str
     flags: Mapping[str, Any]
     metric: str = "top_1"
     validation_split: str | None = None
+    known_as: str = ""
 
     @property
     def several(self) -> bool:
