@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tf_simclr
-from tests.networks import small_networks
+from tests.networks import small_networks_everywhere
 from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli.main import main
@@ -22,7 +22,6 @@ from tf_simclr.errors import InputError
 from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.studies.identity import COMPARABLE
-from tf_simclr.train import build
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
 pytestmark = pytest.mark.whole_runs
@@ -35,9 +34,10 @@ def study(name, directory, *flags):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small():
     """Two convolutions in place of a ResNet, whose graph takes seconds to trace in each of a study's cells."""
-    monkeypatch.setattr(build, "build_networks", small_networks)
+    with small_networks_everywhere():
+        yield
 
 
 MANY_CELLS = 8  # a third of these is run: what is drawn of all of them is tested on made-up results in tests/studies
