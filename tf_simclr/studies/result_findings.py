@@ -46,7 +46,7 @@ def _by_amount(cells: Cells, results: Results) -> dict[str, dict[str, Estimate]]
 @finding("With 1% and with 10% of the labels, fine-tuning is better than training on the same labels from scratch.")
 def pretraining_helps(cells: Cells, results: Results) -> Evidence:
     """Table 7, networks of width 1x."""
-    found = _by_amount(cells, results)
+    found = _by_amount(where(cells, width="1x"), results)
     numbers = "; ".join(f"{amount}: {listed(values)}" for amount, values in found.items())
     return decided(numbers, *(values["SimCLR 1x"] - values["supervised 1x"] for values in found.values()))
 
@@ -54,16 +54,15 @@ def pretraining_helps(cells: Cells, results: Results) -> Evidence:
 @finding("Pretraining gains more with 1% of the labels than with 10%.")
 def few_labels_gain_most(cells: Cells, results: Results) -> Evidence:
     """Table 7, networks of width 1x."""
-    gains = {
-        amount: values["SimCLR 1x"] - values["supervised 1x"] for amount, values in _by_amount(cells, results).items()
-    }
+    found = _by_amount(where(cells, width="1x"), results)
+    gains = {amount: values["SimCLR 1x"] - values["supervised 1x"] for amount, values in found.items()}
     return decided(f"gain: {listed(gains)}", gains["1%"] - gains["10%"])
 
 
 @finding("A network that is four times as wide learns more from few labels.")
 def wider_needs_fewer_labels(cells: Cells, results: Results) -> Evidence:
     """Table 7, 4x against 1x."""
-    found = _by_amount(cells, results)
+    found = _by_amount(where(cells, method="SimCLR"), results)
     numbers = "; ".join(f"{amount}: {listed(values)}" for amount, values in found.items())
     return decided(numbers, *(values["SimCLR 4x"] - values["SimCLR 1x"] for values in found.values()))
 
