@@ -17,6 +17,7 @@ from tf_simclr.cli import (
     budget_flags,
     checkpoint_images,
     cluster_flags,
+    compare_flags,
     convert_flags,
     duplicates_flags,
     embed_flags,
@@ -138,6 +139,10 @@ def reference() -> str:
         "\nBeside these, `python -m tf_simclr evaluate` takes the flags above of data, and of devices, directory and "
         f"precision, but not {_without(evaluate_flags.DATA, evaluate_flags.RUNTIME)}. What is not given of the images "
         "comes from the checkpoint's run."
+    )
+    lines += section(compare_flags.COMPARISON)
+    lines.append(
+        "\nThese are the flags of `python -m tf_simclr compare`, which takes `--run_a` and `--run_b` as words, too."
     )
     lines += section(study_flags.STUDY)
     lines.append(

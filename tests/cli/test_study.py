@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 
 import tf_simclr
-from tests.networks import small_networks
+from tests.networks import small_networks_everywhere
 from tests.weights.foreign_files import Spec, write_tf1
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli.main import main
 from tf_simclr.config import STUDY_NAMES
+from tf_simclr.config.study import OF_DATA_SETS
 from tf_simclr.errors import InputError
 from tf_simclr.studies import run_cell as study_cells
 from tf_simclr.studies.catalogue import STUDIES
 from tf_simclr.studies.identity import COMPARABLE
-from tf_simclr.train import build
 from tf_simclr.train.checkpoint_store import CheckpointStore
 
 pytestmark = pytest.mark.whole_runs
@@ -34,20 +34,24 @@ def study(name, directory, *flags):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small():
     """Two convolutions in place of a ResNet, whose graph takes seconds to trace in each of a study's cells."""
-    monkeypatch.setattr(build, "build_networks", small_networks)
+    with small_networks_everywhere():
+        yield
 
 
 MANY_CELLS = 8  # a third of these is run: what is drawn of all of them is tested on made-up results in tests/studies
+# Likewise, of few cells that take long: every so many of them.
+LONG_CELLS = {"table6": 3, "table7": 4}
 
 
-@pytest.mark.parametrize("name", STUDY_NAMES)
+@pytest.mark.parametrize("name", [name for name in STUDY_NAMES if name not in OF_DATA_SETS])
 def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     cells = STUDIES[name].cells("tiny")
-    if len(cells) >= MANY_CELLS:
-        assert study(name, tmp_path, "--shard=0/3") == 0
-        cells = cells[::3]
+    every = LONG_CELLS.get(name, 3 if len(cells) >= MANY_CELLS else 1)
+    if every > 1:
+        assert study(name, tmp_path, f"--shard=0/{every}") == 0
+        cells = cells[::every]
     more = ["--report"] if len(cells) < len(STUDIES[name].cells("tiny")) else ["--keep_runs"] * (name == "figure8")
     assert study(name, tmp_path, *more) == 0
     printed = capsys.readouterr().out
@@ -57,7 +61,11 @@ def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     assert len(measured) == len(cells)
     for cell in measured:
         assert [result["seed"] for result in cell["results"]] == [0]
-        wanted = {"top_1"} if cell["name"].startswith("supervised") else set(STUDIES[name].measures)
+        wanted = (
+            {"top_1", "parameters"}
+            if cell["name"].startswith("supervised") and name != "table7"
+            else set(STUDIES[name].measures)
+        )
         assert wanted <= set(cell["results"][0]["measures"]) | (
             {"projection_top_1"} if cell["name"] == "none" else set()
         )
@@ -270,7 +278,7 @@ def test_the_real_network_and_its_run_that_is_kept(tmp_path):
 @pytest.mark.parametrize(
     "name,flags,message",
     [
-        ("figure4", (), "`study` must be one of: figure5, table1, figure6"),
+        ("figure3", (), "`study` must be one of: figure4, figure5, table1, figure6"),
         ("figure5", ("--cells=crop,croop",), "`cells` must be one of: crop, crop+color"),
         ("figure5", ("--augmentation=crop",), "`augmentation` is what this study varies"),
         ("figure5", ("--shard=2/2",), "`shard` is written i/n"),
@@ -283,6 +291,7 @@ def test_the_real_network_and_its_run_that_is_kept(tmp_path):
         ),
         ("figure8", ("--scale=paper",), "`dataset` must be given at --scale=paper"),
         ("table4", ("--loss=hinge",), "hinge"),
+        ("table7", ("--train_split=train[:300]",), "cell SimCLR 1x, seed 0: `fraction` must leave at least one"),
         ("table5", ("--augmentation=crop,blurr",), "`augmentation` must be one of: crop, flip"),
     ],
 )
@@ -350,6 +359,48 @@ def test_a_report_of_nothing_is_refused(tmp_path, capsys):
     assert study("table5", tmp_path / "typo", "--report") == 2
     assert "`report` merges what cells of table5 have left" in capsys.readouterr().err
     assert not (tmp_path / "typo").exists()
+
+
+# ---- Other data sets ----
+
+
+@pytest.mark.training_runs
+def test_table8_transfers_a_network_to_a_folder(small, tmp_path, capsys):
+    folder = write_images(tmp_path / "things")
+    flags = (f"--study_datasets={folder}@mean_per_class", "--cells=SimCLR things,random things")
+    assert study("table8", tmp_path / "out", *flags) == 0
+    said = capsys.readouterr().out
+    assert "tied on" in said and "grid point 1 of 1" in said
+    found = measures(tmp_path / "out")
+    assert set(found["SimCLR_things-seed0.json"]) == {"transfer_linear", "transfer_finetuned"}
+    assert set(found["random_things-seed0.json"]) == {"transfer_finetuned"}
+    page = (tmp_path / "out" / "README.md").read_text()
+    assert "things, mean per class" in page and "| SimCLR | **" in page
+    # The pretraining stays, for other data sets; what was trained on this one does not.
+    assert [path.name for path in (tmp_path / "out" / "networks").iterdir()] == ["SimCLR-seed0"]
+    assert not list((tmp_path / "out" / "runs").glob("*"))
+    # The results belong to the images of the other data set.
+    (folder / "test" / "a" / "00.png").rename(folder / "test" / "b" / "x.png")
+    assert study("table8", tmp_path / "out", *flags) == 2
+    assert "test_fingerprint is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name,flags,message",
+    [
+        ("table8", (), "`study_datasets` must name the data sets that table8 transfers"),
+        ("table5", ("--study_datasets=cifar10",), "`study_datasets` must be left out of table5"),
+        ("table8", ("--study_datasets=./gone/",), "`study_datasets` must name folders that exist"),
+        ("table8", ("--study_datasets={}",), "There is no readable image"),
+        ("table8", ("--study_datasets=cifar10", "--optimizer=adam"), "`optimizer` is what this study varies"),
+    ],
+)
+def test_data_sets_that_cannot_be_are_a_line(name, flags, message, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert study(name, tmp_path / "out", *(flag.format(tmp_path / "empty") for flag in flags)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 # ---- Networks that were trained elsewhere ----

@@ -72,13 +72,15 @@ def test_every_seed_has_its_lines():
 
 def test_several_classes_have_a_column_of_scores_each():
     positives = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 1, 0]], bool)
-    targets = MultiLabel(positives, np.zeros_like(positives))
+    ignored = np.array([[0, 0, 1], [1, 0, 1], [0, 0, 0], [0, 0, 0]], bool)
+    targets = MultiLabel(positives, ignored)
     images = dataclasses.replace(IMAGES, labels=None, targets=targets, twins=TWINS)
     scores = np.arange(12.0).reshape(4, 3) / 7
     found = measured_multi_label(scores, targets, {})
     rows = read(predictions_table([(0, found["predicted"])], images))
     assert [row["label"] for row in rows] == ["|".join(SHOWN[:2]), "", SHOWN[2], SHOWN[1]]
-    assert set(rows[0]) == {"path", "label", "twin", "seed", *(f"score:{name}" for name in SHOWN)}
+    assert [row["ignored"] for row in rows] == [SHOWN[2], "|".join([SHOWN[0], SHOWN[2]]), "", ""]
+    assert set(rows[0]) == {"path", "label", "ignored", "twin", "seed", *(f"score:{name}" for name in SHOWN)}
     for row, wanted in zip(rows, scores, strict=True):
         np.testing.assert_allclose([float(row[f"score:{name}"]) for name in SHOWN], wanted, rtol=1e-5)
 

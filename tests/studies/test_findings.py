@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tf_simclr.studies import catalogue, findings, tables
+from tf_simclr.studies import catalogue, findings, result_findings, result_tables, tables
 from tf_simclr.studies.comparison import NOT_MEASURED, best_cells, check_finding
 from tf_simclr.studies.results import CellResult, NotMeasuredError, Results
 from tf_simclr.studies.study import StudyCell
@@ -76,6 +76,48 @@ def test_figure_9():
     for finding in (findings.larger_batches_are_better, findings.the_batch_gap_closes, findings.sqrt_scaling_helps):
         assert holds(finding, cells, closing(30))
         assert not holds(finding, cells, closing(-30, sqrt=-1.0))
+
+
+def test_table_6():
+    cells = result_tables.table6("small")
+
+    def found(ours, supervised):
+        values = [*ours, supervised]
+        return results_of(cells, lambda cell: values[cells.index(cell)])
+
+    assert holds(result_findings.wider_is_better, cells, found((40, 50, 60), 55))
+    assert not holds(result_findings.wider_is_better, cells, found((40, 60, 59), 55))
+    assert holds(result_findings.labels_are_matched, cells, found((40, 50, 55), 55))
+    assert not holds(result_findings.labels_are_matched, cells, found((40, 50, 54), 55))
+
+
+def test_table_7():
+    cells = result_tables.table7("small")
+
+    def found(one_percent, ten_percent):
+        """Top-1 of 1x, 2x, 4x and the network from scratch; top-5 says the opposite of everything."""
+        return Results(
+            CellResult(
+                cell.name,
+                0,
+                {
+                    **{"top_1_1pct": few / 100, "top_1_10pct": more / 100},
+                    **{"top_5_1pct": 1 - few / 100, "top_5_10pct": 1 - more / 100},
+                },
+            )
+            for cell, few, more in zip(cells, one_percent, ten_percent, strict=True)
+        )
+
+    good = found((50, 55, 60, 20), (80, 82, 84, 70))
+    for finding in (
+        result_findings.pretraining_helps,
+        result_findings.few_labels_gain_most,
+        result_findings.wider_needs_fewer_labels,
+    ):
+        assert holds(finding, cells, good)
+    assert not holds(result_findings.pretraining_helps, cells, found((50, 55, 60, 20), (80, 82, 84, 81)))
+    assert not holds(result_findings.few_labels_gain_most, cells, found((50, 55, 60, 40), (80, 82, 84, 60)))
+    assert not holds(result_findings.wider_needs_fewer_labels, cells, found((50, 55, 60, 20), (80, 82, 79, 70)))
 
 
 def test_figure_6_and_heads():

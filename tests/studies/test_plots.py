@@ -10,11 +10,11 @@ import pytest
 
 from tests.studies.made_up import CELLS, HEAT_MAP, MISSING, OPERATORS, RESULTS
 from tf_simclr.errors import InputError
-from tf_simclr.studies import curves, heat_map, plots
+from tf_simclr.studies import curves, heat_map, plots, scatter
 from tf_simclr.studies.curves import MOST_POINTS
 from tf_simclr.studies.drawing import colours
 from tf_simclr.studies.results import CellResult, Results
-from tf_simclr.studies.study import Bars, Curves, HeatMap, Lines, StudyCell
+from tf_simclr.studies.study import Bars, Curves, HeatMap, Lines, Scatter, StudyCell
 
 matplotlib = pytest.importorskip("matplotlib", reason="plots need the extra `evaluate`")
 
@@ -26,7 +26,7 @@ HATCHED = 2  # the missing cell, and the average of its row
 def kept(monkeypatch):
     """The images that were to be saved, as matplotlib's figures."""
     canvases = []
-    for module in (plots, heat_map, curves):
+    for module in (plots, heat_map, curves, scatter):
         monkeypatch.setattr(module, "save", lambda canvas, directory, name: canvases.append(canvas) or name)
     return canvases
 
@@ -190,6 +190,36 @@ def test_an_axis_can_be_plain(kept):
     plots.draw(Lines("l", "t", "top_1", "batch", "epochs", log_x=False), chosen, results, "")
     (axes,) = kept[0].axes
     assert axes.get_xscale() == "linear" and axes.get_title() == ""
+
+
+# ---- One measure against another ----
+
+
+def test_a_scatter_plot_and_the_paper_s(kept):
+    figure = Scatter("figure", "Top-1 against parameters", "parameters", "top_1", "method", "width")
+    cells = [
+        StudyCell("b", {"method": "ours", "width": "2x"}, paper={"parameters": 4e6, "top_1": 0.7}),
+        StudyCell("a", {"method": "ours", "width": "1x"}, paper={"parameters": 1e6, "top_1": 0.6}),
+        StudyCell("c", {"method": "labels", "width": "1x"}),
+        StudyCell("missing", {"method": "ours", "width": "4x"}),
+    ]
+    numbers = {"a": (1.5e6, 0.3), "b": (6e6, 0.5), "c": (1.5e6, 0.4)}
+    results = Results(
+        CellResult(name, seed, {"parameters": count, "top_1": top_1 + seed / 50})
+        for name, (count, top_1) in numbers.items()
+        for seed in (0, 1)
+    )
+    assert plots.draw(figure, cells, results, "") == ["figure", "figure_paper"]
+    mine, papers = (canvas.axes[0] for canvas in kept)
+    ours, labels = (container.lines[0] for container in mine.containers)
+    assert ours.get_xdata().tolist() == [1.5, 6] and ours.get_ydata() == pytest.approx([31, 51])
+    assert (labels.get_xdata().tolist(), labels.get_ydata()) == ([1.5], pytest.approx([41]))
+    assert [text.get_text() for text in mine.texts] == ["1x", "2x", "1x"]
+    assert mine.get_xscale() == "log" and "parameters" in mine.get_xlabel() and "± standard" in mine.get_ylabel()
+    assert papers.containers[0].lines[0].get_ydata() == pytest.approx([60, 70])
+    kept.clear()
+    assert plots.draw(figure, cells[2:3], results, "") == ["figure"]
+    assert plots.draw(figure, cells, NOTHING, "") == []
 
 
 def test_as_many_colours_as_series():

@@ -7,8 +7,9 @@ from tf_simclr.config import build_config
 from tf_simclr.data.pipeline import train_batches
 from tf_simclr.data.shapes import shapes_source
 from tf_simclr.errors import InputError
-from tf_simclr.studies import views
-from tf_simclr.studies.study import Views
+from tf_simclr.studies import tables, views
+from tf_simclr.studies.plan import cell_config
+from tf_simclr.studies.study import Gallery, Views
 from tf_simclr.train.input import view_policy
 
 FIGURE = Views("views", "Views of one image")
@@ -67,6 +68,35 @@ def test_the_grid(source, monkeypatch):
         assert lefts == pytest.approx([0, 1.15, 2.15, 3.15, 4.15])
         assert {image.get_extent()[3] for image in (first, *others)} == {float(number)}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["both", "one, $x$"]
+
+
+def test_the_gallery(source, monkeypatch):
+    pytest.importorskip("matplotlib", reason="plots need the extra `evaluate`")
+    kept = []
+    monkeypatch.setattr(views, "save", lambda canvas, directory, name: kept.append(canvas) or name)
+    columns = [("both of them", config(**BOTH)), ("one", config(**ONE_BRANCH))]
+    assert views.draw_gallery(Gallery("gallery", "Images", 2), columns, source, "") == ["gallery"]
+    (axes,) = kept[0].axes
+    assert len(axes.images) == 2 * 3
+    for row, number in enumerate((0, 1)):  # of three images the first and the second
+        index, original = views.image_of(source, number)
+        shown = [image.get_array() for image in axes.images[3 * row : 3 * row + 3]]
+        assert np.allclose(shown[0], original.numpy() * 255, atol=0.51)
+        for tile, (_, chosen) in zip(shown[1:], columns, strict=True):
+            assert np.array_equal(tile, views.augmented_views(chosen, original, index, 1)[0])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["image", "both\nof\nthem", "one"]
+
+
+def test_every_operator_of_figure_4_is_seen(source):
+    """Each alone, on every view: no view is the image, and the colour of the whole image stays where it should."""
+    index, original = views.image_of(source, 0)
+    plain = views.augmented_views(config(augmentation="flip@1e-6"), original, index, 1)[0].astype(int)
+    for cell in tables.figure4("small"):
+        seen = views.augmented_views(
+            cell_config(dict(dataset="shapes", image_size=16), cell, 5, ""), original, index, 6
+        )
+        changed = [np.abs(view - plain).max() > 2 for view in seen]
+        assert all(changed) or (cell.name == "rotate" and any(changed)), cell.name
 
 
 def test_the_files(source, tmp_path):

@@ -56,6 +56,11 @@ def cells_of_tiny():
     return [cell.name for cell in find_study("table4").cells("tiny")]
 
 
+def sets(run):
+    """The names of the data sets that networks are transferred to."""
+    return [one.name for one in run.planned("nowhere").sets]
+
+
 def takes_new_directory(run):
     """Whether results may go into a directory where there are none yet."""
     with called(study, "claim", stops=True) as words, contextlib.redirect_stdout(io.StringIO()):
@@ -85,6 +90,7 @@ ROWS = [
     row("scale", "small", lambda run: started(run)[1].scale, "small", instead="tiny", **FEW),
     row("scale", "small", lambda run: run.directory, "runs/table4-small-shapes", instead="tiny"),
     row("checkpoint", "runs/mine", network_opened, "runs/mine", study="table3"),
+    row("study_datasets", "cifar10,dtd", sets, ["cifar10", "dtd"], study="table8", instead="food101"),
     row("cells", NAMES[1], todo, [(NAMES[1], 0)]),
     row("seeds", "4,2", todo, [(name, seed) for seed in (4, 2) for name in NAMES]),
     row("shard", "1/2", todo, [(name, 0) for name in NAMES[1::2]]),

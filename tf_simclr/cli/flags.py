@@ -106,8 +106,13 @@ def help_text(usage: str, groups: Sequence[Group]) -> str:
     return f"{usage}\n{build_parser(groups).get_help()}"
 
 
-def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
+def parse(argv: Sequence[str], groups: Sequence[Group], words: Sequence[str] = ()) -> ParsedFlags:
     """Parses a command line without the program's name.
+
+    Args:
+        argv: the command line.
+        groups: the flags.
+        words: names of the flags that may be written without --name=, in this order.
 
     Raises:
         InputError: an unknown flag, a value of the wrong kind, or words that are no flags.
@@ -115,10 +120,12 @@ def parse(argv: Sequence[str], groups: Sequence[Group]) -> ParsedFlags:
     parser = build_parser(groups)
     try:
         rest = parser(["tf_simclr", *with_recipes(argv)])[1:]
+        free = [name for name in words if not parser[name].present][: len(rest)]
+        parser(["tf_simclr", *(f"--{name}={word}" for name, word in zip(free, rest, strict=False))])
     except (flags.Error, OSError) as error:
         raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from error
-    if rest:
-        raise InputError(f"flags are written --name=value. Received: {' '.join(rest)}. --help lists all flags")
+    if more := rest[len(free) :]:
+        raise InputError(f"flags are written --name=value. Received: {' '.join(more)}. --help lists all flags")
     given = frozenset(name for name in parser if parser[name].present)
     values = {name: parser[name].value for name in parser if name not in (*IGNORED_FLAGS, "flagfile")}
     for name in paths_of(*(group.config for group in groups)) & set(values):

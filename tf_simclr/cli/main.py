@@ -13,11 +13,13 @@ from tf_simclr.errors import InputError, StoppedError, UnwritableError
 from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
 
-# A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here.
+# A task is one module with USAGE, FLAG_GROUPS and main(parsed) -> a result with an exit code, and one line here. WORDS,
+# where it has them, name the flags that may be written as words alone.
 TASKS = {
     "train": "tf_simclr.cli.train_flags",
     "distill": "tf_simclr.cli.distill_flags",
     "evaluate": "tf_simclr.cli.evaluate_flags",
+    "compare": "tf_simclr.cli.compare_flags",
     "recipe": "tf_simclr.cli.recipe_flags",
     "study": "tf_simclr.cli.study_flags",
     "prepare": "tf_simclr.cli.prepare_flags",
@@ -69,7 +71,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
     WATCH.set(HeaderLines(say))
     try:
         with own_process():
-            return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
+            return task.main(flags.parse(argv, task.FLAG_GROUPS, getattr(task, "WORDS", ()))).exit_code
     except InputError as error:
         say_error(str(error))
         return EXIT_NO_FILE if isinstance(error, UnwritableError) else EXIT_BAD_INPUT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from tf_simclr.studies.report import write_report
 from tf_simclr.studies.results import Results, read_results
 from tf_simclr.studies.run_cell import StudyContext
 from tf_simclr.studies.runner import Runner
-from tf_simclr.studies.study import TRANSFORMATIONS, Study, StudyCell
+from tf_simclr.studies.study import TRANSFER, TRANSFORMATIONS, Study, StudyCell
+from tf_simclr.studies.transfer import NETWORKS_DIRECTORY, open_set
 from tf_simclr.train.interrupts import StopRequest
 from tf_simclr.train.strategy import per_replica_batch
 from tf_simclr.train.timing import describe_memory
@@ -131,6 +133,8 @@ def require_packages(cells: Sequence[StudyCell]) -> None:
     require_jinja2()
     if any(cell.task == TRANSFORMATIONS for cell in cells):
         require_scikit_learn("neural_network", "Predicting transformations")
+    if any(cell.task == TRANSFER for cell in cells):
+        require_scikit_learn()
 
 
 def report(
@@ -172,6 +176,8 @@ def open_context(planned: StudyPlan, stop: StopRequest) -> StudyContext:
         stop=stop,
         reporter=TerminalReporter(),
         given=network,
+        sets={one.name: open_set(one, planned.flags) for one in planned.sets},
+        networks=os.path.join(planned.directory, NETWORKS_DIRECTORY),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tf_simclr.cli.study_sets import transfer_sets
 from tf_simclr.config import DataConfig, RuntimeConfig, StudyConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
+from tf_simclr.config.study import OF_DATA_SETS
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.known_data import KnownSplits, known_splits
 from tf_simclr.data.known_split import require_evaluable
@@ -15,8 +18,9 @@ from tf_simclr.errors import InputError
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.plan import PlannedCell, check_cells, plan
 from tf_simclr.studies.recorded import recorded_hold_out
-from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, Study, StudyCell
+from tf_simclr.studies.result_tables import table8
+from tf_simclr.studies.study import WITHOUT_TRAINING, Study, StudyCell
+from tf_simclr.studies.transfer_sets import TransferSet
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class StudyPlan:
         runtime: devices.
         todo: what is run.
         listed: the files of a folder; None of other data sets.
+        sets: that networks are transferred to.
     """
 
     config: StudyConfig
@@ -44,6 +49,7 @@ class StudyPlan:
     runtime: RuntimeConfig
     todo: Sequence[PlannedCell]
     listed: ListedSplits | None = None
+    sets: tuple[TransferSet, ...] = ()
 
     @property
     def cells(self) -> Sequence[StudyCell]:
@@ -58,7 +64,7 @@ class StudyPlan:
 
 def evaluates(cells: Sequence[StudyCell]) -> bool:
     """Whether one of the cells needs labels and a second split."""
-    return any(cell.task != HISTOGRAMS for cell in cells)
+    return any(cell.task not in WITHOUT_TRAINING for cell in cells)
 
 
 def plan_study(config: StudyConfig, given: dict[str, Any], directory: str) -> StudyPlan:
@@ -74,7 +80,11 @@ def plan_study(config: StudyConfig, given: dict[str, Any], directory: str) -> St
     """
     study = find_study(config.study)
     given = {**recorded_hold_out(directory), **given}
-    flags = shared_flags(dict(SCALES[config.scale].flags), given, study.varied(config.scale))
+    sets: tuple[TransferSet, ...] = ()
+    if config.study in OF_DATA_SETS:
+        sets = transfer_sets(config.study_datasets, {**study.shared(config.scale), **given})
+        study = replace(study, cells=functools.partial(table8, sets=sets))
+    flags = shared_flags(study.shared(config.scale), given, study.varied(config.scale))
     cells = study.cells(config.scale)
     todo = [] if config.report else plan(cells, config)
     data = build_config(flags).data
@@ -82,7 +92,9 @@ def plan_study(config: StudyConfig, given: dict[str, Any], directory: str) -> St
     if known is not None:
         check_cells(todo, flags, directory, known.train.num_examples)
     listed = None if known is None else known.listed
-    return StudyPlan(config, study, directory, given, flags, data, build_config(given).runtime, todo, listed)
+    for one in sets:
+        known_splits(one.data(flags), eval_split=one.flags["eval_split"], validation_split=one.validation_split)
+    return StudyPlan(config, study, directory, given, flags, data, build_config(given).runtime, todo, listed, sets)
 
 
 def _known_images(data: DataConfig, cells: Sequence[StudyCell]) -> KnownSplits | None:

@@ -10,6 +10,7 @@ from tf_simclr.errors import InputError, require_range
 
 SCALE_NAMES = ("tiny", "small", "paper")
 STUDY_NAMES = (
+    "figure4",
     "figure5",
     "table1",
     "figure6",
@@ -20,9 +21,14 @@ STUDY_NAMES = (
     "table4",
     "table5",
     "figure9",
+    "table6",
+    "table7",
+    "table8",
 )
 # Those that can measure networks that were trained elsewhere.
 OF_A_CHECKPOINT = ("table3",)
+# Those that transfer networks to other data sets.
+OF_DATA_SETS = ("table8",)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,12 @@ class StudyConfig:
         "table3 alone: measure these networks in place of training some, a run or weights of another program with a "
         "projection head.",
         path=True,
+    )
+    study_datasets: str = option(
+        "",
+        "table8 alone: data sets that the networks are transferred to, separated by commas. Each is a name in "
+        "configs/transfer, a name of TensorFlow Datasets, or a folder of images; @mean_per_class behind a folder "
+        "chooses its metric. Empty, at --scale=paper: the 12 of configs/transfer.",
     )
     cells: str = option("", "Names of the cells to run, separated by commas; empty: all of them.")
     seeds: str = option("0", "Seeds, separated by commas: every cell is run with each.")
@@ -84,6 +96,16 @@ class StudyConfig:
                 f"none. Received: checkpoint={self.checkpoint}. Leave it out, or pass --study="
                 f"{OF_A_CHECKPOINT[0]}; `python -m tf_simclr evaluate` measures weights, and run.py "
                 "--train_mode=finetune trains them further"
+            )
+        if self.study_datasets and self.study and self.study not in OF_DATA_SETS:
+            raise InputError(
+                f"`study_datasets` must be left out of {self.study}, which needs no other data sets. Received: "
+                f"study_datasets={self.study_datasets}. Leave it out, or pass --study={OF_DATA_SETS[0]}"
+            )
+        if self.study in OF_DATA_SETS and not self.study_datasets and self.scale != "paper":
+            raise InputError(
+                f"`study_datasets` must name the data sets that {self.study} transfers networks to. Received: none. "
+                "Pass names or folders, as --study_datasets=cifar10,flowers/"
             )
         for seed in self.seed_numbers:
             require_range("seeds", seed, at_least=0, at_most=2**31 - 1)

@@ -17,7 +17,11 @@ from tf_simclr.escape import escape_controls
 from tf_simclr.evaluate.measures.twins import Twins
 
 COLUMNS = ("path", "label", "prediction", "probability", "twin", "seed")
+# Where an image may show several classes.
+SEVERAL_COLUMNS = ("path", "label", "ignored", "twin", "seed")
 SCORE = "score:"
+# Between the names of several classes.
+BETWEEN = "|"
 _BATCH = 4096
 
 
@@ -127,7 +131,8 @@ def predictions_table(predicted: Sequence[tuple[int | None, Predicted]], images:
 
     The columns are COLUMNS; label and prediction are names of classes, `twin` names the training image that a test
     image is a copy of. Where an image may show several classes there are no predictions but a column of scores for each
-    class, and `label` holds the names of the classes that are shown, separated by "|".
+    class, and `label` holds the names of the classes that are shown, separated by "|"; `ignored` holds those for which
+    the image does not count.
 
     Args:
         predicted: (seed, what was predicted), each of all the images.
@@ -137,7 +142,7 @@ def predictions_table(predicted: Sequence[tuple[int | None, Predicted]], images:
     writer = csv.writer(text, lineterminator="\n")
     several = images.targets is not None
     scores = [SCORE + name for name in images.class_names] if several else []
-    columns = [name for name in COLUMNS if not several or name not in ("prediction", "probability")]
+    columns = SEVERAL_COLUMNS if several else COLUMNS
     writer.writerow(map(escape_controls, [*columns, *scores]))
     twins = _twin_names(images)
     for seed, one in predicted:
@@ -151,8 +156,8 @@ def predictions_table(predicted: Sequence[tuple[int | None, Predicted]], images:
 
 def _said(one: Predicted, images: EvaluatedImages, row: int) -> list[str]:
     if images.targets is not None:
-        shown = np.flatnonzero(images.targets.positives[row])
-        return ["|".join(images.class_names[label] for label in shown)]
+        parts = images.targets.positives[row], images.targets.ignored[row]
+        return [BETWEEN.join(images.class_names[label] for label in np.flatnonzero(part)) for part in parts]
     assert images.labels is not None and one.classes is not None
     probability = "" if one.probabilities is None else f"{one.probabilities[row]:.6g}"
     return [images.class_names[images.labels[row]], images.class_names[one.classes[row]], probability]

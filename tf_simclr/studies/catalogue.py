@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 from tf_simclr.errors import require_choice
-from tf_simclr.studies import findings, tables
-from tf_simclr.studies.study import Bars, Curves, HeatMap, Lines, Study, Views
+from tf_simclr.studies import findings, result_findings, result_tables, tables
+from tf_simclr.studies.scales import PAPER, TINY
+from tf_simclr.studies.significance import transfer_tables
+from tf_simclr.studies.study import Bars, Curves, Gallery, HeatMap, Lines, Scatter, Study, Views
 
 _TEST, _TRAIN = "Linear evaluation of h, test top-1 (%)", "Linear evaluation of h, train top-1 (%)"
+# Of Table 7: groups of bars, and their colours.
+AXES = "width", "method"
 _CHOSEN_VIEWS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate", "crop+color")
 
 _STUDIES = (
+    Study(
+        name="figure4",
+        title="Augmentation operators (SimCLR, Figure 4)",
+        question="What does each augmentation operator do to an image?",
+        paper_says="It studies these operators alone and in pairs; SimCLR itself composes random crop with flip, "
+        "colour distortion and blur.",
+        cells=tables.figure4,
+        figures=(
+            Gallery("operators", "Images, and a view of each by every operator"),
+            Views("views", "Views of one image, as training draws them"),
+        ),
+        findings=(),
+        measures=(),
+        compared=None,
+    ),
     Study(
         name="figure5",
         title="Pairs of augmentations (SimCLR, Figure 5)",
@@ -178,6 +197,62 @@ _STUDIES = (
         ),
         measures=("top_1", "knn_top_1", "contrast_acc"),
         compared=None,
+    ),
+    Study(
+        name="table6",
+        title="Width of the network (SimCLR, Table 6 and Figure 1)",
+        question="How good do representations get with the size of the network, and how far are they from labels?",
+        paper_says="Top-1 of ResNet-50 rises from 69.3 to 76.5 at four times the width, where it matches a ResNet-50 "
+        "that was trained with labels.",
+        cells=result_tables.table6,
+        figures=(
+            Scatter("figure1", "Test top-1 against parameters (Figure 1)", "parameters", "top_1", "method", "width"),
+            Bars("test_top_5", "Test top-5 (%)", "top_5", "width", "method"),
+        ),
+        findings=(result_findings.wider_is_better, result_findings.labels_are_matched),
+        measures=("parameters", "top_1", "top_5", "knn_top_1", "contrast_acc"),
+        # Table 6 is of 1,000 epochs.
+        flags={PAPER: {"train_epochs": 1000.0}},
+    ),
+    Study(
+        name="table7",
+        title="Few labels (SimCLR, Table 7)",
+        question="What does a network learn from 1% and 10% of the labels, with and without pretraining on all images?",
+        paper_says="Fine-tuned on 1% of the labels, ResNet-50 reaches a top-5 of 75.5, and 48.4 without pretraining; "
+        "four times as wide 85.8.",
+        cells=result_tables.table7,
+        figures=tuple(
+            Bars(f"{metric}_{amount}pct", f"Test {title} with {amount}% of the labels", f"{metric}_{amount}pct", *AXES)
+            for metric, title in (("top_1", "top-1"), ("top_5", "top-5"))
+            for amount in (1, 10)
+        ),
+        findings=(
+            result_findings.pretraining_helps,
+            result_findings.few_labels_gain_most,
+            result_findings.wider_needs_fewer_labels,
+        ),
+        measures=("top_1_1pct", "top_5_1pct", "top_1_10pct", "top_5_10pct"),
+        compared="top_5_1pct",
+        # Its networks are Table 6's. Of 1% of a thousand images each class of `shapes` has one.
+        flags={PAPER: {"train_epochs": 1000.0}, TINY: {"train_split": "train[:1000]"}},
+    ),
+    Study(
+        name="table8",
+        title="Transfer to other data sets (SimCLR, Table 8)",
+        question="How good is a network on other data sets, linearly and fine-tuned, against pretraining with labels?",
+        paper_says="Fine-tuned, SimCLR is significantly better than the network that was pretrained with labels on 5 "
+        "of 12 data sets, and significantly worse on 2.",
+        cells=result_tables.table8,
+        figures=(
+            Bars("linear", "Linear evaluation (%)", "transfer_linear", "data set", "start"),
+            Bars("finetuned", "Fine-tuned (%)", "transfer_finetuned", "data set", "start"),
+        ),
+        findings=(result_findings.transfer_matches_labels, result_findings.transfer_beats_random),
+        measures=("transfer_linear", "transfer_finetuned"),
+        compared="transfer_finetuned",
+        # The paper's networks are the widest of Table 6.
+        flags={PAPER: {"train_epochs": 1000.0, "width_multiplier": 4.0}},
+        tables=transfer_tables,
     ),
 )
 STUDIES = {study.name: study for study in _STUDIES}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tf_simclr.escape import as_text
+from tf_simclr.evaluate.report.marks import Bold
 from tf_simclr.evaluate.report.tables import escape_markdown, markdown_table
 from tf_simclr.optional import require_jinja2
 
@@ -33,6 +34,7 @@ def render(name: str, content: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     markup = environment.filters["safe"]
+    environment.tests["bold"] = lambda text: isinstance(text, Bold)
     environment.filters["table"] = lambda rows: markup(markdown_table(rows))
     return environment.get_template(name).render(content)
 

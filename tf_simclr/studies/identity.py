@@ -10,14 +10,16 @@ from typing import Any
 import tensorflow as tf
 
 import tf_simclr
-from tf_simclr.config import DataConfig, RuntimeConfig, of_recorded
+from tf_simclr.config import DataConfig, RuntimeConfig, build_config, of_recorded
 from tf_simclr.config.option import affecting
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.measures.linear import PROBE
 from tf_simclr.files import write_json
+from tf_simclr.studies.few_labels import settings
 from tf_simclr.studies.recorded import STUDY_FILE, read_study
 from tf_simclr.studies.run_cell import StudyContext
-from tf_simclr.studies.study import Study
+from tf_simclr.studies.study import FEW_LABELS, Study
+from tf_simclr.studies.transfer import protocols_of
 
 # Of what is in a directory; another number means that its results cannot be compared with ours.
 FORMAT = 2
@@ -61,8 +63,35 @@ def identity(study: Study, context: StudyContext) -> dict[str, Any]:
         },
         "probe": PROBE,
         **({} if context.given is None else {"checkpoint": context.given.digest}),
+        **_labels(study, context),
+        **_sets(context),
         "cells": {cell.name: dict(cell.flags) for cell in study.cells(context.scale)},
     }
+
+
+def _labels(study: Study, context: StudyContext) -> dict[str, Any]:
+    """How networks are trained on few labels, in a study whose cells are."""
+    if not any(cell.task == FEW_LABELS for cell in study.cells(context.scale)):
+        return {}
+    protocols = settings(context.scale, build_config(dict(context.flags)))
+    return {"few_labels": {kind: protocols.settings_of(kind) for kind in ("finetune", "supervised")}}
+
+
+def _sets(context: StudyContext) -> dict[str, Any]:
+    """Which data sets networks are transferred to, and how they are evaluated there."""
+    if not context.sets:
+        return {}
+    found = {
+        name: {
+            "metric": one.target.metric,
+            "train_fingerprint": one.splits.train.fingerprint,
+            "test_fingerprint": one.splits.test.fingerprint,
+            "validation_split": one.target.validation_split,
+        }
+        for name, one in context.sets.items()
+    }
+    protocols = protocols_of(context.scale, next(iter(context.sets.values())).target, 0, ".")
+    return {"sets": found, "transfer": {kind: protocols.settings_of(kind) for kind in ("logreg", "finetune_grid")}}
 
 
 def claim(directory: str, wanted: Mapping[str, Any], *, new: bool = True) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from tf_simclr.studies.study import MEASURES, Measure, Study, StudyCell
 PAGE, MARKDOWN, CSV, JSON = "index.html", "README.md", "numbers.csv", "numbers.json"
 # The class of an outcome in the style sheet.
 _MARKS = {HOLDS: "good", FAILS: "bad", UNDECIDED: "open", NOT_MEASURED: "open"}
+_NUMBERS = "Mean ± standard deviation over seeds, and the paper's numbers where it gives them"
 # Of each measure of a study: its name, and whether any cell has a number of ours, and one of the paper's.
 Columns: TypeAlias = list[tuple[str, bool, bool]]
 
@@ -119,7 +120,9 @@ def _content(
         "marks": _MARKS,
         "agreement": _agreement(study, rank_agreement(study, cells, results)),
         "images": images,
+        "tables": _tables(study, cells, results),
         "cells": _cell_table(columns, cells, results),
+        "cells_caption": _NUMBERS if study.measures else "Nothing is measured: the cells are drawn",
         "left_out": "; ".join(MEASURES[name].label for name, ours, _ in columns if not ours),
         "missing": _missing(cells, results, setting.seeds),
         "facts": _setting_table(setting),
@@ -158,6 +161,12 @@ def _agreement(study: Study, agreement: RankAgreement | None) -> str:
         f"Spearman's correlation of our {label} with {agreement.against} over {agreement.cells} cells is "
         f"{agreement.rho:.2f}; 1 is the same order, 0 no relation, -1 the reverse."
     )
+
+
+def _tables(study: Study, cells: Sequence[StudyCell], results: Results) -> list[dict[str, Any]]:
+    """The study's own tables."""
+    found = [] if study.tables is None else study.tables(cells, results)
+    return [{"caption": caption, "rows": rows} for caption, rows in found]
 
 
 # ---- Numbers ----

@@ -9,7 +9,7 @@ from typing import Any
 
 from tf_simclr.config import Durations, ExperimentConfig, StudyConfig, build_config, resolve_durations
 from tf_simclr.errors import InputError, require_choice
-from tf_simclr.studies.study import HISTOGRAMS, StudyCell
+from tf_simclr.studies.study import WITHOUT_TRAINING, StudyCell
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def check_cells(todo: Sequence[PlannedCell], flags: Mapping[str, Any], directory
         InputError: naming the cell; flags that cannot work together, or a batch larger than the split.
     """
     for planned in todo:
-        if planned.cell.task != HISTOGRAMS:
+        if planned.cell.task not in WITHOUT_TRAINING:
             with planned.named():
                 config = cell_config(flags, planned.cell, planned.seed, directory)
                 durations_of(config, planned.cell, num_examples)

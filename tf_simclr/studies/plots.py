@@ -29,17 +29,19 @@ from tf_simclr.studies.drawing import (
 )
 from tf_simclr.studies.heat_map import draw_heat_maps
 from tf_simclr.studies.results import Results
-from tf_simclr.studies.study import MEASURES, Bars, Curves, HeatMap, Lines, StudyCell
+from tf_simclr.studies.scatter import draw_scatter
+from tf_simclr.studies.study import MEASURES, Bars, Curves, HeatMap, Lines, Scatter, StudyCell
 
 MARKERS = "osD^vPX*<>"
-Drawn = HeatMap | Bars | Lines | Curves
+Drawn = HeatMap | Bars | Lines | Scatter | Curves
 
 
 def draw(figure: Drawn, cells: Sequence[StudyCell], results: Results, directory: str) -> list[str]:
     """Draws a figure as NAME.png and NAME.svg.
 
     Args:
-        figure: what to draw. A heat map has a second image, NAME_paper, where the paper gives most of its numbers.
+        figure: what to draw. A heat map or a scatter plot has a second image, NAME_paper, where the paper gives its
+            numbers.
         cells: of the study; those without a place on the figure's axes are not part of it.
         results: what was found; cells may be missing.
         directory: made where it is missing.
@@ -54,6 +56,8 @@ def draw(figure: Drawn, cells: Sequence[StudyCell], results: Results, directory:
         return draw_curves(figure, cells, results, directory)
     if isinstance(figure, HeatMap):
         return draw_heat_maps(figure, cells, results, directory)
+    if isinstance(figure, Scatter):
+        return draw_scatter(figure, cells, results, directory)
     axes = (figure.groups, figure.series) if isinstance(figure, Bars) else (figure.panels, figure.series, figure.x)
     placed = cells_by_place(cells, axes)
     numbers = {place: summarise(results, cell.name, figure.measure) for place, cell in placed.items()}

@@ -17,9 +17,9 @@ from tf_simclr.studies.page import Setting, write_page
 from tf_simclr.studies.plots import draw
 from tf_simclr.studies.results import Results
 from tf_simclr.studies.run_cell import cell_config
-from tf_simclr.studies.scales import PAPER, SCALES
-from tf_simclr.studies.study import Study, StudyCell, Views
-from tf_simclr.studies.views import draw_views
+from tf_simclr.studies.scales import PAPER
+from tf_simclr.studies.study import Gallery, Study, StudyCell, Views
+from tf_simclr.studies.views import draw_gallery, draw_views
 
 IMAGES_DIRECTORY = "pictures"
 # What the paper's setting says of these is no difference worth a line.
@@ -59,6 +59,9 @@ def write_report(
         place = os.path.join(directory, IMAGES_DIRECTORY)
         if isinstance(figure, Views):
             paths = draw_views(figure, _rows(figure, cells, flags), source, place)
+        elif isinstance(figure, Gallery):
+            columns = [(cell.name, cell_config(flags, cell, 0, "")) for cell in cells]
+            paths = draw_gallery(figure, columns, source, place)
         else:
             paths = draw(figure, cells, results, place)
         titles = (figure.title, f"{figure.title}: the paper's")
@@ -100,7 +103,7 @@ def differing(flags: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, 
 
 def differences(study: Study, scale: str, flags: Mapping[str, Any]) -> tuple[str, ...]:
     """What differs from the paper's setting, a sentence each."""
-    paper = {**ExperimentConfig().to_flags(), "dataset": "imagenet2012", **SCALES[PAPER].flags}
+    paper = {**ExperimentConfig().to_flags(), "dataset": "imagenet2012", **study.shared(PAPER)}
     lines = [
         f"--{name} is {value}, and {paper[name] if paper[name] != '' else 'unset'} at the paper's scale"
         for name, value in sorted(differing(flags, paper).items())

@@ -33,6 +33,7 @@ class CellResult:
         curves: name -> {"x": numbers, "y": numbers}, of the same length.
         details: what else is worth telling, as JSON values.
         seconds: wall-clock time.
+        answers: what was predicted for each test image, by measure, as JSON values; see `significance.py`.
     """
 
     cell: str
@@ -41,6 +42,7 @@ class CellResult:
     curves: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def file_name(cell: str, seed: int | str) -> str:

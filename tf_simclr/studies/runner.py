@@ -14,10 +14,11 @@ from tf_simclr.data.memory import held
 from tf_simclr.evaluate.protocols.context import Splits
 from tf_simclr.files import remove_tree
 from tf_simclr.resumable import Task, run_tasks
+from tf_simclr.studies.few_labels import require_enough_labels
 from tf_simclr.studies.plan import PlannedCell, cell_config, check_cells, durations_of
 from tf_simclr.studies.results import CellResult, file_name, read_result, write_result
 from tf_simclr.studies.run_cell import StudyContext, run_cell
-from tf_simclr.studies.study import HISTOGRAMS, MEASURES, Study
+from tf_simclr.studies.study import FEW_LABELS, MEASURES, WITHOUT_TRAINING, Study
 from tf_simclr.train.strategy import per_replica_batch
 
 RUNS_DIRECTORY = "runs"
@@ -45,17 +46,19 @@ class Runner:
         """
         check_cells(todo, self._context.flags, self.directory, self._context.splits.train.num_examples)
         for planned in todo:
-            if planned.cell.task != HISTOGRAMS:
+            if planned.cell.task not in WITHOUT_TRAINING:
                 with planned.named():
                     batch = self._config(planned).data.train_batch_size
                     per_replica_batch("train_batch_size", batch, self._context.strategy)
+                    if planned.cell.task == FEW_LABELS:
+                        require_enough_labels(self._context.splits.train, planned.seed)
 
     def _config(self, planned: PlannedCell) -> ExperimentConfig:
         return cell_config(self._context.flags, planned.cell, planned.seed, self.directory)
 
     def _work(self, planned: PlannedCell) -> float:
         """How much a task is, in no unit: images, times what an image costs."""
-        if planned.cell.task == HISTOGRAMS:
+        if planned.cell.task in WITHOUT_TRAINING:
             return 0.0
         config = self._config(planned)
         durations = durations_of(config, planned.cell, self._context.splits.train.num_examples)
@@ -111,4 +114,4 @@ class Runner:
 
     def _result_line(self, result: CellResult) -> str:
         shown = [name for name in self._study.measures if name in result.measures]
-        return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown)
+        return ", ".join(f"{name} {MEASURES[name].show(result.measures[name])}" for name in shown) or "to be drawn"

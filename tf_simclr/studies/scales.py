@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 TINY, SMALL, PAPER = "tiny", "small", "paper"
@@ -28,6 +28,9 @@ class Scale:
         strengths: of colour distortion in Table 1, with their names there.
         images, crops: of Figure 6.
         curve_points: evaluations of h along a pretraining, in head_curves.
+        transfer: how networks are evaluated on other data sets in Table 8, by option of `evaluate`; the paper's grids
+            where nothing is said.
+        finetune_epochs: of Table 7; 0 for the paper's, 60 with 1% of the labels and 30 with 10%.
     """
 
     flags: Mapping[str, Any]
@@ -46,6 +49,8 @@ class Scale:
     images: int
     crops: int
     curve_points: int
+    finetune_epochs: float = 0.0
+    transfer: Mapping[str, Any] = field(default_factory=dict)
 
 
 _ALL_OPERATORS = ("crop", "cutout", "color", "sobel", "noise", "blur", "rotate")
@@ -95,6 +100,11 @@ SCALES = {
         images=6,
         crops=4,
         curve_points=2,
+        finetune_epochs=2.0,
+        transfer={
+            **{"grid_learning_rates": "0.01", "grid_weight_decays": "0", "grid_steps": 2},
+            **{"logreg_strengths": "1,100", "finetune_batch_size": 16},
+        },
     ),
     # One or two minutes a cell on two CPU cores; how its numbers were chosen stands in docs/notes/studies.md. In
     # float32: with so few channels bfloat16 gains nothing.
@@ -132,6 +142,8 @@ SCALES = {
         images=64,
         crops=8,
         curve_points=12,
+        # A part of the paper's grid, and a fortieth of its steps.
+        transfer={"grid_learning_rates": "0.001,0.01,0.1", "grid_weight_decays": "0,0.0001", "grid_steps": 500},
     ),
     # Section 2.3; on 128 TPU cores about 1.5 hours a cell.
     PAPER: Scale(

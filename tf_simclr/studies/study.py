@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tf_simclr.studies.results import Results
+from tf_simclr.studies.scales import SCALES
 
 # What a cell does: contrastive pretraining and its evaluation, training with labels, predicting transformations from
-# features, or histograms of crops, which need no training.
+# features; histograms of crops, and views that are only drawn, need no training.
 PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS = "pretrain", "supervised", "transformations", "histograms"
+DRAWN = "drawn"
+# Pretraining, and fine-tuning on a few labels; or training on these labels alone.
+FEW_LABELS = "few labels"
+# Networks evaluated on another data set, linearly and fine-tuned.
+TRANSFER = "transfer"
+WITHOUT_TRAINING = frozenset({HISTOGRAMS, DRAWN})
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,22 @@ class Measure:
 
 MEASURES = {
     "top_1": Measure("linear evaluation of h, test top-1 (%)"),
+    "top_5": Measure("linear evaluation of h, test top-5 (%)"),
     "train_top_1": Measure("linear evaluation of h, train top-1 (%)"),
     "projection_top_1": Measure("linear evaluation of g(h), test top-1 (%)"),
     "knn_top_1": Measure("kNN on h, test top-1 (%)"),
     "contrast_acc": Measure("contrastive accuracy (%)"),
     "contrast_entropy": Measure("entropy of the candidates (nats)", scale=1.0, digits=2),
     "contrast_loss": Measure("contrastive loss", scale=1.0, digits=3),
+    "top_1_1pct": Measure("test top-1 with 1% of the labels (%)"),
+    "top_5_1pct": Measure("test top-5 with 1% of the labels (%)"),
+    "top_1_10pct": Measure("test top-1 with 10% of the labels (%)"),
+    "top_5_10pct": Measure("test top-5 with 10% of the labels (%)"),
+    "transfer_linear": Measure("linear, the metric of the set (%)"),
+    "transfer_finetuned": Measure("fine-tuned, the metric of the set (%)"),
     "from_h": Measure("predicted from h, accuracy (%)"),
     "from_projection": Measure("predicted from g(h), accuracy (%)"),
+    "parameters": Measure("parameters of the encoder (millions)", scale=1e-6, digits=2),
     "chance": Measure("most frequent answer (%)"),
     "same_picture": Measure("crop's nearest histogram is of its own image (%)"),
 }
@@ -55,7 +70,7 @@ class StudyCell:
         name: unique in its study; also a file name.
         place: where it stands in tables and figures: axis -> label.
         flags: what it sets beyond the scale, by flag name.
-        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS or HISTOGRAMS.
+        task: PRETRAIN, SUPERVISED, TRANSFORMATIONS, HISTOGRAMS, DRAWN, FEW_LABELS or TRANSFER.
         paper: the paper's numbers by measure, as stored: accuracies in [0, 1].
         paper_order: its place in the paper's order of the cells, the higher the better, where the paper draws a figure
             without numbers; None for none.
@@ -111,6 +126,21 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Scatter:
+    """One measure against another one, a line for each label of `series`; `point` names the axis that labels a point.
+
+    A series of one cell is a level that the others are held against, as the supervised network of Figure 1.
+    """
+
+    name: str
+    title: str
+    x: str
+    y: str
+    series: str
+    point: str
+
+
+@dataclass(frozen=True)
 class Curves:
     """Curves that cells record, as losses by step or histograms; a panel for each label of `panels` where given.
 
@@ -129,14 +159,23 @@ class Curves:
 
 @dataclass(frozen=True)
 class Views:
-    """A row of augmented views of one image for each cell, as Figure 4; cells named, or all."""
+    """A row of augmented views of one image for each cell; cells named, or all."""
 
     name: str
     title: str
     cells: tuple[str, ...] = ()
 
 
-Figure = HeatMap | Bars | Lines | Curves | Views
+@dataclass(frozen=True)
+class Gallery:
+    """A row for each of some images: the image, and a view of it by each cell, as Figure 4."""
+
+    name: str
+    title: str
+    images: int = 4
+
+
+Figure = HeatMap | Bars | Lines | Scatter | Curves | Views | Gallery
 
 
 # ---- Findings ----
@@ -186,6 +225,8 @@ class Study:
         measures: what its tables show, in order.
         best_of: an axis whose labels stand in the paper with the best of a small grid: the order is that of the best
             cells.
+        flags: scale -> what all its cells start from beyond the scale's flags; the command line may change it.
+        tables: of the page, beside that of all cells: caption and rows, the header first.
     """
 
     name: str
@@ -198,6 +239,12 @@ class Study:
     measures: tuple[str, ...]
     compared: str | None = "top_1"
     best_of: str | None = None
+    flags: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tables: Callable[[Sequence[StudyCell], Results], list[tuple[str, list[list[str]]]]] | None = None
+
+    def shared(self, scale: str) -> dict[str, Any]:
+        """What all its cells start from, by flag name."""
+        return {**SCALES[scale].flags, **self.flags.get(scale, {})}
 
     def varied(self, scale: str) -> frozenset[str]:
         """Flags that its cells set, so that they cannot be given for all of them."""

@@ -6,18 +6,32 @@ import math
 from typing import Any
 
 from tf_simclr.studies.scales import SCALES
-from tf_simclr.studies.study import HISTOGRAMS, PRETRAIN, SUPERVISED, TRANSFORMATIONS, StudyCell
+from tf_simclr.studies.study import DRAWN, HISTOGRAMS, PRETRAIN, SUPERVISED, TRANSFORMATIONS, StudyCell
 
 Cells = tuple[StudyCell, ...]
 # What Table 1 and Figure 7 compare.
 _METHODS = {"SimCLR": PRETRAIN, "supervised": SUPERVISED}
 
 
-def _method_flags(scale: str, task: str) -> dict[str, Any]:
+def method_flags(scale: str, task: str) -> dict[str, Any]:
+    """What a cell of a task sets beyond the scale's flags."""
     return dict(SCALES[scale].supervised) if task == SUPERVISED else {}
 
 
-# ---- Augmentations: Figure 5, Table 1, Figure 6 ----
+# ---- Augmentations: Figure 4, Figure 5, Table 1, Figure 6 ----
+
+# Figure 4: every operator alone, on each image; without a crop the whole image is resized.
+_FIGURE_4 = {
+    "crop": "crop",
+    "crop and flip": "crop,flip",
+    "colour drop": "color_drop@1",
+    "colour jitter": "color_jitter@1",
+    "rotate": "rotate",
+    "cutout": "cutout",
+    "noise": "noise",
+    "blur": "blur@1",
+    "Sobel": "sobel",
+}
 
 # What an operator of Figure 5 is in --augmentation.
 OPERATOR_FLAGS = {"color": "color_jitter,color_drop"}
@@ -39,6 +53,15 @@ _TABLE_1 = {
     "1 + blur": (64.5, 75.4),
     "AutoAugment": (61.1, 77.1),
 }
+
+
+def figure4(scale: str) -> Cells:
+    """Each operator by itself; nothing is trained."""
+    del scale
+    return tuple(
+        StudyCell(name, {"operator": name}, {"augmentation": composition}, DRAWN)
+        for name, composition in _FIGURE_4.items()
+    )
 
 
 def pair_name(first: str, second: str) -> str:
@@ -77,7 +100,7 @@ def table1(scale: str) -> Cells:
         StudyCell(
             name=f"{method} {name}",
             place={"method": method, "colour distortion": name},
-            flags={"augmentation": composition} | _method_flags(scale, task),
+            flags={"augmentation": composition} | method_flags(scale, task),
             task=task,
             paper={"top_1": _TABLE_1[name][column] / 100},
         )
@@ -113,7 +136,7 @@ def figure7(scale: str) -> Cells:
         StudyCell(
             name=f"{method} R{depth} {width:g}x",
             place={"method": method, "depth": f"ResNet-{depth}", "width": f"{width:g}"},
-            flags={"resnet_depth": depth, "width_multiplier": width} | _method_flags(scale, task),
+            flags={"resnet_depth": depth, "width_multiplier": width} | method_flags(scale, task),
             task=task,
         )
         for method, task in _METHODS.items()

@@ -1,8 +1,9 @@
-"""Augmented views of one image, a row for each cell, as Figure 4: made as training makes them."""
+"""Augmented views of images, as training makes them: a row of one image for each cell, or of a few images by all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +14,7 @@ from tf_simclr.data.views import make_view
 from tf_simclr.errors import InputError
 from tf_simclr.ops.draws import example_key
 from tf_simclr.studies.drawing import new_canvas, save
-from tf_simclr.studies.study import Views
+from tf_simclr.studies.study import Gallery, Views
 from tf_simclr.train.input import view_policy
 
 VIEWS = 6
@@ -55,18 +56,60 @@ def draw_views(
     axes = canvas.add_subplot()
     for row, (_, config) in enumerate(rows):
         views = augmented_views(config, original, index, count)
-        for column, pixels in enumerate([_as_bytes(original), *views]):
-            left, top = column + (column > 0) * 0.15, float(row)
-            # Not resampled: a viewer sees the pixels that the network gets.
-            axes.imshow(pixels, extent=(left, left + _SIDE, top + _SIDE, top), interpolation="none")
-    axes.set_xlim(0, count + 1.15)
-    axes.set_ylim(len(rows), 0)
+        _add_row(axes, row, [_as_bytes(original), *views])
+    _frame(axes, len(rows), count)
     axes.set_xticks([_SIDE / 2, 1.15 + (count - 1 + _SIDE) / 2], ["image", "augmented views"])
     axes.set_yticks([row + _SIDE / 2 for row in range(len(rows))], labels, parse_math=False)
+    return [save(canvas, directory, figure.name)]
+
+
+def draw_gallery(
+    figure: Gallery, columns: Sequence[tuple[str, ExperimentConfig]], source: ImageSource, directory: str
+) -> list[str]:
+    """Draws images, spread evenly over the source, and a view of each by every config, as NAME.png and NAME.svg.
+
+    Args:
+        figure: its name, title, and at most how many images.
+        columns: label and config of each column.
+        source: the images.
+        directory: made where it is missing.
+
+    Returns:
+        the PNG.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    count = min(figure.images, source.num_examples)
+    lines = max(label.count(" ") for label, _ in columns)
+    width, height = _INCHES * (len(columns) + 1) + 0.3, _INCHES * count + 0.9 + 0.15 * lines
+    canvas = new_canvas(width, height, figure.title)
+    axes = canvas.add_subplot()
+    for row in range(count):
+        index, original = image_of(source, row * source.num_examples // count)
+        views = [augmented_views(config, original, index, 1)[0] for _, config in columns]
+        _add_row(axes, row, [_as_bytes(original), *views])
+    _frame(axes, count, len(columns))
+    places = [_SIDE / 2, *(1.15 + column + _SIDE / 2 for column in range(len(columns)))]
+    axes.set_xticks(places, ["image", *(label.replace(" ", "\n") for label, _ in columns)], parse_math=False)
+    axes.set_yticks([])
+    return [save(canvas, directory, figure.name)]
+
+
+def _add_row(axes: Any, row: int, tiles: Sequence[np.ndarray]) -> None:
+    """A row of tiles, the first apart from the others."""
+    for column, pixels in enumerate(tiles):
+        left, top = column + (column > 0) * 0.15, float(row)
+        # Not resampled: a viewer sees the pixels that the network gets.
+        axes.imshow(pixels, extent=(left, left + _SIDE, top + _SIDE, top), interpolation="none")
+
+
+def _frame(axes: Any, rows: int, views: int) -> None:
+    axes.set_xlim(0, views + 1.15)
+    axes.set_ylim(rows, 0)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=9)
     axes.spines[:].set_visible(False)
-    return [save(canvas, directory, figure.name)]
 
 
 def image_of(source: ImageSource, number: int) -> tuple[int, tf.Tensor]:

@@ -21,7 +21,7 @@ _Z = 1.959963984540054
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 DRAWS_OF_IMAGES = 1000
 # Bootstrap samples that are worked on at a time, times images: bounds the memory.
-_MOST_CELLS = 2**22
+MOST_CELLS = 2**22
 _RECALL_STEPS = 10
 
 
@@ -107,17 +107,33 @@ def map_interval(
     s, truth = np.asarray(scores), np.asarray(positives, bool)
     counted = np.ones(truth.shape, bool) if ignored is None else ~np.asarray(ignored, bool)
     rng, values = np.random.default_rng(seed), []
-    block = max(1, min(draws, _MOST_CELLS // len(s)))
+    block = max(1, min(draws, MOST_CELLS // len(s)))
     for first in range(0, draws, block):
         times = rng.multinomial(len(s), np.full(len(s), 1 / len(s)), size=min(block, draws - first))  # [b, n]
-        precisions = [
-            _weighted_precision(s[keep, c], truth[keep, c], times[:, keep]) for c, keep in enumerate(counted.T)
-        ]
-        table = np.stack(precisions, axis=1)  # [b, classes], NaN without a positive
-        shown = ~np.isnan(table)
-        sums, classes = np.where(shown, table, 0).sum(axis=1), shown.sum(axis=1)
-        values.append((sums / np.maximum(classes, 1))[classes > 0])
-    return _quantiles(np.concatenate(values))
+        means = weighted_map(s, truth, counted, times)
+        values.append(means[~np.isnan(means)])
+    return quantiles(np.concatenate(values))
+
+
+def weighted_map(scores: np.ndarray, positives: np.ndarray, counted: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """11-point mAP of images that are repeated, for each row of `times`, how often each image is there.
+
+    Args:
+        scores: real numbers [n, classes], the higher the likelier.
+        positives: booleans [n, classes].
+        counted: booleans [n, classes], what counts for or against a class.
+        times: whole numbers >= 0, [b, n].
+
+    Returns:
+        float64 [b], the mean over the classes that an image of a row shows; NaN where none does.
+    """
+    precisions = [
+        _weighted_precision(scores[keep, c], positives[keep, c], times[:, keep]) for c, keep in enumerate(counted.T)
+    ]
+    table = np.stack(precisions, axis=1)  # [b, classes], NaN without a positive
+    shown = ~np.isnan(table)
+    sums, classes = np.where(shown, table, 0).sum(axis=1), shown.sum(axis=1)
+    return np.where(classes > 0, sums / np.maximum(classes, 1), np.nan)
 
 
 def _weighted_precision(scores: np.ndarray, positives: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -142,6 +158,7 @@ def _weighted_precision(scores: np.ndarray, positives: np.ndarray, times: np.nda
     return found
 
 
-def _quantiles(values: np.ndarray) -> Interval:
+def quantiles(values: np.ndarray) -> Interval:
+    """The ends of the 95% interval of a bootstrap, from its values."""
     low, high = np.quantile(values, _TAILS)
     return float(low), float(high)

@@ -25,10 +25,17 @@ class _Kept:
     points: list[dict[str, Any]]
 
 
-def finetune_grid(context: EvaluationContext, *, seed: int, directory: str) -> dict[str, Any]:
+def finetune_grid(context: EvaluationContext, *, seed: int, directory: str, pretrained: bool = True) -> dict[str, Any]:
     """Fine-tunes for each point of the grid, takes the best on the validation split, and trains once more on all.
 
     Each point that is done is kept in grid.json, and its checkpoint removed.
+
+    Args:
+        context: what is evaluated.
+        seed: of weights, order and augmentations, and of what is held out.
+        directory: of what is trained.
+        pretrained: whether each training starts from the checkpoint; otherwise from random weights, which Table 8 has
+            for comparison, and the checkpoint is not read.
 
     Returns:
         the fields of a record of the test split.
@@ -46,7 +53,7 @@ def finetune_grid(context: EvaluationContext, *, seed: int, directory: str) -> d
     points = [(rate, decay) for rate in rates for decay in decays]
     for rate, decay in points[len(done) :]:
         context.reporter.say(f"    grid point {len(done) + 1} of {len(points)}: rate {rate:g}, weight decay {decay:g}")
-        done.append(_point(context, _training(context, part, seed, rate, decay), validation, directory))
+        done.append(_point(context, _training(context, part, seed, (rate, decay), pretrained), validation, directory))
         write_json(path, {"points": done})
     finished = [point for point in done if point["validation"] is not None]
     if not finished:
@@ -55,7 +62,8 @@ def finetune_grid(context: EvaluationContext, *, seed: int, directory: str) -> d
             "Pass smaller ones"
         )
     best = max(finished, key=lambda point: point["validation"])
-    whole = _training(context, context.train_and_validation(), seed, best["learning_rate"], best["weight_decay"])
+    chosen = best["learning_rate"], best["weight_decay"]
+    whole = _training(context, context.train_and_validation(), seed, chosen, pretrained)
     model, details = trained_model(context, whole, os.path.join(directory, "best"))
     return evaluated_on(context, model, context.splits.test, details | {"chosen": best, "grid": done})
 
@@ -68,7 +76,9 @@ def _parts(context: EvaluationContext, seed: int) -> tuple[ImageSource, ImageSou
     return kept.source, held.source
 
 
-def _training(context: EvaluationContext, source: ImageSource, seed: int, rate: float, decay: float) -> Training:
+def _training(
+    context: EvaluationContext, source: ImageSource, seed: int, point: tuple[float, float], pretrained: bool
+) -> Training:
     """20,000 steps of batch 256, with moving statistics that follow a small data set faster."""
     steps_per_epoch = max(source.num_examples / batch_of(context, source), 1.0)
     return Training(
@@ -76,9 +86,9 @@ def _training(context: EvaluationContext, source: ImageSource, seed: int, rate: 
         seed=seed,
         epochs=0.0,
         steps=context.protocols.grid_steps,
-        learning_rate=rate,
-        weight_decay=decay,
-        pretrained=True,
+        learning_rate=point[0],
+        weight_decay=point[1],
+        pretrained=pretrained,
         batch_norm_decay=max(1 - 10 / steps_per_epoch, 0.9),
     )
 

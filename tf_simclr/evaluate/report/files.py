@@ -199,20 +199,20 @@ def _per_class_parts(subject: Subject, rows: Sequence[Row]) -> list[str]:
 
 def _plot_names(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows that have a confusion matrix, each by the name of its file."""
-    return {f"confusion_{name}.png": row for name, row in _row_names(rows).items() if row.confusion is not None}
+    return {f"confusion_{name}.png": row for name, row in row_names(rows).items() if row.confusion is not None}
 
 
 def _prediction_names(rows: Sequence[Row]) -> dict[str, Row]:
     """The rows that have predictions, each by the name of its file."""
     return {
         f"{name}.csv": row
-        for name, row in _row_names(rows).items()
+        for name, row in row_names(rows).items()
         if any(record.predicted is not None for record in row.records)
     }
 
 
-def _row_names(rows: Sequence[Row]) -> dict[str, Row]:
-    """The rows of classifications, each by a name that a file may have."""
+def row_names(rows: Sequence[Row]) -> dict[str, Row]:
+    """The rows of classifications, each by the name of its table of predictions, without its ending."""
     shown = [row for row in rows if not row.is_health]
     short = [_file_name(row.first.protocol, row.first.encoder, row.first.endpoint) for row in shown]
     names: dict[str, Row] = {}

@@ -25,9 +25,9 @@ class Reference:
 
 
 # Width multiplier of the ResNet-50 -> top-1 and top-5.
-_TABLE_6 = {1: (0.693, 0.890), 2: (0.742, 0.920), 4: (0.765, 0.932)}
+TABLE_6 = {1: (0.693, 0.890), 2: (0.742, 0.920), 4: (0.765, 0.932)}
 # Kind of training, width multiplier -> top-5 with 1% and with 10% of the labels.
-_TABLE_7 = {
+TABLE_7 = {
     ("finetune", 1): (0.755, 0.878),
     ("finetune", 2): (0.830, 0.912),
     ("finetune", 4): (0.858, 0.926),
@@ -35,7 +35,7 @@ _TABLE_7 = {
 }
 # Data set -> metric, linear, fine-tuned, and fine-tuned after pretraining with labels: all of the ResNet-50 (4x). TFDS
 # ships no Birdsnap and no Aircraft, but reads what was prepared under these names in --data_dir.
-_TABLE_8 = {
+TABLE_8 = {
     "food101": (TOP_1, 0.769, 0.894, 0.887),
     "cifar10": (TOP_1, 0.953, 0.986, 0.983),
     "cifar100": (TOP_1, 0.802, 0.890, 0.887),
@@ -73,7 +73,7 @@ def paper_figure(
     name, config = _parts_of(dataset)
     found = _on_imagenet(name, config, width_multiplier, protocol, metric)
     found = found or (_on_cifar10(protocol, metric) if (name, width_multiplier) == ("cifar10", 1) else None)
-    return found or (_transferred(name, config, protocol, metric) if width_multiplier == 4 else None)
+    return found or (_transferred(dataset, protocol, metric) if width_multiplier == 4 else None)
 
 
 def _parts_of(dataset: str) -> tuple[str, str]:
@@ -86,17 +86,17 @@ def _on_imagenet(name: str, config: str, width: float, protocol: str, metric: st
     """Tables 6 and 7, and the best known of Table 1's supervised networks without a policy made for ImageNet."""
     training = read_labelled_training(protocol)
     if training is None:
-        is_linear = name == "imagenet2012" and protocol in _LINEAR and width in _TABLE_6 and metric in (TOP_1, TOP_5)
+        is_linear = name == "imagenet2012" and protocol in _LINEAR and width in TABLE_6 and metric in (TOP_1, TOP_5)
         if not is_linear:
             return None
-        return Reference(_TABLE_6[int(width)][metric == TOP_5], f"SimCLR, Table 6{_LINEAR[protocol]}")
+        return Reference(TABLE_6[int(width)][metric == TOP_5], f"SimCLR, Table 6{_LINEAR[protocol]}")
     kind = "finetune" if training.pretrained else "supervised"
     if name == "imagenet2012_subset":
         fraction = _SUBSETS.get(config or "1pct") if training.whole else None
     else:
         fraction = training.fraction if name == "imagenet2012" else None
-    if fraction in (0.01, 0.1) and (kind, width) in _TABLE_7 and metric == TOP_5:
-        return Reference(_TABLE_7[kind, int(width)][fraction == 0.1], "SimCLR, Table 7")
+    if fraction in (0.01, 0.1) and (kind, width) in TABLE_7 and metric == TOP_5:
+        return Reference(TABLE_7[kind, int(width)][fraction == 0.1], "SimCLR, Table 7")
     if (kind, fraction, width, metric) == ("supervised", 1, 1, TOP_1):
         return Reference(0.770, "SimCLR, Table 1, supervised with colour distortion of strength 1/8")
     return None
@@ -114,13 +114,18 @@ def _on_cifar10(protocol: str, metric: str) -> Reference | None:
     return None
 
 
-def _transferred(name: str, config: str, protocol: str, metric: str) -> Reference | None:
+def table_8(dataset: str) -> tuple[str, float, float, float] | None:
+    """The row of TABLE_8 for a name of TensorFlow Datasets, as in `paper_figure`; None for another data set."""
+    name, config = _parts_of(dataset)
+    return None if name == "voc" and config not in ("", "2007") else TABLE_8.get(name)
+
+
+def _transferred(dataset: str, protocol: str, metric: str) -> Reference | None:
     """Table 8: pretrained on ImageNet."""
-    if name not in _TABLE_8 or (name == "voc" and config not in ("", "2007")):
+    row = table_8(dataset)
+    if row is None or metric != row[0]:
         return None
-    wanted, linear, finetuned, after_labels = _TABLE_8[name]
-    if metric != wanted:
-        return None
+    _, linear, finetuned, after_labels = row
     if protocol == "logreg":
         return Reference(linear, "SimCLR, Table 8, pretrained on ImageNet")
     if protocol == "finetune_grid":

@@ -14,11 +14,12 @@ from tf_simclr.escape import as_text
 from tf_simclr.evaluate.measures.baselines import LARGEST_CLASS
 from tf_simclr.evaluate.measures.metrics import SeedSummary
 from tf_simclr.evaluate.records import PRETRAINED
+from tf_simclr.evaluate.report.marks import NOTHING as NOTHING
+from tf_simclr.evaluate.report.marks import Bold
 from tf_simclr.evaluate.report.paper_results import Reference
 from tf_simclr.evaluate.report.subject import Subject
 from tf_simclr.evaluate.report.summary import TITLES, Row, main_metric
 
-NOTHING = "-"
 # The metrics that have a column of their own beside that of --metric.
 _BESIDE = ("top_1", "mean_per_class", "top_5")
 # What Markdown would take for its own. An underscore inside a word is none of it.
@@ -150,8 +151,12 @@ def duration(seconds: float) -> str:
 
 def markdown_table(rows: TextRows) -> str:
     """The rows as a table of Markdown."""
-    header, *others = ["| " + " | ".join(escape_markdown(text) for text in row) + " |" for row in rows]
+    header, *others = ["| " + " | ".join(map(_in_markdown, row)) + " |" for row in rows]
     return "\n".join([header, "|" + " --- |" * len(rows[0]), *others])
+
+
+def _in_markdown(text: str) -> str:
+    return f"**{escape_markdown(text)}**" if isinstance(text, Bold) else escape_markdown(text)
 
 
 def escape_markdown(text: str) -> str:
