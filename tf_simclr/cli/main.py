@@ -34,6 +34,7 @@ TASKS = {
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2
+_HELP, _FULL_HELP = ("--help", "-help", "-h"), ("--helpfull", "-helpfull")
 
 
 def say(line: str) -> None:
@@ -57,8 +58,11 @@ def run_task(name: str, argv: Sequence[str]) -> int:
     task = importlib.import_module(TASKS[name])
     from tf_simclr.cli import flags
 
-    if {"--help", "-h", "--helpfull"} & set(argv):
-        print(flags.help_text(task.USAGE, task.FLAG_GROUPS), flush=True)
+    if {*_HELP, *_FULL_HELP} & set(argv):
+        from tf_simclr.cli.help_pages import help_text
+
+        full = bool({*_FULL_HELP} & set(argv))
+        print(help_text(name, task.USAGE, task.FLAG_GROUPS, full=full), flush=True)
         return 0
     try:
         with own_process():
@@ -85,10 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in TASKS:
         return run_task(words[0], words[1:])
-    listed = "\n".join(f"  {name:12} {_purpose(name)}" for name in TASKS)
-    usage = f"usage: python -m tf_simclr TASK [flags]\n\ntasks (TASK --help lists a task's flags):\n{listed}"
-    if not words or words[0] in ("--help", "-h"):
-        print(usage, flush=True)
+    if not words or words[0] in (*_HELP, *_FULL_HELP):
+        from tf_simclr.cli.help_pages import task_list
+
+        print(task_list({name: _purpose(name) for name in TASKS}), flush=True)
         return 0 if words else EXIT_BAD_INPUT
     say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}")
     return EXIT_BAD_INPUT
