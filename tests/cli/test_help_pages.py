@@ -1,4 +1,4 @@
-"""--help shows what most commands need on a screen of 80 columns, --helpfull everything, and neither needs TensorFlow."""
+"""--help shows what most commands need in 80 columns, --helpfull everything, and neither needs TensorFlow."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_helpfull_shows_every_flag_once_with_its_whole_text(pages, task):
 def test_the_examples_are_command_lines_of_the_task(pages, task):
     pasted = pages[f"{task}--help"].replace("\\\n", " ")
     for example in HELP[task].examples:
-        assert shlex.split(example) in [shlex.split(line) for line in pasted.splitlines() if line.startswith("  python")]
+        assert shlex.split(example) in [
+            shlex.split(line) for line in pasted.splitlines() if line.startswith("  python")
+        ]
         words = shlex.split(example)
         start = ["python", "run.py"] if task == "train" else ["python", "-m", "tf_simclr", task]
         assert words[: len(start)] == start

@@ -479,7 +479,8 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path, tiny_flag
 
 def subprocess_run(flags):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, **pipes)
 
 
 def wait_for(path, process, seconds=600):
@@ -500,8 +501,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, ti
     assert not (tmp_path / "killed" / "ckpt-16.index").exists()
     again = subprocess_run([*flags, f"--model_dir={tmp_path / 'killed'}"])
     output = again.communicate()[0].decode()
-    whole.communicate()
+    printed, errors = whole.communicate()
     assert again.returncode == whole.returncode == 0
+    assert errors == b"" and not re.search(rb"\.cc:\d+\]|absl|oneDNN|^[IWE]\d{4} ", printed, re.M), "lines not of ours"
     assert "resuming from step" in output
     want, got = values_of(tmp_path / "whole" / "ckpt-16"), values_of(tmp_path / "killed" / "ckpt-16")
     assert set(want) == set(got) and len(want) > 60

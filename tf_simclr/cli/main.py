@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
+from tf_simclr.cli.start_noise import quiet_start
 from tf_simclr.errors import InputError, StoppedError, UnwritableError
 from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
@@ -53,8 +53,6 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A class or a file may have a name that the terminal's encoding has no letters for.
             stream.reconfigure(errors="backslashreplace")
-    # TensorFlow's own start-up lines would come before our first one; whoever wants them sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     task = importlib.import_module(TASKS[name])
     from tf_simclr.cli import flags
 
@@ -65,7 +63,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         print(help_text(name, task.USAGE, task.FLAG_GROUPS, full=full), flush=True)
         return 0
     try:
-        with own_process():
+        with own_process(), quiet_start():
             return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
     except InputError as error:
         say_error(str(error))
