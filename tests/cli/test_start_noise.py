@@ -1,4 +1,4 @@
-"""TensorFlow's start-up lines stay off the terminal, and nothing else does. test_train_end_to_end.py has a whole run."""
+"""TensorFlow's start-up lines stay off the terminal, and nothing else does; a whole run: test_train_end_to_end.py."""
 
 from __future__ import annotations
 
