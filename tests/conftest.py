@@ -77,7 +77,7 @@ PYTHON_ALONE = (
     *("docs", "index", "studies", "tools", "stacks", "evaluate/protocols", "evaluate/report", "conformance"),
     *("data", "evaluate/test_transfer_configs.py", "wiring/test_evaluate_flags.py", "wiring/test_study_flags.py"),
     *("cli/test_embed.py", "cli/test_browse.py", "cli/test_prepare.py", "cli/test_projector.py", "cli/test_early.py"),
-    *("cli/test_help_pages.py", "cli/test_start_noise.py"),
+    *("cli/test_help_pages.py", "cli/test_start_noise.py", "cli/test_next_steps.py"),
     *("test_config.py", "test_identity.py", "test_wheel.py"),
 )
 # Of these, what decodes images, makes views or runs a network.

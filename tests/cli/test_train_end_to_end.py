@@ -92,7 +92,7 @@ def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
 def test_a_run_ends_with_knn_and_keeps_it(pretraining):
     pretrained, output = pretraining
     result = json.loads((pretrained / "result.json").read_text())
-    *_, last, done = output.splitlines()
+    *_, last, done = [line for line in output.splitlines() if not line.startswith(("next: ", "  "))]
     found = re.fullmatch(r"done after \d+ s: (.*in steps.*, \d+% in the rest \(start, tracing, export\)); (.*)", done)
     shares, memory = found.groups()
     assert re.fullmatch(r"at most [\d,]+ MiB of the host's memory", memory)
@@ -102,6 +102,15 @@ def test_a_run_ends_with_knn_and_keeps_it(pretraining):
         f"step 4, 22 held-out images: kNN top-1 {result['eval/knn_top_1']:.1%} (k = 48, T = 0.1, 48 training images)"
     )
     assert "online linear top-1" in output
+    assert output.splitlines()[-6:] == [
+        *(
+            "next: evaluate the features by every frozen protocol",
+            f"  python -m tf_simclr evaluate --checkpoint={pretrained}",
+        ),
+        "next: make the images searchable",
+        f"  python -m tf_simclr embed --checkpoint={pretrained} --out={pretrained}/index",
+        *("next: look at the curves", f"  tensorboard --logdir={pretrained}"),
+    ]
     card = json.loads((pretrained / "saved_model" / "4" / "simclr.json").read_text())
     assert card["metrics"]["eval/knn_top_1"] == result["eval/knn_top_1"]
     assert {p.name for p in pretrained.glob("*.index")} == {"ckpt-2.index", "ckpt-4.index"}

@@ -54,7 +54,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
             # A class or a file may have a name that the terminal's encoding has no letters for.
             stream.reconfigure(errors="backslashreplace")
     task = importlib.import_module(TASKS[name])
-    from tf_simclr.cli import flags
+    from tf_simclr.cli import flags, next_steps
 
     if {*_HELP, *_FULL_HELP} & set(argv):
         from tf_simclr.cli.help_pages import help_text
@@ -64,7 +64,11 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         return 0
     try:
         with own_process(), quiet_start():
-            return task.main(flags.parse(argv, task.FLAG_GROUPS)).exit_code
+            parsed = flags.parse(argv, task.FLAG_GROUPS)
+            result = task.main(parsed)
+            for suggestion in next_steps.lines(name, argv, parsed, result):
+                say(suggestion)
+            return int(result.exit_code)
     except InputError as error:
         say_error(str(error))
         return EXIT_NO_FILE if isinstance(error, UnwritableError) else EXIT_BAD_INPUT
