@@ -164,7 +164,7 @@ def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
         values = read_json(place) or {}
         there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
     except (DamagedFileError, TypeError, AttributeError):
-        say(f"note: {place} is damaged, and is written anew from the results that are kept beside it")
+        say(f"note: {place} is damaged: it is rewritten from the results beside it")
         there = []
     places = [
         [(one.role, one.name, one.location) for one in facts if one.role != "validation"] for facts in (there, splits)

@@ -46,8 +46,8 @@ def noise(has_gpu: bool) -> str:
 def quiet_start() -> Iterator[None]:
     """For a whole program: leaves out TensorFlow's start-up lines if it is first imported in this context.
 
-    Everything else that is written then reaches standard error, also where the process dies. Whoever sets
-    TF_CPP_MIN_LOG_LEVEL to 0 or 1 wants all lines and has them.
+    Everything else that is written then reaches standard error, also where the process dies. All lines are shown with
+    TF_CPP_MIN_LOG_LEVEL set to 0 or 1.
     """
     if "tensorflow" in sys.modules or os.environ.get(LEVEL) in ("0", "1"):
         yield

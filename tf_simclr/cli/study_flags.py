@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] [flags]
 
 Repeats a table or figure of the paper: pretrains and measures one network for each of its cells, keeps every result
-in --model_dir, and writes there index.html, images, numbers.csv and numbers.json. The same command goes on where it
-was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
+in --model_dir, and writes there index.html, images, numbers.csv and numbers.json. Run the same command
+again to resume. Flags that are given hold for every cell; what the study varies cannot be given."""
 STUDY = flags.Group(StudyConfig)
 # Of a training, without what a study decides by itself.
 _OWN = frozenset(
