@@ -128,10 +128,11 @@ def unlabelled(execute, tmp_path_factory):
     """The notebook of a pretraining without labels, which begins where a run was stopped, and its directory."""
     directory = tmp_path_factory.mktemp("unlabelled")
     images = make_images(directory / "images", [f"{number}.png" for number in range(40)], side=20)
-    run = {"dataset": "folder", "data_dir": images, "model_dir": directory / "runs" / "pretrain", "train_steps": 3}
-    more = {"eval_split": "test", "resnet_depth": 18, "flagfile": "configs/quickstart.cfg", "mode": "train"}
+    # The recipe comes first: what follows it wins.
+    recipe = {"flagfile": "configs/quickstart.cfg", "mode": "train", "untrained_baseline": False}
+    run = {"dataset": "folder", "data_dir": images, "train_split": "train", "eval_split": "test", "train_steps": 3}
     small = {name: TINY_PRETRAINING[name] for name in ("image_size", "width_multiplier", "train_batch_size")}
-    tf_simclr.run(**{**run, **more, **small, "train_split": "train", "untrained_baseline": False})
+    tf_simclr.run(**recipe, **run, **small, model_dir=directory / "runs" / "pretrain")
     settings = {"DATASET": "folder", "DATA_DIR": str(images), "TRAIN_SPLIT": "train", "EVAL_SPLIT": "test"}
     return execute("pretrain_tpu", directory, TRAIN_STEPS=6, **settings), directory
 

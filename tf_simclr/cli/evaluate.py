@@ -208,8 +208,8 @@ def report(context: EvaluationContext, runner: Runner, records: list[Record], co
     print_report(subject, records, Console())
     paths = write_report(context.runtime.directory, subject, records, images)
     say(
-        f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices and "
-        f"{len(paths.predictions)} tables of predictions beside them"
+        f"report written to {paths.markdown} and {paths.json}; beside them, confusion matrices: {len(paths.plots)}, "
+        f"tables of predictions: {len(paths.predictions)}"
     )
     return read_json(paths.json) or {}
 
