@@ -1,4 +1,4 @@
-"""The training program: python run.py --mode=train_then_eval. `python run.py --help` lists the flags."""
+"""The training program: python run.py --mode=train_then_eval. `python run.py --help` shows the flags."""
 
 import sys
 

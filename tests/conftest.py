@@ -78,6 +78,7 @@ PYTHON_ALONE = (
     *("data", "evaluate/test_transfer_configs.py", "wiring/test_evaluate_flags.py", "wiring/test_study_flags.py"),
     *("cli/test_embed.py", "cli/test_browse.py", "cli/test_prepare.py", "cli/test_projector.py", "cli/test_early.py"),
     *("cli/test_recipe.py", "cli/test_budget.py", "cli/test_compare.py", "cli/test_study_sets.py"),
+    *("cli/test_help_pages.py", "cli/test_start_noise.py", "cli/test_next_steps.py"),
     *("evaluate/measures/test_paired.py", "test_config.py", "test_identity.py", "test_wheel.py"),
 )
 # Of these, what decodes images, makes views or runs a network.

@@ -1,4 +1,4 @@
-"""This machine and its processes, as the operating system tells of them."""
+"""This machine and its processes, as the operating system describes them."""
 
 from __future__ import annotations
 

@@ -73,7 +73,8 @@ Every flag of `run.py`, by concern, then those of `python -m tf_simclr evaluate`
 made from the config by `{COMMAND}`; do not edit it.
 
 - Flags are written with `=`, as `--seed=3`. A switch is also written `--use_blur` (True) and `--nouse_blur` (False).
-- `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help` lists all flags.
+- `--flagfile=FILE` inserts the flags of a file, one a line; the later of two values counts. `--help`
+  shows the flags that are used most, `--helpfull` all of them.
 - Without `--dataset`, and with `--mode=eval`, flags that are not given come from `flags.json` in `--model_dir` when a
   run was started there. Otherwise `--data_dir` alone means `--dataset=folder`, and without either they come from
   [configs/quickstart.cfg](../tf_simclr/configs/quickstart.cfg).

@@ -175,7 +175,7 @@ def test_a_person_selects_looks_searches_drops_and_saves(started, place, tmp_pat
 def test_ctrl_c_and_sigterm_are_its_usual_ends(place):
     for number, name in ((signal.SIGINT, "SIGINT"), (signal.SIGTERM, "SIGTERM")):
         started = Started(f"--index={place / 'index'}", "--port=0")
-        assert started.end(number) == (0, f"{name} received: the page is served no more\n")
+        assert started.end(number) == (0, f"{name} received: the page is closed\n")
 
 
 # ---- What cannot work ----

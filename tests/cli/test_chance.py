@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from tf_simclr.cli.chance import LOSS, ChanceWatch
-from tf_simclr.config import LossConfig
+from tf_simclr.cli.chance import LOSS, ChanceWatch, chance_levels
+from tf_simclr.cli.progress import ChanceLevels
+from tf_simclr.config import LossConfig, build_config
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.train.observers import Progress
 
@@ -72,3 +73,11 @@ def test_chance_of_each_loss():
     assert chance_of(LossConfig(loss="debiased"), 8) is None
     for name in ("nt_logistic", "margin_triplet"):
         assert chance_of(LossConfig(loss=name, semi_hard=True), 8) is None
+
+
+def test_the_levels_of_a_training():
+    pretraining, tuning = (
+        build_config({"train_mode": mode, "train_batch_size": 8}) for mode in ("pretrain", "finetune")
+    )
+    assert chance_levels(pretraining, 0) == ChanceLevels(pytest.approx(math.log(15)), None)
+    assert chance_levels(tuning, 10) == ChanceLevels(None, pytest.approx(math.log(10)))

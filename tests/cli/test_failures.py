@@ -40,7 +40,7 @@ def test_a_directory_that_cannot_be(tmp_path):
         lambda: write(tmp_path / "file" / "run"),
     ):
         line = error_of(action)
-        assert str(tmp_path / "file") in line and "the same command then goes on" in line
+        assert str(tmp_path / "file") in line and "run the same command again" in line
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE, errno.EIO])

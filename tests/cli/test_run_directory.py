@@ -393,7 +393,7 @@ def test_a_directory_of_any_name_works_all_the_way(command, tmp_path):
     directory = tmp_path / ODD_NAME / "run"
     whole = [*command, f"--model_dir={directory}"]
     code, output, _ = run(*whole, "--mode=train_then_eval", "--keep_checkpoint_max=1")
-    assert code == 0 and "note: TensorFlow loads no SavedModel from a path with" in output
+    assert code == 0 and "note: TensorFlow cannot load a SavedModel from a path with" in output
     assert sorted(path.name for path in directory.iterdir() if path.name.startswith("ckpt")) == [
         "ckpt-4.checksums.json",
         "ckpt-4.data-00000-of-00001",
@@ -494,7 +494,7 @@ def test_a_default_warm_up_is_shortened_and_stays_so(command, tmp_path, without_
     own = [flag for flag in command if not flag.startswith(("--warmup_epochs", "--train_steps"))]
     code, output, _ = run(*own, "--train_epochs=4", f"--model_dir={tmp_path}")
     assert code == 0 and "13 steps (1 of warm-up)" in output
-    assert "a warm-up of 10 epochs would not end before training does: it takes a tenth of the steps" in output
+    assert "a warm-up of 10 epochs would outlast training: it is shortened to a tenth of the steps" in output
     recorded = json.loads((tmp_path / "flags.json").read_text())["warmup_epochs"]
     assert recorded == pytest.approx(1 / 3)
     printed = output.partition("--warmup_epochs=")[2].partition(";")[0]

@@ -92,7 +92,7 @@ def test_pretraining_leaves_everything_that_was_promised(pretrained, capsys):
 def test_a_run_ends_with_knn_and_keeps_it(pretraining):
     pretrained, output = pretraining
     result = json.loads((pretrained / "result.json").read_text())
-    *_, last, done = output.splitlines()
+    *_, last, done = [line for line in output.splitlines() if not line.startswith(("next: ", "  "))]
     found = re.fullmatch(r"done after \d+ s: (.*in steps.*, \d+% in the rest \(start, tracing, export\)); (.*)", done)
     shares, memory = found.groups()
     assert re.fullmatch(r"at most [\d,]+ MiB of the host's memory", memory)
@@ -102,6 +102,15 @@ def test_a_run_ends_with_knn_and_keeps_it(pretraining):
         f"step 4, 22 held-out images: kNN top-1 {result['eval/knn_top_1']:.1%} (k = 48, T = 0.1, 48 training images)"
     )
     assert "online linear top-1" in output
+    assert output.splitlines()[-6:] == [
+        *(
+            "next: evaluate the features by every frozen protocol",
+            f"  python -m tf_simclr evaluate --checkpoint={pretrained}",
+        ),
+        "next: make the images searchable",
+        f"  python -m tf_simclr embed --checkpoint={pretrained} --out={pretrained}/index",
+        *("next: look at the curves", f"  tensorboard --logdir={pretrained}"),
+    ]
     card = json.loads((pretrained / "saved_model" / "4" / "simclr.json").read_text())
     assert card["metrics"]["eval/knn_top_1"] == result["eval/knn_top_1"]
     assert {p.name for p in pretrained.glob("*.index")} == {"ckpt-2.index", "ckpt-4.index"}
@@ -479,7 +488,8 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path, tiny_flag
 
 def subprocess_run(flags):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, stdout=subprocess.PIPE)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, str(ROOT / "run.py"), *flags], env=environment, **pipes)
 
 
 def wait_for(path, process, seconds=600):
@@ -500,8 +510,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, ti
     assert not (tmp_path / "killed" / "ckpt-16.index").exists()
     again = subprocess_run([*flags, f"--model_dir={tmp_path / 'killed'}"])
     output = again.communicate()[0].decode()
-    whole.communicate()
+    printed, errors = whole.communicate()
     assert again.returncode == whole.returncode == 0
+    assert errors == b"" and not re.search(rb"\.cc:\d+\]|absl|oneDNN|^[IWE]\d{4} ", printed, re.M), "lines not of ours"
     assert "resuming from step" in output
     want, got = values_of(tmp_path / "whole" / "ckpt-16"), values_of(tmp_path / "killed" / "ckpt-16")
     assert set(want) == set(got) and len(want) > 60

@@ -118,8 +118,7 @@ def test_an_image_that_no_worker_can_read_is_named(folder, workers):
         list(itertools.islice(remote(workers, stream_of(source)), 3))
     path.write_bytes(content)
     assert (
-        str(named(failure.value))
-        == f"This image is damaged, remove or replace it: {path}. The same command then goes on"
+        str(named(failure.value)) == f"This image is damaged, remove or replace it: {path}. Run the same command again"
     )
 
 

@@ -21,7 +21,9 @@ PAGES = sorted(
     [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     + [page for page in ROOT.glob("docs/*.md") if page.name not in GENERATED]
 )
-CODE = sorted(ROOT.glob("tf_simclr/**/*.py"))
+# Help texts, log lines and error messages are strings of this code.
+CODE = sorted([ROOT / "run.py", *ROOT.glob("tf_simclr/**/*.py"), *ROOT.glob("tools/*.py")])
+NOTEBOOKS = sorted(ROOT.glob("notebooks/*.ipynb"))
 CONFIGS = sorted(ROOT.glob("tf_simclr/configs/**/*.cfg"))
 # Word: what to write instead.
 WORDS = json.loads((Path(__file__).parent / "words.json").read_text(encoding="utf-8"))
@@ -68,15 +70,38 @@ def prose_of_code(source):
     return "\n".join(kept)
 
 
+def prose_of_notebook(content):
+    """Its cells, without their outputs: the text of Markdown, and what `prose_of_code` takes of code."""
+    cells = [("".join(cell["source"]), cell["cell_type"]) for cell in json.loads(content)["cells"]]
+    return "\n".join(
+        prose_of_code(source) if kind == "code" else re.sub(r"`[^`]*`", "_", source) for source, kind in cells
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages(page):
     assert not problems(prose_of(page), page.name, STOCK | {OURS: True})
 
 
-@pytest.mark.parametrize(("paths", "prose"), [(CODE, prose_of_code), (CONFIGS, str)], ids=["code", "configs"])
-def test_docstrings_comments_messages_and_configs(paths, prose):
+@pytest.mark.parametrize(
+    ("paths", "prose"),
+    [(CODE, prose_of_code), (CONFIGS, str), (NOTEBOOKS, prose_of_notebook)],
+    ids=["code", "configs", "notebooks"],
+)
+def test_docstrings_comments_messages_configs_and_notebooks(paths, prose):
+    assert paths
     texts = [(path.name, prose(path.read_text(encoding="utf-8"))) for path in paths]
     assert not [found for name, text in texts for found in problems(text, name, {OURS: True})]
+
+
+def test_every_help_text_and_message_is_among_what_is_checked():
+    for module, words in {
+        "config/model.py": "Temperature tau of the loss.",
+        "cli/failures.py": "Put it back, or check the path, and run the same command again",
+        "cli/prepare.py": "received: nothing is written to",  # a part of an f-string
+    }.items():
+        path = ROOT / "tf_simclr" / module
+        assert path in CODE and words in prose_of_code(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(

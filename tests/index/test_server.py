@@ -255,7 +255,7 @@ def test_an_index_without_files_or_whose_folder_is_gone_is_one_line(tmp_path):
     index = an_index_of_files(tmp_path / "index", tmp_path / "images", 2)
     require_files(index)
     (tmp_path / "images").rename(tmp_path / "moved")
-    with pytest.raises(InputError, match=r"^The folder of images must be where it was.*images, which is no folder"):
+    with pytest.raises(InputError, match=r"^The folder of images must be where it was.*images, which is not a folder"):
         require_files(index)
     with pytest.raises(InputError, match=r"^`index` must be of a folder of images.*of shapes"):
         require_files(an_index(tmp_path / "other", random_features(2), data_dir="", dataset="shapes"))

@@ -13,6 +13,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import tf_simclr
+from tests.data.folders import class_folders, make_images
+
 pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -43,8 +46,8 @@ TINY = {
     },
     "finetune": {
         "PRETRAIN_FLAGS": TINY_PRETRAINING,
-        "LABELLED_SPLIT": "train[:40]",
-        "EVAL_SPLIT": "test[:22]",
+        "LABELLED_SPLIT": "train",
+        "EVAL_SPLIT": "test",
         "BATCH_SIZE": 10,
         "EPOCHS": 2,
     },
@@ -117,22 +120,43 @@ def execute(tmp_path_factory):
 def pretraining(execute, tmp_path_factory):
     """The notebook of a first pretraining of three steps, and the directory it ran in."""
     directory = tmp_path_factory.mktemp("work")
-    return execute("pretrain_tpu", directory, TRAIN_STEPS=3, UNTRAINED_BASELINE=False), directory
+    return execute("pretrain_tpu", directory, TRAIN_STEPS=3), directory
 
 
-def test_pretraining_goes_on_where_it_was_stopped(pretraining, execute):
-    first, directory = pretraining
-    assert "training from step 0 to 3" in printed(first)
-    assert count_images(first) == 3
-    assert (directory / "runs" / "pretrain" / "ckpt-3.index").is_file()
-    second = execute("pretrain_tpu", directory, TRAIN_STEPS=6)
-    assert "resuming from step 3 in runs/pretrain" in printed(second)
-    results = [directory / "runs" / "pretrain" / name for name in ("result_3.json", "result_6.json", "result.json")]
-    assert [json.loads(result.read_text())["global_step"] for result in results] == [3, 6, 6]
+@pytest.fixture(scope="module")
+def unlabelled(execute, tmp_path_factory):
+    """The notebook of a pretraining without labels, which begins where a run was stopped, and its directory."""
+    directory = tmp_path_factory.mktemp("unlabelled")
+    images = make_images(directory / "images", [f"{number}.png" for number in range(40)], side=20)
+    # The recipe comes first: what follows it wins.
+    recipe = {"flagfile": "configs/quickstart.cfg", "mode": "train", "untrained_baseline": False}
+    run = {"dataset": "folder", "data_dir": images, "train_split": "train", "eval_split": "test", "train_steps": 3}
+    small = {name: TINY_PRETRAINING[name] for name in ("image_size", "width_multiplier", "train_batch_size")}
+    tf_simclr.run(**recipe, **run, **small, model_dir=directory / "runs" / "pretrain")
+    settings = {"DATASET": "folder", "DATA_DIR": str(images), "TRAIN_SPLIT": "train", "EVAL_SPLIT": "test"}
+    return execute("pretrain_tpu", directory, TRAIN_STEPS=6, **settings), directory
+
+
+def test_pretraining_measures_what_was_learned(pretraining):
+    notebook, directory = pretraining
+    assert "training from step 0 to 3" in printed(notebook) and "20 held-out images, step 3" in printed(notebook)
+    assert count_images(notebook) == 3
+    result = json.loads((directory / "runs" / "pretrain" / "result.json").read_text())
+    assert result["global_step"] == 3 and "untrained/label_top_1_accuracy" in result
+
+
+def test_pretraining_resumes_and_needs_no_labels(unlabelled):
+    notebook, directory = unlabelled
+    assert "resuming from step 3 in runs/pretrain" in printed(notebook)
+    assert "Without labels there is no accuracy to measure" in printed(notebook) and count_images(notebook) == 2
+    assert (directory / "runs" / "pretrain" / "ckpt-6.index").is_file()
 
 
 def test_fine_tuning_compares_every_start(execute, tmp_path):
-    notebook = execute("finetune", tmp_path)
+    """On a folder with labels, from a network that was pretrained on other images."""
+    images = class_folders({"train/a": 20, "train/b": 20, "test/a": 11, "test/b": 11})
+    make_images(tmp_path / "images", images, side=20)
+    notebook = execute("finetune", tmp_path, DATA_DIR=str(tmp_path / "images"))
     rows = json.loads((tmp_path / "runs" / "finetune" / "comparison.json").read_text())
     starts = {"from scratch", "pretrained", "pretrained, plain TensorFlow"}
     assert {(row["start"], row["trained"]) for row in rows} == {
@@ -167,6 +191,15 @@ def test_inference_loads_draws_and_searches(pretraining, execute):
     assert len(differences) == 3 and all(float(difference) < 1e-4 for difference in differences)
 
 
+def test_inference_without_labels_leaves_the_classes_out(unlabelled, execute):
+    notebook = execute("load_and_inference", unlabelled[1], GALLERY_SPLIT="train")
+    text = printed(notebook)
+    assert "h of the gallery: (40, 32)  h of the queries: (40, 32)" in text and "accuracy" not in text
+    assert "classes: none" in text and "same class" not in text
+    assert count_images(notebook) == 2
+    assert len(re.findall(r"^a file of \d+ bytes: no classes$", text, re.M)) == 5
+
+
 def test_the_run_that_is_missing_is_made_by_the_same_lines_in_both_notebooks():
     """The test of fine-tuning starts without a run, that of inference with one: the first speaks for both."""
     made = []
@@ -187,14 +220,49 @@ def test_settings_that_a_notebook_does_not_have_are_an_error():
         with_settings(notebook, {"C": 3})
 
 
+def setup_of(path):
+    return next(cell.source for cell in code_of(nbformat.read(path, as_version=4)) if "WHEEL = " in cell.source)
+
+
+def isolated(program, directory):
+    """Runs Python without site-packages: not even an installed copy of the library is found."""
+    return subprocess.run([sys.executable, "-I", "-S", "-c", program], cwd=directory, capture_output=True, text=True)
+
+
+def test_every_notebook_is_set_up_by_the_same_lines():
+    assert len({setup_of(path) for path in NOTEBOOKS}) == 1
+
+
+def test_a_machine_without_the_code_installs_the_wheel_of_a_release(tmp_path):
+    setup = setup_of(NOTEBOOKS[0])
+    if 'WHEEL = ""' in setup:
+        ended = isolated(setup, tmp_path)
+        assert ended.returncode != 0 and "Set WHEEL above to the address of the wheel of a release" in ended.stderr
+    given = re.sub(r'WHEEL = "[^"]*"', 'WHEEL = "https://example.org/x.whl"', setup)
+    shell = "class Shell:\n    run_line_magic = staticmethod(print)\nget_ipython = Shell\n"
+    assert isolated(shell + given, tmp_path).stdout == (
+        'pip install --quiet "tf_simclr[evaluate,index] @ https://example.org/x.whl"\n'
+    )
+    tpu = "import os; os.environ['TPU_ACCELERATOR_TYPE'] = 'v2-8'\n"
+    installed = isolated(tpu + shell + given, tmp_path).stdout
+    assert installed.startswith("pip install --quiet --no-deps https://example.org/x.whl ")
+    packages = [word.strip('"') for word in installed.split()[5:]]
+    lines = (ROOT / "requirements-tpu.txt").read_text().splitlines()
+    assert packages == [line for line in lines if line and not line.startswith("#")]
+
+
+def test_a_notebook_in_a_checkout_uses_that(tmp_path):
+    inside = tmp_path / "checkout" / "notebooks"
+    (tmp_path / "checkout" / "tf_simclr").mkdir(parents=True)
+    (tmp_path / "checkout" / "tf_simclr" / "__init__.py").write_text("")
+    inside.mkdir()
+    ended = isolated(f"{setup_of(NOTEBOOKS[0])}\nimport tf_simclr; print(tf_simclr.__file__)", inside)
+    assert ended.stdout.strip() == str(tmp_path / "checkout" / "tf_simclr" / "__init__.py"), ended.stderr
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_machine_without_the_code_is_told_what_to_fill_in(path, tmp_path):
-    setup = next(cell.source for cell in code_of(nbformat.read(path, as_version=4)) if "REPOSITORY = " in cell.source)
-    # Isolated and without site-packages: not even an installed copy of the library is found.
-    command = [sys.executable, "-I", "-S", "-c", setup]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode != 0
-    assert "Fill in REPOSITORY above with the address you would give to `git clone`" in ended.stderr
+def test_every_notebook_ends_with_the_reader_s_own_images(path):
+    assert nbformat.read(path, as_version=4).cells[-1].source.startswith("## Now with your own images\n")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -59,11 +59,11 @@ def main(parsed: flags.ParsedFlags) -> BrowseResult:
             threading.Thread(target=server.serve, args=[browsing], daemon=True).start()
             say(f"{browsing.rows:,} images of {as_text(index.identity.data_dir)}: {server.address} (Ctrl-C ends)")
             if wanted.host not in _LOCAL:
-                say(f"note: whoever reaches {wanted.host} can look at the images, without a password")
+                say(f"note: anyone who can reach {wanted.host} can look at the images, without a password")
             while not stop:
                 waiting.wait(_LOOK_SECONDS)
             server.shutdown()
-            say(f"{stop.signal_name} received: the page is served no more")
+            say(f"{stop.signal_name} received: the page is closed")
     return BrowseResult()
 
 

@@ -1,9 +1,11 @@
-"""Warns, once and early, of a pretraining whose loss does not fall below chance."""
+"""Losses at chance, and a warning, once and early, of a pretraining whose loss does not fall below it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+from tf_simclr.cli.progress import ChanceLevels
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.losses.chance import chance_of
 from tf_simclr.train.observers import Observer, Progress
@@ -60,6 +62,18 @@ class ChanceWatch(Observer):
 
 def chance_watches(config: ExperimentConfig, say: Callable[[str], None]) -> list[ChanceWatch]:
     """What warns of a pretraining that learns nothing; empty where the loss has no known chance level."""
-    batch = config.data.train_batch_size
-    chance = chance_of(config.loss, batch) if config.train.train_mode == "pretrain" else None
-    return [] if chance is None else [ChanceWatch(chance, config.optimizer.peak_learning_rate(batch), say)]
+    chance = chance_levels(config, 0).contrastive
+    peak = config.optimizer.peak_learning_rate(config.data.train_batch_size)
+    return [] if chance is None else [ChanceWatch(chance, peak, say)]
+
+
+def chance_levels(config: ExperimentConfig, classes: int) -> ChanceLevels:
+    """The losses of a network that has learned nothing, for the line of progress.
+
+    Args:
+        config: of the training.
+        classes: of its images; 0 without labels.
+    """
+    pretrains = config.train.train_mode == "pretrain"
+    contrastive = chance_of(config.loss, config.data.train_batch_size) if pretrains else None
+    return ChanceLevels(contrastive, math.log(classes) if classes else None)

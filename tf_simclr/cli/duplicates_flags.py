@@ -45,7 +45,7 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     say(f"copies are images with a similarity of at least {chosen.similarity:.6f} ({chosen.why})")
     groups = groups_of_copies(index, chosen.similarity)
     copies = sum(len(group) - 1 for group in groups)
-    say(f"{len(groups):,} groups of copies; without {copies:,} of the {len(index.rows):,} images there would be none")
+    say(f"{len(groups):,} groups of copies; remove {copies:,} of the {len(index.rows):,} images to keep one of each")
     nearest = [round(float(value), 6) for value in similarities]
     lines = [
         (number, row, results.name(row), index.rows[row].label, index.rows[row].size, nearest[row])

@@ -20,7 +20,7 @@ def check_run_early(config: ExperimentConfig, given: frozenset[str]) -> ListedSp
         given: names of the flags that were given, and not filled in.
 
     Returns:
-        the files of a folder, for who opens it.
+        the files of a folder, for the code that opens it.
 
     Raises:
         InputError: with the flag to change.

@@ -16,7 +16,6 @@ from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError, StoppedError, require_choice
-from tf_simclr.escape import as_command
 from tf_simclr.evaluate.batches import EvalLoader
 from tf_simclr.evaluate.extraction import endpoint_names
 from tf_simclr.evaluate.features import model_digest
@@ -74,7 +73,7 @@ def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: 
             say(f"{name} received: the features that were computed are kept in {out}; run the same command to go on")
             return EmbedResult(out, exit_code=code)
     _say_what_was_done(found, time.monotonic() - began)
-    _finish(found.index, wanted, out)
+    _finish(found.index, wanted)
     return EmbedResult(out, len(found.index.rows), found.computed)
 
 
@@ -97,7 +96,7 @@ def merge_shards(wanted: EmbedConfig, command: str) -> EmbedResult:
     with DirectoryLock(wanted.out, say):
         index, shards = merge(wanted.out, _written_by(command))
     say(f"{len(index.rows):,} images of {shards} shards are in {wanted.out}; the shards can be removed")
-    _finish(index, wanted, wanted.out)
+    _finish(index, wanted)
     return EmbedResult(wanted.out, len(index.rows))
 
 
@@ -162,9 +161,6 @@ def _say_what_was_done(found: Embedding, seconds: float) -> None:
     say(f"{len(found.index.rows):,} images of {found.index.features.shape[1]} numbers each: {shown}; {seconds:.0f} s")
 
 
-def _finish(index: Index, wanted: EmbedConfig, out: str) -> None:
+def _finish(index: Index, wanted: EmbedConfig) -> None:
     if wanted.parquet:
         say(f"written for other programs: {write_parquet(index)}")
-    if not index.facts.shard:
-        words = ["python", "-m", "tf_simclr", "search", f"--index={out}", "--query=0", "--page=found.html"]
-        say(f"search it: {as_command(words)}")

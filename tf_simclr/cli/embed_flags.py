@@ -15,7 +15,7 @@ USAGE = """usage: python -m tf_simclr embed --checkpoint=RUN --data_dir=FOLDER -
 
 Computes the features of every image of a folder or data set and stores them with a row for each image. Labels are not
 needed. The same command brings the index up to date: it computes the features of new and changed images only, and
-drops those that are gone. It goes on where it was stopped. Without --data_dir and --dataset, the images are those of
+drops those that are gone. Run it again to resume. Without --data_dir and --dataset, the images are those of
 the checkpoint's own run."""
 EMBED = flags.Group(EmbedConfig)
 FLAG_GROUPS = (EMBED, DATA, RUNTIME)

@@ -164,7 +164,7 @@ def require_same_images(directory: str, splits: tuple[SplitFacts, ...]) -> None:
         values = read_json(place) or {}
         there = [SplitFacts(**split) for split in values.get("subject", {}).get("splits", ())]
     except (DamagedFileError, TypeError, AttributeError):
-        say(f"note: {place} is damaged, and is written anew from the results that are kept beside it")
+        say(f"note: {place} is damaged: it is rewritten from the results beside it")
         there = []
     places = [
         [(one.role, one.name, one.location) for one in facts if one.role != "validation"] for facts in (there, splits)
@@ -208,8 +208,8 @@ def report(context: EvaluationContext, runner: Runner, records: list[Record], co
     print_report(subject, records, Console())
     paths = write_report(context.runtime.directory, subject, records, images)
     say(
-        f"report written to {paths.markdown} and {paths.json}; {len(paths.plots)} confusion matrices and "
-        f"{len(paths.predictions)} tables of predictions beside them"
+        f"report written to {paths.markdown} and {paths.json}; beside them, confusion matrices: {len(paths.plots)}, "
+        f"tables of predictions: {len(paths.predictions)}"
     )
     return read_json(paths.json) or {}
 

@@ -28,7 +28,7 @@ USAGE = """usage: python -m tf_simclr evaluate --checkpoint=DIR [flags]
 Evaluates the encoder of a run, a checkpoint or an exported SavedModel: nearest neighbours, linear classifiers, logistic
 regression, fine-tuning on few labels, a supervised baseline, the untrained encoder, and the health of the
 representation. Writes report.json, report.md and confusion matrices to --model_dir. Without --dataset, the images
-are those of the checkpoint's own run. What is done is kept: the same command goes on where it was stopped."""
+are those of the checkpoint's own run. Results are kept: run the same command again to resume."""
 PROTOCOLS = flags.Group(ProtocolConfig)
 DATA = flags.Group(DataConfig, frozenset({"train_batch_size"}))
 RUNTIME = flags.Group(RuntimeConfig, frozenset({"mode", "seed", "jit_compile", "overwrite"}))
@@ -62,7 +62,7 @@ def listed_images(data: DataConfig, validation_split: str | None) -> ListedSplit
     """Looks whether the images can be evaluated on, as far as that is known without TensorFlow.
 
     Returns:
-        the files of a folder, for who opens it.
+        the files of a folder, for the code that opens it.
 
     Raises:
         InputError: anything wrong with a folder, or no labels.

@@ -19,11 +19,11 @@ _WORDS = {
     _GONE: re.compile(r"No such file|NOT_FOUND|Stale file handle", re.IGNORECASE),
 }
 _REMEDIES = {
-    _FULL: "Free some space, or lift the limit on the size of files; the same command then goes on",
+    _FULL: "Free some space, or lift the limit on the size of files, and run the same command again",
     _CLOSED: "Change the permissions, or pass a folder that may be written, such as another --model_dir",
-    _GONE: "Put it back, or check the path; the same command then goes on",
+    _GONE: "Put it back, or check the path, and run the same command again",
 }
-_OTHERWISE = "Check the path and the disk; the same command then goes on"
+_OTHERWISE = "Check the path and the disk, and run the same command again"
 # What surrounds the message of the file system: nodes of a graph, the operation, where a function was called.
 _AROUND = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]|\[\[[^\]]*\]\]|name: \S*\s*$")
 _A_PATH = re.compile(r"(?:^|[\s'\":=(])(?:/|\w+://)[^\s;'\"]")

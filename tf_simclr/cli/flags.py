@@ -18,6 +18,8 @@ from tf_simclr.errors import InputError
 
 # Flags of the authors' older recipes: accepted, without effect.
 IGNORED_FLAGS = ("train_summary_steps", "variable_schema")
+IGNORED_HELP = "Accepted for older recipes and ignored."
+FLAGFILE_HELP = "File with one flag a line, inserted here. Recipes of the package: configs/NAME.cfg."
 
 # The recipes that come with the package.
 CONFIGS = Path(tf_simclr.__file__).parent / "configs"
@@ -92,18 +94,9 @@ def build_parser(groups: Sequence[Group]) -> flags.FlagValues:
         for field in group.fields:
             _define(parser, field, kinds[field.name], group.title)
     for name in IGNORED_FLAGS:
-        flags.DEFINE_string(
-            name, None, "Accepted for older recipes and ignored.", flag_values=parser, module_name="Ignored"
-        )
-    flags.DEFINE_string(
-        "flagfile", "", "File with one flag a line, inserted here.", flag_values=parser, module_name="Flag files"
-    )
+        flags.DEFINE_string(name, None, IGNORED_HELP, flag_values=parser, module_name="Ignored")
+    flags.DEFINE_string("flagfile", "", FLAGFILE_HELP, flag_values=parser, module_name="Flag files")
     return parser
-
-
-def help_text(usage: str, groups: Sequence[Group]) -> str:
-    """What --help prints: the usage, then every flag by group."""
-    return f"{usage}\n{build_parser(groups).get_help()}"
 
 
 def parse(argv: Sequence[str], groups: Sequence[Group], words: Sequence[str] = ()) -> ParsedFlags:
@@ -123,9 +116,9 @@ def parse(argv: Sequence[str], groups: Sequence[Group], words: Sequence[str] = (
         free = [name for name in words if not parser[name].present][: len(rest)]
         parser(["tf_simclr", *(f"--{name}={word}" for name, word in zip(free, rest, strict=False))])
     except (flags.Error, OSError) as error:
-        raise InputError(f"{' '.join(str(error).split())} (--help lists all flags)") from error
+        raise InputError(f"{' '.join(str(error).split())} (--helpfull lists all flags)") from error
     if more := rest[len(free) :]:
-        raise InputError(f"flags are written --name=value. Received: {' '.join(more)}. --help lists all flags")
+        raise InputError(f"flags are written --name=value. Received: {' '.join(more)}. --helpfull lists all flags")
     given = frozenset(name for name in parser if parser[name].present)
     values = {name: parser[name].value for name in parser if name not in (*IGNORED_FLAGS, "flagfile")}
     for name in paths_of(*(group.config for group in groups)) & set(values):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import sys
 from collections.abc import Sequence
 
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
+from tf_simclr.cli.start_noise import quiet_start
 from tf_simclr.errors import InputError, StoppedError, UnwritableError
 from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, own_process
@@ -39,6 +39,7 @@ TASKS = {
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2
+_HELP, _FULL_HELP = ("--help", "-help", "-h"), ("--helpfull", "-helpfull")
 
 
 def say(line: str) -> None:
@@ -57,21 +58,26 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A class or a file may have a name that the terminal's encoding has no letters for.
             stream.reconfigure(errors="backslashreplace")
-    # TensorFlow's own start-up lines would come before our first one; whoever wants them sets the variable.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     task = importlib.import_module(TASKS[name])
-    from tf_simclr.cli import flags
+    from tf_simclr.cli import flags, next_steps
 
-    if {"--help", "-h", "--helpfull"} & set(argv):
-        print(flags.help_text(task.USAGE, task.FLAG_GROUPS), flush=True)
+    if {*_HELP, *_FULL_HELP} & set(argv):
+        from tf_simclr.cli.help_pages import help_text
+
+        full = bool({*_FULL_HELP} & set(argv))
+        print(help_text(name, task.USAGE, task.FLAG_GROUPS, full=full), flush=True)
         return 0
     from tf_simclr.cli.header_lines import HeaderLines
     from tf_simclr.data.headers import WATCH
 
     WATCH.set(HeaderLines(say))
     try:
-        with own_process():
-            return task.main(flags.parse(argv, task.FLAG_GROUPS, getattr(task, "WORDS", ()))).exit_code
+        with own_process(), quiet_start():
+            parsed = flags.parse(argv, task.FLAG_GROUPS, getattr(task, "WORDS", ()))
+            result = task.main(parsed)
+            for suggestion in next_steps.lines(name, argv, parsed, result):
+                say(suggestion)
+            return int(result.exit_code)
     except InputError as error:
         say_error(str(error))
         return EXIT_NO_FILE if isinstance(error, UnwritableError) else EXIT_BAD_INPUT
@@ -94,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in TASKS:
         return run_task(words[0], words[1:])
-    listed = "\n".join(f"  {name:12} {_purpose(name)}" for name in TASKS)
-    usage = f"usage: python -m tf_simclr TASK [flags]\n\ntasks (TASK --help lists a task's flags):\n{listed}"
-    if not words or words[0] in ("--help", "-h"):
-        print(usage, flush=True)
+    if not words or words[0] in (*_HELP, *_FULL_HELP):
+        from tf_simclr.cli.help_pages import task_list
+
+        print(task_list({name: _purpose(name) for name in TASKS}), flush=True)
         return 0 if words else EXIT_BAD_INPUT
     say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}")
     return EXIT_BAD_INPUT

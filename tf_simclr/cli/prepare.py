@@ -20,7 +20,7 @@ from tf_simclr.data.prepared_list import CHANGES, ENCODED, KEPT, REDUCED, Stored
 from tf_simclr.data.request import request_of
 from tf_simclr.data.scan import some
 from tf_simclr.errors import InputError, StoppedError
-from tf_simclr.escape import as_command, as_text
+from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
 
 
@@ -132,8 +132,7 @@ def _say_what_was_done(prepared: Prepared, images: list[StoredImage], out: str, 
     if prepared.damaged:
         names = some(map(as_text, prepared.damaged), 10)
         say(f"{len(prepared.damaged):,} damaged images are left out, {PREPARED_FILE} lists them: {names}")
-    example = ["python", "-m", "tf_simclr", "views", f"--data_dir={out}"]
-    say(f"use it in place of the folder, as in: {as_command(example)}")
+    say(f"every task reads {out} in place of the folder")
 
 
 def _result(out: str, prepared: Prepared, images: list[StoredImage]) -> PrepareResult:

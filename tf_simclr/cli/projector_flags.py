@@ -12,7 +12,6 @@ from tf_simclr.cli.index_results import INDEX
 from tf_simclr.cli.main import say
 from tf_simclr.config import IndexConfig, ProjectorConfig
 from tf_simclr.errors import InputError
-from tf_simclr.escape import as_command
 from tf_simclr.index.projector import CONFIG_FILE, write_projector
 from tf_simclr.index.store import open_index
 
@@ -57,5 +56,5 @@ def main(parsed: flags.ParsedFlags) -> ProjectorResult:
         rows = np.sort(np.random.default_rng(wanted.seed).permutation(rows)[: wanted.n])
         say(f"note: {wanted.n:,} of {len(index.rows):,} images, chosen at random by --seed: --n=N takes more")
     write_projector(index, rows, out)
-    say(f"{len(rows):,} images written to {out}. To see them: {as_command(['tensorboard', '--logdir', out])}")
+    say(f"{len(rows):,} images written to {out}")
     return ProjectorResult(out, len(rows))

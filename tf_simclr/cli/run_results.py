@@ -128,7 +128,7 @@ def export(plan: Plan, outcome: Outcome, metrics: Mapping[str, float], directory
     path = export_step(outcome.state.model, directory, card, config.checkpoint.keep_hub_module_max)
     say(f"SavedModel written to {path}")
     if is_pattern(path):
-        say("note: TensorFlow loads no SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
+        say("note: TensorFlow cannot load a SavedModel from a path with * ? [ ] or \\: copy it elsewhere to use it")
     return path
 
 

@@ -12,7 +12,7 @@ from tf_simclr.index.selection import pool_of, select
 USAGE = """usage: python -m tf_simclr select --index=INDEX --n=100 [flags]
 
 Chooses images that are worth a label. The table has them in order: the first k are a good choice of k. Where some
-images have labels, the others are chosen from."""
+images have labels, it chooses among the others."""
 SELECT = flags.Group(SelectConfig)
 FLAG_GROUPS = (INDEX, SELECT, RESULT)
 HEADINGS = ("rank", "row", "path", "class")
@@ -27,7 +27,7 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     index = results.index
     pool = pool_of(index)
     if len(pool.known):
-        say(f"note: {len(pool.known):,} images have labels: the other {len(pool.candidates):,} are chosen from")
+        say(f"note: {len(pool.known):,} images have labels: choosing among the other {len(pool.candidates):,}")
     number = min(wanted.n, len(pool.candidates))
     if number < wanted.n:
         say(f"note: all {number} images are taken, fewer than --n={wanted.n}")

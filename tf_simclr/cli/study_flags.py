@@ -17,11 +17,11 @@ from tf_simclr.escape import as_command
 if TYPE_CHECKING:
     from tf_simclr.cli.study import StudyResult
 
-USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] --dataset=... [flags]
+USAGE = """usage: python -m tf_simclr study --study=NAME [--scale=tiny|small|paper] [flags]
 
 Repeats a table or figure of the paper: pretrains and measures one network for each of its cells, keeps every result
-in --model_dir, and writes there index.html, images, numbers.csv and numbers.json. The same command goes on where it
-was stopped. Flags that are given hold for every cell; what the study varies cannot be given."""
+in --model_dir, and writes there index.html, images, numbers.csv and numbers.json. Run the same command
+again to resume. Flags that are given hold for every cell; what the study varies cannot be given."""
 STUDY = flags.Group(StudyConfig)
 # Of a training, without what a study decides by itself.
 _OWN = frozenset(

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from tf_simclr.cli.chance import chance_levels
 from tf_simclr.cli.main import say
 from tf_simclr.cli.progress import build_counter, build_progress
-from tf_simclr.config import RuntimeConfig
+from tf_simclr.config import ExperimentConfig, RuntimeConfig
 from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.read_errors import named
 from tf_simclr.data.remote import lost
@@ -78,9 +79,9 @@ class TerminalReporter:
             counter.close()
 
     @contextlib.contextmanager
-    def training(self, directory: str) -> Iterator[Observer]:
+    def training(self, directory: str, config: ExperimentConfig, classes: int) -> Iterator[Observer]:
         """The progress of a training, and its curves in the directory."""
-        progress = build_progress(say)
+        progress = build_progress(say, chance_levels(config, classes))
         try:
             yield Observers(progress, SummaryWriter(directory))
         finally:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import tensorflow as tf
 
 from tf_simclr.cli.averaged import averaged_figures, export_averaged
-from tf_simclr.cli.chance import chance_watches
+from tf_simclr.cli.chance import chance_levels, chance_watches
 from tf_simclr.cli.follow import follow
 from tf_simclr.cli.input_watch import InputWatch, input_remedy
 from tf_simclr.cli.main import say, say_error
@@ -267,7 +267,8 @@ def observed(plan: Plan, context: RunContext, directory: str, *, warn_at_chance:
     if not context.workers.chief:
         yield Observer()
         return
-    progress = build_progress(say)
+    classes = plan.data.train.num_classes if plan.data.train.labelled else 0
+    progress = build_progress(say, chance_levels(plan.config, classes))
     try:
         watches: list[Observer] = [InputWatch(input_remedy(plan.config), context.say)]
         watches += chance_watches(plan.config, context.say) if warn_at_chance else []

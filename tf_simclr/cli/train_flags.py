@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 USAGE = """usage: python run.py --mode=train_then_eval [flags]
 
 Pretrains a ResNet by SimCLR (--train_mode=pretrain) or trains it with labels (--train_mode=finetune), evaluates its
-linear head, and leaves checkpoints, TensorBoard curves, result.json and a SavedModel in --model_dir. Without
---dataset, configs/quickstart.cfg supplies every flag that is not given. Recipes: --flagfile=configs/NAME.cfg."""
+linear head, and leaves checkpoints, TensorBoard curves, result.json and a SavedModel in --model_dir. With
+--data_dir and no flag of training, the settings follow the number of images. Without --data_dir and --dataset,
+configs/quickstart.cfg supplies every flag that is not given. Recipes: --flagfile=configs/NAME.cfg."""
 FLAG_GROUPS = ALL_FLAG_GROUPS
 
 

@@ -38,7 +38,7 @@ class ConvertConfig:
     )
     tflite_type: str = option(
         "float32",
-        "Numbers of --to=tflite. int8 needs --calibration_dir.",
+        "Number type of --to=tflite. int8 needs --calibration_dir.",
         TFLITE_TYPES,
     )
     calibration_dir: str | None = option(

@@ -49,14 +49,15 @@ class DataConfig:
 
     dataset: str = option(
         "",
-        "Data set: 'shapes' (built in), 'folder' (images under --data_dir), or a TFDS name such as "
-        "cifar10, imagenet2012 or name/config. Empty (our default; the authors': imagenet2012) means: "
-        "configs/quickstart.cfg supplies every flag that was not given.",
+        "Data set: 'shapes' (built in), 'folder' (images under --data_dir), or a TFDS name such as cifar10, "
+        "imagenet2012 or name/config. Empty (our default; the authors': imagenet2012): configs/quickstart.cfg "
+        "supplies every flag that is not given.",
         affects=("study",),
     )
     data_dir: str | None = option(
         None,
-        "Folder of images for --dataset=folder, and without --dataset; TFDS data directory otherwise.",
+        "Folder of images: without --dataset it implies --dataset=folder. For a TFDS data set, the directory of "
+        "its files.",
         path=True,
         affects=(),
     )
@@ -71,7 +72,7 @@ class DataConfig:
     )
     data_seed: int = option(
         0,
-        "Seed of the built-in images and of hold-out splits; apart from --seed, so that runs with "
+        "Seed of the built-in images and of hold-out splits. It is separate from --seed, so that runs with "
         "several seeds share their data.",
     )
     cache_dataset: bool = option(
@@ -82,15 +83,15 @@ class DataConfig:
     )
     labels: str | None = option(
         None,
-        "CSV file with a row for each image of --dataset=folder, in place of class folders: its path, its label and, "
-        "where there is such a column, its split. Omitted: class folders.",
+        "CSV file with a row for each image of --dataset=folder, in place of class folders: its path, its label "
+        "and, if there is such a column, its split. Omitted: class folders.",
         path=True,
         affects=(),
     )
     hold_out_by: str = option(
         "hash",
-        "What decides which images of a folder without splits are held out: a hash of each image's own path, or the "
-        "count of a class, as earlier versions did. A run goes on with the draw it began with.",
+        "What decides which images of a folder without splits are held out: a hash of each image's own path, or "
+        "the count of a class, as in earlier versions. A resumed run keeps the draw it began with.",
         HOLD_OUT_DRAWS,
         affects=("study",),
     )
@@ -104,22 +105,22 @@ class DataConfig:
     )
     decoder: str = option(
         "auto",
-        "What decodes image files: tensorflow, pillow, or auto, TensorFlow where it can be trusted with a file and "
-        "Pillow elsewhere. tensorflow refuses the other files.",
+        "What decodes image files: tensorflow, pillow, or auto, which uses TensorFlow for the files that it "
+        "decodes reliably and Pillow for the others. tensorflow refuses those others.",
         DECODERS,
     )
     on_bad_image: str = option(
         "error",
-        "What to do with images that are damaged: error names the first that is met and stops; skip decodes every "
-        "image once before the work, leaves the damaged ones out, and stops where they are more than 1%.",
+        "What to do with damaged images. error: stop at the first one and name it. skip: first decode every image "
+        "once and leave the damaged ones out; stop if they are more than 1%.",
         ON_BAD_IMAGE,
         affects=("study",),
     )
     max_image_pixels: int = option(
         READ_BY_DEFAULT,
-        "Most pixels of an image file that has to be decoded as a whole, and of all such large files that are decoded "
-        "at a time. Larger files are bad images (--on_bad_image). JPEGs of more pixels are read, because their decoder "
-        "reduces them, one at a time.",
+        "Maximum number of pixels of an image file that is decoded as a whole, and of all such large files that "
+        "are decoded at the same time. Larger files are bad images (--on_bad_image). Larger JPEGs are still read, "
+        "one at a time, because their decoder reduces them.",
         at_least=ALWAYS_READ,
         at_most=MOST_READ,
         affects=(),
@@ -174,8 +175,8 @@ class AugmentationConfig:
     )
     min_crop_area: float = option(
         0.08,
-        "Smallest area of a random crop, as a share of the image. Raise it where a piece of an image does not show "
-        "what it is an image of.",
+        "Smallest area of a random crop, as a share of the image. Raise it if a small part of an image does not "
+        "show its subject.",
         above=0,
         at_most=1,
     )

@@ -25,12 +25,12 @@ class EmbedConfig:
     )
     out: str | None = option(
         None,
-        "Directory of the index, on a local disk. One that is there is brought up to date: new images are added, and "
-        "those that are gone are dropped.",
+        "Directory of the index, on a local disk. An existing index is brought up to date: new images are added, "
+        "and missing ones are dropped.",
         path=True,
     )
     endpoint: str = option("final_avg_pool", "Which features: final_avg_pool is h; proj_head_output, block_group3, ...")
-    index_type: str = option("float32", "Numbers of the index: float16 takes half the space.", INDEX_TYPES)
+    index_type: str = option("float32", "Number type of the index: float16 takes half the space.", INDEX_TYPES)
     embed_split: str = option(
         "",
         "Comma-separated splits to embed. Empty: every split of a folder, and --train_split of another data set.",
@@ -105,7 +105,7 @@ class ResultConfig:
     """Where results are written."""
 
     csv: str | None = option(
-        None, "File for the results, a row each. Omitted: INDEX/TASK.csv; search prints them only.", path=True
+        None, "CSV file for the results, one row each. Omitted: INDEX/TASK.csv; search only prints them.", path=True
     )
     page: str | None = option(None, "HTML file for the results with thumbnails; it opens offline.", path=True)
 
@@ -122,7 +122,7 @@ class SearchConfig:
         None,
         "An image file, a folder of image files, the path of an image in the index, or the number of its row.",
     )
-    k: int = option(9, "Most similar images of each query.", at_least=1, at_most=10_000)
+    k: int = option(9, "Number of most similar images to find for each query.", at_least=1, at_most=10_000)
     checkpoint: str | None = option(
         None,
         "Where the network of the index lies now, for queries that are files. Omitted: where it lay when the index was "
@@ -146,8 +146,8 @@ class DuplicatesConfig:
 
     threshold: float | None = option(
         None,
-        "Cosine similarity from which two images are copies. Omitted: four standard "
-        "deviations above what most images have to their nearest neighbour, by the logarithm of 1 - similarity.",
+        "Cosine similarity from which two images count as copies. Omitted: four standard deviations above what "
+        "most images have to their nearest neighbour, by the logarithm of 1 - similarity.",
         above=-1,
         at_most=1,
     )
@@ -161,7 +161,9 @@ class DuplicatesConfig:
 class NeighboursConfig:
     """How many neighbours count."""
 
-    neighbours: int = option(10, "Nearest images that each image is compared with.", at_least=1, at_most=10_000)
+    neighbours: int = option(
+        10, "Number of nearest images that each image is compared with.", at_least=1, at_most=10_000
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
@@ -189,7 +191,7 @@ class ClusterConfig:
 class SelectConfig:
     """Which images are chosen to be labelled."""
 
-    n: int = option(100, "Images to choose.", at_least=1, at_most=10**7)
+    n: int = option(100, "Number of images to choose.", at_least=1, at_most=10**7)
     strategy: str = option(
         "typical",
         "typical: the densest image of each cluster (TypiClust), for few labels. diverse: each image as far as "
@@ -209,7 +211,9 @@ class ProjectorConfig:
     """What TensorBoard's projector shows."""
 
     out: str | None = option(None, "Directory for the files, on a local disk.", path=True)
-    n: int = option(10_000, "Images: a random choice of more.", at_least=1, at_most=100_000)
+    n: int = option(
+        10_000, "Maximum number of images to write: a random choice if the index has more.", at_least=1, at_most=100_000
+    )
     seed: int = option(0, "Seed of the choice.", at_least=0, at_most=2**31 - 1)
 
     def validate(self) -> None:
@@ -230,11 +234,11 @@ class BrowseConfig:
     """Where the images of an index are shown, and how."""
 
     host: str = option("127.0.0.1", "Address at which the page is served. 127.0.0.1: for this machine alone.")
-    port: int = option(8350, "Port of the page. 0: any that is free.", at_least=0, at_most=65_535)
+    port: int = option(8350, "Port of the page. 0: any free one.", at_least=0, at_most=65_535)
     map: str = option(
         "auto",
-        "What lays images out in two dimensions: umap keeps neighbours together and takes minutes for 100,000 images, "
-        "once. pca takes seconds. auto: umap where the package umap-learn is installed.",
+        "How images are laid out in two dimensions. umap keeps neighbours together and takes minutes for 100,000 "
+        "images, once. pca takes seconds. auto: umap if the package umap-learn is installed.",
         MAPS,
     )
     checkpoint: str | None = option(

@@ -13,7 +13,7 @@ class InputWorkerConfig:
 
     port: int = option(
         5050,
-        "Port at which trainings ask for batches; the one after it hands them over. 0: any two that are free.",
+        "Port at which trainings ask for batches; the next one hands them over. 0: any two free ones.",
         at_least=0,
         at_most=65_534,
     )

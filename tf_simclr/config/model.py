@@ -23,7 +23,10 @@ class ModelConfig:
 
     resnet_depth: int = option(50, "Depth of the ResNet: 10, 18, 34, 50, 101, 152 or 200.", choices=RESNET_DEPTHS)
     width_multiplier: float = option(
-        1.0, "Multiplies every layer's width; fractions too: 0.25 costs about a sixteenth.", above=0, at_most=64
+        1.0,
+        "Multiplies the width of every layer. Fractions work too: 0.25 costs about a sixteenth.",
+        above=0,
+        at_most=64,
     )
     sk_ratio: float = option(
         0.0, "Selective-kernel ratio; > 0 also turns on ResNet-D (SimCLR v2: 0.0625).", at_least=0, at_most=1
@@ -43,13 +46,13 @@ class ModelConfig:
     )
     identity_shortcut: bool = option(
         False,
-        "Depths 10, 18 and 34: the first block of group 1 adds its input as it is, as torchvision's does, without a "
-        "convolution on the way.",
+        "Depths 10, 18 and 34: the first block of group 1 adds its input unchanged, as in torchvision, and not "
+        "through a convolution.",
     )
     input_mean: str = option(
         "",
-        "Mean of each channel that the encoder subtracts from images in [0, 1], as 0.485,0.456,0.406. Zero padding "
-        "then pads by the mean. Empty: images enter as they are.",
+        "Mean of each channel that the encoder subtracts from images in [0, 1], as 0.485,0.456,0.406. Zero "
+        "padding then pads by the mean. Empty: images enter unchanged.",
     )
     input_std: str = option(
         "",
@@ -62,7 +65,7 @@ class ModelConfig:
         3, "Layers of the nonlinear projection head (2 in the paper, 3 in the authors' code).", at_least=1, at_most=100
     )
     proj_head_offset: bool = option(
-        False, "Whether the last batch norm of the projection head has an offset, as lightly's has."
+        False, "Whether the last batch norm of the projection head has an offset, as in lightly."
     )
     global_bn: bool = option(True, "Batch-norm moments over all replicas instead of each replica's own.")
     batch_norm_decay: float = option(0.9, "Momentum of the batch norm's moving statistics.", at_least=0, at_most=1)
@@ -143,8 +146,8 @@ class LossConfig:
     )
     class_prior: float = option(
         0.1,
-        "debiased: the share of images that are of an anchor's own class, and so no true negatives; 1 / classes where "
-        "all are as frequent. 0 is nt_xent.",
+        "debiased: share of images that have the anchor's own class and so are not true negatives; 1 / classes if "
+        "all are equally frequent. 0 is nt_xent.",
         at_least=0,
         at_most=0.99,
     )

@@ -18,8 +18,8 @@ class PredictConfig:
         "SavedModel, or weights of the authors' or PyTorch's (docs/weights.md).",
         path=True,
     )
-    csv: str = option("predictions.csv", "File for the predictions, a row an image.", path=True)
-    top: int = option(1, "Most probable classes of each image.", at_least=1, at_most=1000)
+    csv: str = option("predictions.csv", "File for the predictions, one row per image.", path=True)
+    top: int = option(1, "Number of most probable classes to write for each image.", at_least=1, at_most=1000)
     predict_split: str = option(
         "",
         "Comma-separated splits to predict. Empty: every split of a folder, and --train_split of another data set.",

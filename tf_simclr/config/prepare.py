@@ -19,7 +19,7 @@ class PrepareConfig:
     )
     side: int = option(
         256,
-        "Images whose shorter side is longer are reduced to it, in pixels. None is enlarged.",
+        "Images whose shorter side is longer than this, in pixels, are reduced to it. No image is enlarged.",
         at_least=8,
         at_most=16_384,
     )

@@ -105,7 +105,7 @@ class ProtocolConfig:
     )
     metric: str = option(
         "top_1",
-        "What settings are chosen by, and what the table shows: top_1, mean_per_class, or map_11_point.",
+        "Metric by which settings are chosen, and which the table shows: top_1, mean_per_class, or map_11_point.",
         METRICS,
         affects=("logreg", "finetune_grid"),
     )
@@ -115,7 +115,9 @@ class ProtocolConfig:
         affects=(),
     )
     knn_k: str = option(
-        "200", "Comma-separated numbers of neighbours; at most all training images are taken.", affects=("knn",)
+        "200",
+        "Comma-separated numbers of neighbours; a larger number than there are training images counts as all of them.",
+        affects=("knn",),
     )
     knn_temperature: str = option("0.1", "Comma-separated temperatures of the neighbours' votes.", affects=("knn",))
     logreg_iterations: int = option(

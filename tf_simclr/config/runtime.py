@@ -18,7 +18,11 @@ AUTO_PRECISION = "auto"
 class RuntimeConfig:
     """Where the run lives and what it runs on."""
 
-    mode: str = option("train", "What run.py does.", ("train", "eval", "train_then_eval"))
+    mode: str = option(
+        "train",
+        "Train, evaluate the checkpoints of a run, or train and then evaluate.",
+        ("train", "eval", "train_then_eval"),
+    )
     model_dir: str | None = option(None, "Directory of the run; omitted: runs/<dataset>-<date>-<time>.", path=True)
     overwrite: bool = option(
         False,
@@ -28,9 +32,10 @@ class RuntimeConfig:
     seed: int = option(0, "Seed of weights, shuffling and every augmentation.", at_least=0, at_most=2**31 - 1)
     precision: str = option(
         "float32",
-        "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, batch-norm "
-        "statistics, loss and optimiser are float32 always. auto, for run.py: times a few steps of float32 and "
-        "bfloat16 and takes the latter where it is at least 1.1 times as fast; a run that goes on keeps its choice.",
+        "Arithmetic of the layers: float32, bfloat16, or float16 (with dynamic loss scaling). Variables, "
+        "batch-norm statistics, loss and optimiser are always float32. auto, for run.py: times a few steps of "
+        "float32 and bfloat16, and uses bfloat16 if it is at least 1.1 times as fast; a resumed run keeps its "
+        "choice.",
         (*PRECISIONS, AUTO_PRECISION),
     )
     jit_compile: bool = option(False, "Compile the whole training step with XLA; one device only.")
@@ -58,7 +63,7 @@ class RuntimeConfig:
     )
     cpu_devices: int = option(
         0,
-        "Splits the CPU into that many logical devices, to try out replicas without GPUs; 0 leaves it alone.",
+        "Split the CPU into this many logical devices, to try replicas without GPUs; 0 does not split it.",
         at_least=0,
         at_most=1024,
     )
@@ -66,7 +71,7 @@ class RuntimeConfig:
     tpu_name: str | None = option(None, "Name of the TPU to use, or 'local' on a TPU VM.")
     tpu_zone: str | None = option(None, "Zone of the TPU; omitted: the machine's own.")
     gcp_project: str | None = option(None, "Project of the TPU; omitted: the machine's own.")
-    master: str | None = option(None, "Address of the TPU's master; --tpu_name is the usual way.")
+    master: str | None = option(None, "Address of the TPU's master; --tpu_name is the usual way to name a TPU.")
 
     @property
     def directory(self) -> str:
@@ -119,7 +124,7 @@ def _input_address(text: str) -> str:
     try:
         url = urlsplit(text)
         whole = url.scheme == "grpc" and bool(url.hostname) and bool(url.port) and url.netloc == text[len("grpc://") :]
-    except ValueError:  # the port is no number, or too large
+    except ValueError:  # the port is not a number, or too large
         whole = False
     if not whole:
         raise InputError(

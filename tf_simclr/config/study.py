@@ -44,7 +44,7 @@ class StudyConfig:
     )
     checkpoint: str | None = option(
         None,
-        "table3 alone: measure these networks in place of training some, a run or weights of another program with a "
+        "table3 only: measure this network, and train none: a run, or weights of another program with a "
         "projection head.",
         path=True,
     )
@@ -57,9 +57,10 @@ class StudyConfig:
     cells: str = option("", "Names of the cells to run, separated by commas; empty: all of them.")
     seeds: str = option("0", "Seeds, separated by commas: every cell is run with each.")
     shard: str = option(
-        "0/1", "i/n runs every n-th cell from the i-th on, counted from 0: one of n machines that share --model_dir."
+        "0/1",
+        "i/n runs every n-th cell, starting at the i-th, counted from 0, on one of n machines that share --model_dir.",
     )
-    report: bool = option(False, "Run nothing: write the pages of what is there.")
+    report: bool = option(False, "Run nothing: only write the pages, from the results that exist.")
     keep_runs: bool = option(False, "Keep the checkpoints and curves of every cell, not only its result.")
 
     @property

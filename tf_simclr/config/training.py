@@ -31,7 +31,7 @@ class OptimizerConfig:
     )
     warmup_epochs: float = option(
         10.0,
-        "Epochs of linear warm-up. Where it is not given and training is shorter than that: a tenth of the steps.",
+        "Epochs of linear warm-up. If it is not given and training is shorter than the default: a tenth of the steps.",
         at_least=0,
         at_most=MOST_EPOCHS,
     )
@@ -95,16 +95,16 @@ class TrainConfig:
     )
     online_head: str = option(
         "standardised",
-        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on features "
-        "of mean 0 and variance 1, with a rate of its own; authors: on h as it is, by --optimizer at the encoder's "
-        "rate. The encoder is the same with both.",
+        "pretrain: how the linear classifier of --lineareval_while_pretraining is trained. standardised: on "
+        "features of mean 0 and variance 1, with its own learning rate; authors: on h unchanged, by --optimizer "
+        "at the encoder's rate. The encoder is the same with both.",
         ONLINE_HEADS,
     )
     skip_nonfinite_steps: int = option(
         0,
-        "Updates of a run that may be left out because the loss or a gradient is not finite: weights, optimiser and "
-        "batch-norm statistics stay as they were, and the step counts. After so many, and with 0 at once, the run "
-        "ends with an error.",
+        "Number of updates that a run may skip because the loss or a gradient is not finite. A skipped step "
+        "counts as a step, and leaves weights, optimiser and batch-norm statistics unchanged. When no skip is "
+        "left, as with 0, the next such step ends the run with an error.",
         at_least=0,
     )
     ema_decay: float = option(
@@ -115,13 +115,13 @@ class TrainConfig:
     )
     profile_steps: str | None = option(
         None,
-        "First and last step, such as 10,20, of which a trace is written into --model_dir, for TensorBoard's profiler. "
-        "Steps count from 1, the first is slow: it traces the graph.",
+        "First and last step to trace for TensorBoard's profiler, such as 10,20. The trace goes into --model_dir. "
+        "Steps count from 1; the first is slow, because it traces the graph.",
     )
 
     draw_views: bool = option(
         True,
-        "Draw some images and their views as a training begins: views.png in --model_dir, and TensorBoard's images.",
+        "Draw some images and their views when training begins: views.png in --model_dir, and TensorBoard's images.",
     )
     dry_run: bool = option(
         False,
@@ -199,15 +199,15 @@ class EvalConfig:
     )
     eval_every_epochs: float = option(
         0.0,
-        "pretrain: epochs between evaluations of h on --eval_split by kNN (k = 200, T = 0.1) and a linear classifier "
-        "while training, and at the end; 0.5 is twice an epoch, 0 never. Needs labels.",
+        "pretrain: epochs between evaluations of h on --eval_split by kNN (k = 200, T = 0.1) and a linear "
+        "classifier, during training and at the end; 0.5 is twice an epoch, 0 is never. Needs labels.",
         at_least=0,
         at_most=MOST_EPOCHS,
     )
     online_eval_examples: int = option(
         10_000,
-        "--eval_every_epochs: labelled training images, chosen at random by --data_seed, that kNN searches and the "
-        "linear classifier learns from; all where there are fewer. k is at most their number.",
+        "--eval_every_epochs: number of labelled training images that kNN searches and the linear classifier "
+        "learns from, chosen at random by --data_seed; all if there are fewer. k is at most this number.",
         at_least=1,
     )
     online_data_dir: str | None = option(

@@ -13,8 +13,8 @@ class ViewsConfig:
     """What is drawn, and where."""
 
     out: str = option("views.png", "File for the drawing.", path=True)
-    images: int = option(8, "Images: one row each.", at_least=1, at_most=100)
-    views: int = option(8, "Views of each image: one column each.", at_least=1, at_most=100)
+    images: int = option(8, "Number of images: one row each.", at_least=1, at_most=100)
+    views: int = option(8, "Number of views of each image: one column each.", at_least=1, at_most=100)
     seed: int = option(0, "Seed of the training whose views are drawn.", at_least=0, at_most=2**31 - 1)
 
     def validate(self) -> None:

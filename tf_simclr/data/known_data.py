@@ -18,7 +18,7 @@ class KnownSplits(NamedTuple):
         train: what is trained on.
         evaluation: what is measured on; None without labels in a folder, or where none was asked for.
         validation: what settings are chosen on; None where none was asked for.
-        listed: the files of a folder, for who opens it; None of other data sets.
+        listed: the files of a folder, for the code that opens it; None of other data sets.
     """
 
     train: KnownSplit

@@ -33,7 +33,7 @@ def named(error: BaseException) -> InputError | None:
         return None
     damaged = _DAMAGED.search(text)
     if damaged:
-        return InputError(f"{damaged['what']} {as_text(_path(damaged))}. The same command then goes on")
+        return InputError(f"{damaged['what']} {as_text(_path(damaged))}. Run the same command again")
     if isinstance(error, tf.errors.DataLossError):
         return InputError(
             "A file of a prepared folder is damaged, or of another data set of records. Received: "
@@ -43,7 +43,7 @@ def named(error: BaseException) -> InputError | None:
     if lost:
         return InputError(
             f"An image was there when the folder was listed and cannot be read now: {lost['reason']}. Received: "
-            f"{as_text(lost['path'])}. The same command goes on, without the image where it is gone"
+            f"{as_text(lost['path'])}. Run the same command again: a missing image is left out"
         )
     return None
 

@@ -65,8 +65,8 @@ def lost(error: BaseException) -> InputError | None:
     if found is None:
         return None
     return InputError(
-        f"`input_workers` gives no more batches. Received: {found[1]}. Start them again, and run the same command: it "
-        "goes on from the last checkpoint"
+        f"`input_workers` gives no more batches. Received: {found[1]}. Start them again, and run the same command "
+        "to resume from the last checkpoint"
     )
 
 

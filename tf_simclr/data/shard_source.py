@@ -69,7 +69,7 @@ def shard_source(
 
     if size <= memory_budget:
         inside = load()
-        # Not None: --cache_dataset then goes on to decode them.
+        # Not None: --cache_dataset then decodes them.
         return dataclasses.replace(inside, load=lambda: inside)
     note = (
         f"{listed.split} ({size / 1e9:.1f} GB) is shuffled by files and then in a buffer of "

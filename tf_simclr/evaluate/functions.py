@@ -184,7 +184,7 @@ def linear_probe(
         learning_rate: for a batch of 256, > 0; it is scaled linearly. Default 0.1.
         weight_decay: of the kernel, >= 0. Default 0.
         standardise: whether features are brought to mean 0 and variance 1, by the statistics of `train_features`.
-            Default True: without it the accuracy hangs on the scale of the features.
+            Default True: without it the accuracy depends on the scale of the features.
         seed: of the order of the features.
 
     Returns:

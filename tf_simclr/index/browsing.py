@@ -139,5 +139,5 @@ def require_files(index: Index) -> None:
     if not os.path.isdir(folder):
         raise InputError(
             f"The folder of images must be where it was when the index was made. Received: {as_text(folder)}, which is "
-            "no folder. Put it back, or embed the images where they are now"
+            "not a folder. Put it back, or embed the images where they are now"
         )

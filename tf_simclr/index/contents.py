@@ -16,8 +16,8 @@ class Contents:
 
     Args:
         index: of images.
-        inside: whether a file that lies outside of the folder, by a link or by the path in a row, is not read: for who
-            shows an index of somebody else's to others.
+        inside: whether a file that lies outside of the folder, by a link or by the path in a row, is not read, as
+            in a server that shows somebody else's index.
     """
 
     def __init__(self, index: Index, *, inside: bool = False):

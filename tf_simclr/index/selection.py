@@ -42,7 +42,7 @@ def select(index: Index, number: int, strategy: str, seed: int = 0, pool: Pool |
     """Chooses images to label.
 
     Args:
-        index: with or without labels. Where some images have labels, the others are chosen from.
+        index: with or without labels. Where some images have labels, it chooses among the others.
         number: of images, from 1 to those that can be chosen.
         strategy: "typical" takes the densest image of each cluster, clusters without labels first (TypiClust, Hacohen
             et al. 2022): best for few labels. "diverse" takes one image after the other, each the one that is farthest

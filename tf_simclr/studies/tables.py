@@ -181,7 +181,7 @@ _TABLE_3 = {
 
 
 def table3(scale: str) -> Cells:
-    """What an MLP can tell of a transformation, from h and from g(h) of the same dimension."""
+    """What an MLP can find out about a transformation, from h and from g(h) of the same dimension."""
     size = SCALES[scale]
     return tuple(
         StudyCell(

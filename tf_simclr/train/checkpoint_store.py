@@ -149,7 +149,7 @@ class CheckpointStore:
             return self._read(os.path.join(self._directory, f"{PREFIX}-{step}"))
         except UnreadableError as error:
             raise InputError(
-                f"`model_dir` must be a directory that all workers share: the chief goes on from step {step}, which "
+                f"`model_dir` must be a directory that all workers share: the chief resumes from step {step}, which "
                 f"this worker cannot read. Received: {self._directory}. Use a network file system or gs://"
             ) from error
 

@@ -88,7 +88,7 @@ def require_same_run(
     if found.config is None:
         if not found.done:
             return []
-        return [f"{found.path} holds checkpoints without {FLAGS_FILE}: the run goes on if the newest fits these flags"]
+        return [f"{found.path} holds checkpoints without {FLAGS_FILE}: the run resumes if the newest fits these flags"]
     other = differences(found.config, config)
     images, notes = compare_images(found, config, source)
     other += images

@@ -35,4 +35,4 @@ def _read_flags(place: str) -> dict[str, Any] | None:
     try:
         return read_json(place)
     except DamagedFileError as error:
-        raise InputError(f"{error}: the run goes on if its checkpoint fits the flags that are given") from error
+        raise InputError(f"{error}: the run resumes if its checkpoint fits the given flags") from error

@@ -134,7 +134,7 @@ class TorchFile:
             values = _torch_values(torch, local)
         except pickle.UnpicklingError as error:
             if _NO_PICKLE in str(error):
-                raise unreadable(place, ValueError("it is no file of torch.save")) from error
+                raise unreadable(place, ValueError("torch.save did not write it")) from error
             raise InputError(
                 f"`checkpoint` must hold tensors alone. Received: {place}, with pickled objects of other kinds, of "
                 "which none was loaded and nothing was run. Save the state dict alone: torch.save(model.state_dict(), "

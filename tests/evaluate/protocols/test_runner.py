@@ -79,7 +79,7 @@ class Silent:
         yield lambda done, total: None
 
     @contextlib.contextmanager
-    def training(self, directory):
+    def training(self, directory, config, classes):
         self.trained.append(directory)
         yield self
 

@@ -49,7 +49,7 @@ class Health:
 
 @dataclass(frozen=True)
 class ContrastiveTask:
-    """How well the contrastive task is solved: NT-Xent in nats, and what it tells of the task (SimCLR, Table 5).
+    """How well the contrastive task is solved: NT-Xent in nats, and what it shows about the task (SimCLR, Table 5).
 
     Attributes:
         loss: mean over all anchors; ln(candidates) at chance.

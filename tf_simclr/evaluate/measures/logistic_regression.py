@@ -245,6 +245,6 @@ def _class_count(labels: np.ndarray, num_classes: int | None) -> int:
     if not counts.all():
         raise InputError(
             f"`labels` must have an example of every class below {len(counts)}. Received: none of class "
-            f"{int(np.argmin(counts))}. Take a split that has them, or number the classes anew"
+            f"{int(np.argmin(counts))}. Take a split that has them, or renumber the classes"
         )
     return len(counts)

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 class Reporter(Protocol):
-    """How a context tells the person who waits; the command line has one for terminals and pipes."""
+    """How a context reports to the person who waits; the command line has one for terminals and pipes."""
 
     def say(self, line: str) -> None:
         """A line."""
@@ -41,8 +41,8 @@ class Reporter(Protocol):
     def counting(self, what: str) -> AbstractContextManager[Callable[[int, int], None]]:
         """Progress of something that is counted: (done, in all)."""
 
-    def training(self, directory: str) -> AbstractContextManager[Observer]:
-        """Progress and curves of a training run in a directory."""
+    def training(self, directory: str, config: ExperimentConfig, classes: int) -> AbstractContextManager[Observer]:
+        """Progress and curves of a training run in a directory; `classes` is 0 for images without labels."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class WorkContext:
         """
         state = build_run_state(config, durations, source, self.strategy)
         run = RunContext(self.strategy, Workers(Worker(), self.strategy), self.stop, say)
-        with self.reporter.training(directory) as progress:
+        classes = source.num_classes if source.labelled else 0
+        with self.reporter.training(directory, config, classes) as progress:
             outcome = train(
                 state,
                 source,

@@ -45,7 +45,7 @@ def require_torch_names(source: Source) -> None:
 
 
 def write_torch(source: Source, directory: str) -> list[str]:
-    """Writes what torchvision's ResNet loads, and beside it the projection head; returns notes for who loads it."""
+    """Writes what torchvision's ResNet loads, and beside it the projection head; returns notes for its reader."""
     state, head = states(source)
     write_safetensors(os.path.join(directory, ENCODER_FILE), state)
     notes = [*torch_notes(source), "example.py does all of this"]
