@@ -196,6 +196,14 @@ def test_what_cannot_be_kept_serves_this_search(tmp_path):
 # ---- Which engine ----
 
 
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """An index that has more rows than auto searches exactly."""
+    monkeypatch.setattr(module, "AUTO_FROM", 999)
+    monkeypatch.setitem(LEAST, "ivfpq", 1000)
+    return an_index(tmp_path, clustered(1000))
+
+
 def test_auto_is_exact_up_to_a_million_rows(tmp_path):
     index, said = an_index(tmp_path, clustered(1000)), []
     queries = queries_near(clustered(1000))
@@ -204,30 +212,32 @@ def test_auto_is_exact_up_to_a_million_rows(tmp_path):
     np.testing.assert_array_equal(rows, nearest(index, queries, 5)[0])
 
 
-def test_auto_takes_a_structure_above_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "AUTO_FROM", 999)
-    index, said = an_index(tmp_path, clustered(1000)), []
-    *_, how = search(index, queries_near(clustered(1000)), 5, say=said.append)
-    assert "approximate search by hnsw (faiss): recall" in how and how == said[-1] and len(kept_in(tmp_path)) == 2
+@pytest.mark.parametrize("library", ["faiss", "usearch"])
+def test_auto_takes_a_structure_above_and_says_so(large, monkeypatch, library):
+    if library == "usearch":
+        pytest.importorskip("usearch")
+        without(monkeypatch, "faiss")
+    said = []
+    *_, how = search(large, queries_near(clustered(1000)), 5, say=said.append)
+    engine = "ivfpq" if library == "faiss" else "hnsw"
+    assert f"approximate search by {engine} ({library}): recall" in how and how == said[-1]
+    assert len(kept_in(large.directory)) == 2
 
 
-def test_auto_is_exact_where_the_structure_finds_too_few(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "AUTO_FROM", 999)
+def test_auto_is_exact_where_the_structure_finds_too_few(large, monkeypatch):
     monkeypatch.setattr(module, "REQUIRED", 1.1)
-    index, said = an_index(tmp_path, clustered(1000)), []
-    queries = queries_near(clustered(1000))
-    rows, _, how = search(index, queries, 5, say=said.append)
-    assert how == "" and said[-1].startswith("note: exact search, because hnsw finds only ")
-    np.testing.assert_array_equal(rows, nearest(index, queries, 5)[0])
-    *_, how = search(index, queries, 5, "hnsw", said.append)
+    said, queries = [], queries_near(clustered(1000))
+    rows, _, how = search(large, queries, 5, say=said.append)
+    assert how == "" and said[-1].startswith("note: exact search, because ivfpq finds only ")
+    np.testing.assert_array_equal(rows, nearest(large, queries, 5)[0])
+    *_, how = search(large, queries, 5, "ivfpq", said.append)
     assert "less than 1.1: pass --engine=exact" in how
 
 
-def test_auto_is_exact_without_a_package_and_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "AUTO_FROM", 999)
+def test_auto_is_exact_without_a_package_and_names_the_extra(large, monkeypatch):
     without(monkeypatch, "faiss", "usearch", "usearch.index")
-    index, said = an_index(tmp_path, clustered(1000)), []
-    *_, how = search(index, queries_near(clustered(1000)), 5, say=said.append)
+    said = []
+    *_, how = search(large, queries_near(clustered(1000)), 5, say=said.append)
     assert how == "" and len(said) == 1 and "Install faiss-cpu, or the extra `search`" in said[0]
 
 

@@ -126,10 +126,10 @@ class SearchConfig:
     k: int = option(9, "Most similar images of each query.", at_least=1, at_most=10_000)
     engine: str = option(
         "auto",
-        "exact compares with every image, which takes 0.03 s for a million. hnsw and ivfpq find nearly all of the "
-        "nearest by a structure that is built once and kept in the index: hnsw is more accurate, ivfpq takes a tenth "
-        "of the space. They need the package faiss-cpu, or usearch for hnsw. auto: exact up to a million images, and "
-        "hnsw above where it is installed and finds 95% of the ten nearest.",
+        "exact compares with every image, which takes 0.03 s for a million. ivfpq and hnsw find nearly all of the "
+        "nearest by a structure that is built once and kept in the index. They need the package faiss-cpu, or usearch "
+        "for hnsw. auto: exact up to a million images, and above one of the two that is installed and finds 95% of the "
+        "ten nearest.",
         ENGINES,
     )
     checkpoint: str | None = option(

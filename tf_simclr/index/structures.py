@@ -23,7 +23,7 @@ FAISS, USEARCH = "faiss", "usearch"
 TRAINING = 65_536
 # Fewer rows are searched exactly: k-means wants 39 examples for each of the 256 values of a code, or says so.
 LEAST = {HNSW: 1000, IVFPQ: 10_000}
-_LINKS, _CARE = 16, 64
+_LINKS, _CARE, _FIRST = 16, 64, 2000
 _CODES, _EXAMPLES_OF_A_CELL, _EXAMPLES_OF_A_CODE, _ROUNDS = 64, 40, 64, 10
 
 
@@ -34,7 +34,7 @@ class Structure(Protocol):
         """Adds rows int64 [b] and their features float32 [b, d], each of length 1 or 0."""
 
     def candidates(self, queries: np.ndarray, width: int, number: int) -> np.ndarray:
-        """Rows int64 [q, `number` or more], -1 where there are fewer; a larger width visits more, and finds better ones."""
+        """Rows int64 [q, `number` or more], -1 where there are fewer; a larger width visits more, finds better."""
 
     def save(self, path: str) -> None:
         """Writes it as a file."""
@@ -160,7 +160,11 @@ class _Usearch:
         return len(self._index)
 
     def add(self, rows: np.ndarray, features: np.ndarray) -> None:
-        self._index.add(rows, features, threads=os.cpu_count() or 1)
+        # Threads that begin an empty graph together may leave parts of it without links to each other.
+        alone = max(0, _FIRST - len(self._index))
+        for some, threads in ((slice(0, alone), 1), (slice(alone, None), os.cpu_count() or 1)):
+            if len(rows[some]):
+                self._index.add(rows[some], features[some], threads=threads)
 
     def candidates(self, queries: np.ndarray, width: int, number: int) -> np.ndarray:
         self._index.expansion_search = max(width, number)
