@@ -49,6 +49,22 @@ def umap() -> Any | None:
         return None
 
 
+def faiss() -> Any | None:
+    """The package faiss, of faiss-cpu; None where it is missing."""
+    try:
+        return importlib.import_module("faiss")
+    except ImportError:
+        return None
+
+
+def usearch() -> Any | None:
+    """The module usearch.index; None where the package is missing."""
+    try:
+        return importlib.import_module("usearch.index")
+    except ImportError:
+        return None
+
+
 def require_jinja2() -> Any:
     """The package jinja2. Raises InputError where it is missing."""
     return _imported("jinja2", "jinja2", "Pages need")

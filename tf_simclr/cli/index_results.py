@@ -73,9 +73,14 @@ class Results:
         return Tile(self.index.path_of(row), self.name(row), caption, lambda: self._contents.stored(row))
 
     def write(
-        self, headings: Sequence[str], lines: Iterable[Sequence[object]], title: str, sections: Sequence[Section]
+        self,
+        headings: Sequence[str],
+        lines: Iterable[Sequence[object]],
+        title: str,
+        sections: Sequence[Section],
+        *notes: str,
     ) -> IndexResult:
-        """Writes table and page where they are wanted, and says where."""
+        """Writes table and page, which has the notes as well, where they are wanted, and says where."""
         index, table = self.index, tuple(tuple(line) for line in lines)
         if self._csv:
             write_csv(self._csv, headings, table)
@@ -84,6 +89,7 @@ class Results:
             facts = [
                 f"{len(index.rows):,} images of {as_text(index.identity.data_dir or index.identity.dataset)}",
                 f"Cosine similarity of {index.identity.endpoint}, network {as_text(index.facts.checkpoint)}",
+                *notes,
             ]
             write_page(self._page, title, facts, sections)
             say(f"page written to {self._page}")

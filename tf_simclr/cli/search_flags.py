@@ -15,7 +15,7 @@ from tf_simclr.config import SearchConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
 from tf_simclr.escape import as_text
-from tf_simclr.index.neighbours import nearest
+from tf_simclr.index.approximate import search
 from tf_simclr.index.page import Section, Tile
 from tf_simclr.index.rows import fingerprint_of
 from tf_simclr.index.store import Index
@@ -40,7 +40,7 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
     index = results.index
     queries, features = _queries(results, wanted)
     names = [tile.name for tile in queries]
-    rows, similarities = nearest(index, features, wanted.k)
+    rows, similarities, how = search(index, features, wanted.k, wanted.engine, say)
     lines = [
         (name, rank, row, results.name(row), index.rows[row].label, round(similarity, 6))
         for name, found, values in zip(names, rows.tolist(), similarities.tolist(), strict=True)
@@ -52,7 +52,7 @@ def main(parsed: flags.ParsedFlags) -> IndexResult:
         own = lines[number * rows.shape[1] : (number + 1) * rows.shape[1]]
         tiles = [results.tile(row, f"{value:.3f}{', ' * bool(label)}{label}") for *_, row, _, label, value in own]
         sections.append(Section(query.name, [query, *tiles]))
-    return results.write(HEADINGS, lines, "Most similar images", sections)
+    return results.write(HEADINGS, lines, "Most similar images", sections, *[how] * bool(how))
 
 
 def _queries(results: Results, wanted: SearchConfig) -> tuple[list[Tile], np.ndarray]:

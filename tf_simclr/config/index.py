@@ -11,6 +11,7 @@ from tf_simclr.errors import InputError
 INDEX_TYPES = ("float32", "float16")
 STRATEGIES = ("typical", "diverse", "uncertain", "random")
 MAPS = ("auto", "umap", "pca")
+ENGINES = ("auto", "exact", "hnsw", "ivfpq")
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,14 @@ class SearchConfig:
         "An image file, a folder of image files, the path of an image in the index, or the number of its row.",
     )
     k: int = option(9, "Number of most similar images to find for each query.", at_least=1, at_most=10_000)
+    engine: str = option(
+        "auto",
+        "exact compares with every image, which takes 0.03 s for a million. ivfpq and hnsw find nearly all of the "
+        "nearest by a structure that is built once and kept in the index. They need the package faiss-cpu, or usearch "
+        "for hnsw. auto: exact up to a million images, and above one of the two that is installed and finds 95% of the "
+        "ten nearest.",
+        ENGINES,
+    )
     checkpoint: str | None = option(
         None,
         "Where the network of the index lies now, for queries that are files. Omitted: where it lay when the index was "

@@ -85,8 +85,7 @@ def _computed(index: Index, method: str, say: Callable[[str], None]) -> ImageMap
 
 
 def _file_of(index: Index, method: str) -> str:
-    token = index.facts.features.removeprefix("features-").removesuffix(".npy")
-    return os.path.join(index.directory, f"map-{token}.{method}.npy")
+    return os.path.join(index.directory, f"map-{index.token}.{method}.npy")
 
 
 def _read(index: Index, method: str) -> np.ndarray | None:

@@ -105,6 +105,11 @@ class Index:
     rows: Sequence[Row]
     coarse: Coarse | None = None
 
+    @property
+    def token(self) -> str:
+        """What its files are named for: the identity, and the rows."""
+        return self.facts.features.removeprefix("features-").removesuffix(".npy")
+
     @functools.cached_property
     def norms(self) -> np.ndarray:
         """float32 [n], the length of each feature; 1 for one that is 0 everywhere, which is similar to nothing."""

@@ -24,6 +24,8 @@ from tf_simclr.processes import temporary_of
 COARSE_FROM = 100_000
 _BLOCK = 1 << 16
 _OWN = re.compile(r"(features|rows|basis|bounds)-[0-9a-f]{8}-[0-9a-f]{8}\.(npy|csv)(\..*\.tmp)?")
+# What approximate search has built of an index; it is of use for that one alone.
+_STRUCTURE = re.compile(r"nearest-([0-9a-f]{8}-[0-9a-f]{8})\.(hnsw|ivfpq)\.(faiss|usearch)(\.json)?(\..*\.tmp)?")
 
 
 def write_index(
@@ -60,7 +62,7 @@ def write_index(
     facts = Facts(FORMAT, dataclasses.asdict(identity), checkpoint, shard, *names, sizes, written_by, coarse)
     values = json.dumps(dataclasses.asdict(facts), indent=2, sort_keys=True, allow_nan=False)
     files.write(os.path.join(directory, INDEX_FILE), f"{values}\n".encode())
-    _remove_others(directory, {*names, *coarse, INDEX_FILE})
+    _remove_others(directory, {*names, *coarse, INDEX_FILE}, token)
     found = find_index(directory)
     assert found is not None
     return found
@@ -101,8 +103,9 @@ def _write_array(
             os.remove(temporary)
 
 
-def _remove_others(directory: str, kept: set[str]) -> None:
+def _remove_others(directory: str, kept: set[str], token: str) -> None:
     """Removes the files of earlier indexes, and what a process that was killed left half-written."""
     for name in os.listdir(directory):
-        if _OWN.fullmatch(name) and name not in kept:
+        structure = _STRUCTURE.fullmatch(name)
+        if (_OWN.fullmatch(name) and name not in kept) or (structure and structure[1] != token):
             os.remove(os.path.join(directory, name))
