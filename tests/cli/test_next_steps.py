@@ -12,8 +12,8 @@ import pytest
 from tf_simclr.cli import flags, next_steps
 from tf_simclr.cli.main import TASKS
 
-# These go on until they are stopped.
-ENDLESS = {"browse", "input_worker"}
+# Two go on until they are stopped, and a comparison is an answer by itself.
+NOTHING_FOLLOWS = {"browse", "input_worker", "compare"}
 HOSTILE = "a b'$(c)\n"
 INDEX = "--index=i x"
 
@@ -47,6 +47,9 @@ def results(run, tmp_path):
     page.write_text("")
     return {
         "train": ([], run(dataset="shapes")),
+        "distill": (["--teacher=t"], run(train_mode="distill")),
+        "recipe": ([], {"directory": "runs/r"}),
+        "plan": (["--accelerator=h100", "--train_batch_size=64", "--use_blur=false"], {}),
         "evaluate": (["--checkpoint=r", "--data_dir=my photos"], {"directory": "r/e"}),
         "study": (["--study=table4"], {"directory": str(tmp_path)}),
         "prepare": (["--data_dir=p", "--out=q"], {"directory": "/q"}),
@@ -62,7 +65,7 @@ def results(run, tmp_path):
 
 def test_every_task_suggests_commands_that_are_accepted(run, tmp_path):
     found = {task: steps(task, argv, **result) for task, (argv, result) in results(run, tmp_path).items()}
-    assert set(found) == set(TASKS) - ENDLESS and all(found.values())
+    assert set(found) == set(TASKS) - NOTHING_FOLLOWS and all(found.values())
     for command in (command for commands in found.values() for command in commands):
         if command[1:3] == ["-m", "tf_simclr"]:
             flags.parse(command[4:], importlib.import_module(TASKS[command[3]]).FLAG_GROUPS)
@@ -78,6 +81,14 @@ def test_after_a_training(run):
     assert tasks_of(steps("train", **unlabelled))[0] == "embed"
     assert tasks_of(steps("train", **unlabelled | {"metrics": {"eval/knn_top_1": 0.5}}))[0] == "evaluate"
     assert tasks_of(steps("train", **run(train_mode="finetune")))[0] == "predict"
+
+
+def test_after_a_dry_run_and_a_plan(run):
+    given = ["--train_batch_size=64", "--nouse_blur"]
+    [[*_, batch, blur]] = steps("train", [*given, "--dry_run"])
+    assert {batch, blur} == {"--train_batch_size=64", "--use_blur=False"}
+    [command] = steps("plan", ["--accelerator=h100", *given])
+    assert set(command[-3:]) == {batch, blur, "--dry_run"} and not any("accelerator" in word for word in command)
 
 
 def test_a_worker_that_prints_nothing_suggests_nothing(run, monkeypatch):

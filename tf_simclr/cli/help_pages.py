@@ -43,6 +43,31 @@ HELP = {
             "Results and devices": ("model_dir", "eval_every_epochs", "precision"),
         },
     ),
+    "distill": Help(
+        ("python -m tf_simclr distill --teacher=runs/teacher --data_dir=photos --model_dir=runs/student",),
+        {
+            "Teacher and student": ("teacher", "checkpoint", "resnet_depth", "width_multiplier"),
+            "Images": (*_IMAGES, "image_size"),
+            "Training": ("distill_temperature", "distill_alpha", "train_epochs", "train_batch_size", "learning_rate"),
+            "Results and devices": ("model_dir", "ema_decay", "precision"),
+        },
+    ),
+    "recipe": Help(
+        ("python -m tf_simclr recipe --recipe=simclr_v2_tiny --model_dir=runs/recipe",),
+        {
+            "The recipe": ("recipe", "model_dir"),
+            "Every stage that trains": (*_IMAGES, "image_size", "train_batch_size", "resnet_depth", "precision"),
+        },
+    ),
+    "plan": Help(
+        ("python -m tf_simclr plan --accelerator=h100 --budget_hours=24 --flagfile=configs/imagenet_resnet50.cfg",),
+        {
+            "The plan": ("accelerator", "budget_hours"),
+            "The run": (*_IMAGES, "image_size", "train_epochs", "train_batch_size", "micro_batch_size"),
+            "Network": ("resnet_depth", "width_multiplier", "precision"),
+        },
+    ),
+    "compare": Help(("python -m tf_simclr compare runs/a runs/b",)),
     "evaluate": Help(
         ("python -m tf_simclr evaluate --checkpoint=runs/photos --protocols=knn,linear_cached",),
         {

@@ -73,6 +73,8 @@ def _open(page: str) -> Step:
 
 
 def _after_training(parsed: ParsedFlags, result: Any) -> list[Step]:
+    if parsed.values["dry_run"]:
+        return [Step("train it", (*training_program(), *_flags_of_run(parsed)))]
     with contextlib.suppress(InputError):
         if not read_worker(os.environ).chief:
             return []  # the chief alone prints
@@ -80,8 +82,8 @@ def _after_training(parsed: ParsedFlags, result: Any) -> list[Step]:
     recorded: dict[str, Any] = {}
     with contextlib.suppress(InputError):  # the work is done, whatever became of this file
         recorded = read_json(os.path.join(place, FLAGS_FILE)) or {}
-    curves = Step("look at the curves", ("tensorboard", f"--logdir={place}"))
-    if recorded.get("train_mode") == "finetune":
+    curves = _curves(place)
+    if recorded.get("train_mode") in ("finetune", "distill"):
         csv = os.path.join(place, "predictions.csv")
         return [Step("predict the classes of its images", _task("predict", checkpoint=place, csv=csv)), curves]
     embed = _embedding(place, os.path.join(place, "index"))
@@ -113,9 +115,27 @@ def _after_preparing(parsed: ParsedFlags, result: Any) -> list[Step]:
 
 
 def _after_views(parsed: ParsedFlags, result: Any) -> list[Step]:
-    known = {field.name for part in parts(ExperimentConfig()) for field in dataclasses.fields(part)}
-    same = [f"--{name}={parsed.values[name]}" for name in parsed.values if name in parsed.given & known]
+    same = _flags_of_run(parsed)
     return [Step("train on these views", (*training_program(), "--mode=train_then_eval", *same))]
+
+
+def _flags_of_run(parsed: ParsedFlags) -> list[str]:
+    """Those flags of a command that `run.py` takes, but not --dry_run."""
+    known = {field.name for part in parts(ExperimentConfig()) for field in dataclasses.fields(part)} - {"dry_run"}
+    return [f"--{name}={parsed.values[name]}" for name in parsed.values if name in parsed.given & known]
+
+
+def _after_recipe(parsed: ParsedFlags, result: Any) -> list[Step]:
+    return [_curves(result.directory)]
+
+
+def _after_plan(parsed: ParsedFlags, result: Any) -> list[Step]:
+    sizes = (*training_program(), *_flags_of_run(parsed), "--dry_run")
+    return [Step("see the sizes and lengths of this run; nothing is trained", sizes)]
+
+
+def _curves(place: str) -> Step:
+    return Step("look at the curves", ("tensorboard", f"--logdir={place}"))
 
 
 def _after_conversion(parsed: ParsedFlags, result: Any) -> list[Step]:
@@ -162,6 +182,9 @@ def _after_table(task: str, argv: Sequence[str], parsed: ParsedFlags, result: An
 # By task; those that write a table of images are not here.
 _NEXT: dict[str, Callable[[ParsedFlags, Any], list[Step]]] = {
     "train": _after_training,
+    "distill": _after_training,
+    "recipe": _after_recipe,
+    "plan": _after_plan,
     "evaluate": _after_evaluation,
     "study": _after_study,
     "prepare": _after_preparing,

@@ -33,7 +33,7 @@ class RunResult:
         step: steps that are done.
         finished: whether that was the last one; a run that was stopped goes on with the same flags.
         metrics: accuracies in [0, 1] and counts by the names of result.json; empty where nothing was evaluated. With
-            `dry_run` what was found out, by names that begin with "dry_run/"; there is no directory then.
+            `dry_run` what was found out, by names that begin with "dry_run/"; no directory was made.
         saved_model: path of the exported SavedModel; None without one.
         exit_code: of the program that does the same; 0 where all went well.
         time_shares: part -> share of the run's time, in [0, 1]: "steps", "input" (waiting for images), "checkpoints",
