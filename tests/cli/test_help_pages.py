@@ -106,3 +106,13 @@ def test_a_task_without_an_entry_shows_everything(monkeypatch):
     monkeypatch.setitem(HELP, "search", Help(()))
     page = help_text("search", "usage: x", groups_of("search"), full=False)
     assert len(names_in(page)) == sum(len(group.fields) for group in groups_of("search")) and "Example" not in page
+
+
+def test_a_reader_may_leave_before_the_end():
+    """As `| head -1` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tf_simclr", "train", "--helpfull"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert done.returncode == 0 and done.stderr == b""

@@ -65,7 +65,7 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         from tf_simclr.cli.help_pages import help_text
 
         full = bool({*_FULL_HELP} & set(argv))
-        print(help_text(name, task.USAGE, task.FLAG_GROUPS, full=full), flush=True)
+        _print_page(help_text(name, task.USAGE, task.FLAG_GROUPS, full=full))
         return 0
     from tf_simclr.cli.header_lines import HeaderLines
     from tf_simclr.data.headers import WATCH
@@ -103,10 +103,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words or words[0] in (*_HELP, *_FULL_HELP):
         from tf_simclr.cli.help_pages import task_list
 
-        print(task_list({name: _purpose(name) for name in TASKS}), flush=True)
+        _print_page(task_list({name: _purpose(name) for name in TASKS}))
         return 0 if words else EXIT_BAD_INPUT
     say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}")
     return EXIT_BAD_INPUT
+
+
+def _print_page(text: str) -> None:
+    """Prints a text whose reader may leave before its end, as `head` and `less` do."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes standard output once more at its end, and would complain then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _purpose(name: str) -> str:
