@@ -75,8 +75,8 @@ def test_flops_of_a_forward_pass_are_the_profilers_and_those_of_a_formula(others
     # TensorFlow's own count, in the registry that tf.profiler reads.
     by_profiler = [ops.get_stats_for_node_def(graph, o.node_def, "flops").value for o in operations if o.type in kinds]
     assert counted == sum(by_profiler) / 3
-    assert counted == flops_by_hand(build_networks(config, 0), 32)
     if not others:
+        assert counted == flops_by_hand(build_networks(config, 0), 32)
         assert traced(**PLAIN).forward_flops == counted
 
 
