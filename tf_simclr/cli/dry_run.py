@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tf_simclr.cli.completion import complete_by_images
+from tf_simclr.cli.completion import complete_by_images, with_model_dir
 from tf_simclr.cli.dry_run_graph import StepCosts, trace_step
 from tf_simclr.cli.dry_run_report import lines_of, numbers_of
 from tf_simclr.cli.main import say
@@ -70,7 +70,9 @@ def describe_run(config: ExperimentConfig, given: frozenset[str]) -> DryRun:
     split, published = sizes_of(config)
     directory = config.runtime.model_dir
     begun = None if not directory or config.runtime.overwrite else recorded_run_config(directory)
-    config, notes = complete_by_images(config, given, split.num_examples, begun)
+    # Named and not made: settings that are chosen for a folder are shown as a command, which trains.
+    named = with_model_dir(config)
+    config, notes = complete_by_images(named, given - {"dry_run"}, split.num_examples, begun)
     durations = resolve_durations(config, split.num_examples)
     if config.train.train_mode == "finetune" and config.train.checkpoint:
         checkpoints.find(config.train.checkpoint)

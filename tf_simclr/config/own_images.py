@@ -21,7 +21,7 @@ TRAINING_FLAGS = frozenset(
     field.name
     for part in (AugmentationConfig, ModelConfig, LossConfig, OptimizerConfig, TrainConfig)
     for field in dataclasses.fields(part)
-) - {"untrained_baseline", "online_head"} | {"image_size", "train_batch_size"}
+) - {"untrained_baseline", "online_head", "dry_run"} | {"image_size", "train_batch_size"}
 
 
 @dataclass(frozen=True)
