@@ -100,7 +100,7 @@ class StoredEvaluation:
             )
         try:
             return _parsed(files.read(path))
-        except (KeyError, ValueError, csv.Error) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise InputError(
                 f"{path} must be a table of predictions as an evaluation writes it. Received: another. Run the "
                 "evaluation again: what it has computed is kept"
