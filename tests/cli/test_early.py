@@ -53,6 +53,12 @@ MISTAKES = {
         "`train_batch_size` must be",
     ),
     "study: no cell": ("study --study=table4 --scale=tiny --cells=none", "`cells` must be one of"),
+    "study: an empty data set": (
+        "study --study=table8 --scale=tiny --study_datasets=empty",
+        "There is no readable ima",
+    ),
+    "study: no data set": ("study --study=table8 --scale=tiny", "`study_datasets` must name the data sets"),
+    "compare: no evaluation": ("compare run run", "`run_a` must be the directory of an evaluation"),
 }
 EACH = """
 import contextlib, io, json, sys

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tf_simclr.cli import flags
 from tf_simclr.config.compare import CompareConfig
 from tf_simclr.config.paths import require_folder
+from tf_simclr.evaluate.report.place import place_of_report
 
 if TYPE_CHECKING:
     from tf_simclr.evaluate.report.comparison import ComparedRow
@@ -43,6 +44,8 @@ def main(parsed: flags.ParsedFlags) -> CompareResult:
     config.validate()
     if config.out:
         require_folder("out", config.out)
+    for name in ("run_a", "run_b"):
+        place_of_report(name, getattr(config, name))
     from tf_simclr.cli import compare  # imports TensorFlow, which takes seconds
 
     return CompareResult(compare.run(config))

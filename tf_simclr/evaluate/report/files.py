@@ -19,6 +19,7 @@ from tf_simclr.evaluate.predictions import EvaluatedImages, predictions_table
 from tf_simclr.evaluate.records import Record
 from tf_simclr.evaluate.report.confusion_plot import draw_confusion
 from tf_simclr.evaluate.report.head import head_facts, twin_lines
+from tf_simclr.evaluate.report.place import JSON_FILE as JSON_FILE
 from tf_simclr.evaluate.report.subject import Subject
 from tf_simclr.evaluate.report.summary import Row, summarise
 from tf_simclr.evaluate.report.tables import (
@@ -36,7 +37,7 @@ from tf_simclr.evaluate.report.tables import (
 from tf_simclr.files import write_json, write_whole
 
 FORMAT = 1
-JSON_FILE, MARKDOWN_FILE, PREDICTIONS = "report.json", "report.md", "predictions"
+MARKDOWN_FILE, PREDICTIONS = "report.md", "predictions"
 _RESULTS, _HEALTH = "Protocols, in points", "Health of the representation"
 
 

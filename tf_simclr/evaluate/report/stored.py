@@ -14,7 +14,8 @@ from tf_simclr.errors import InputError
 from tf_simclr.escape import escape_controls
 from tf_simclr.evaluate.predictions import BETWEEN, SCORE
 from tf_simclr.evaluate.records import Record
-from tf_simclr.evaluate.report.files import JSON_FILE, PREDICTIONS, row_names
+from tf_simclr.evaluate.report.files import PREDICTIONS, row_names
+from tf_simclr.evaluate.report.place import JSON_FILE, place_of_report
 from tf_simclr.evaluate.report.subject import Subject
 from tf_simclr.evaluate.report.summary import Row, summarise
 from tf_simclr.file_systems import file_system_of
@@ -100,7 +101,7 @@ class StoredEvaluation:
             )
         try:
             return _parsed(files.read(path))
-        except (KeyError, ValueError, csv.Error) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise InputError(
                 f"{path} must be a table of predictions as an evaluation writes it. Received: another. Run the "
                 "evaluation again: what it has computed is kept"
@@ -127,7 +128,7 @@ def read_evaluation(name: str, directory: str) -> StoredEvaluation:
     Raises:
         InputError: there is no report, several, or a damaged one.
     """
-    place = _place_of(name, directory)
+    place = place_of_report(name, directory)
     values: dict[str, Any] = read_json(os.path.join(place, JSON_FILE)) or {}
     try:
         subject = Subject.from_json(values["subject"])
@@ -138,25 +139,6 @@ def read_evaluation(name: str, directory: str) -> StoredEvaluation:
             "the evaluation again: what it has computed is kept"
         ) from error
     return StoredEvaluation(place, subject, row_names(rows))
-
-
-def _place_of(name: str, directory: str) -> str:
-    files = file_system_of(directory)
-    if files.exists(os.path.join(directory, JSON_FILE)):
-        return directory
-    inside = sorted(files.names(directory)) if files.is_folder(directory) else []
-    found = [one for one in inside if files.exists(os.path.join(directory, one, JSON_FILE))]
-    if len(found) == 1:
-        return os.path.join(directory, found[0])
-    if found:
-        raise InputError(
-            f"`{name}` must be one evaluation. Received: {directory}, which has {len(found)}: {', '.join(found)}. Pass "
-            "the directory of one of them"
-        )
-    raise InputError(
-        f"`{name}` must be the directory of an evaluation, which has {JSON_FILE}. Received: {directory}, without one. "
-        "Run `python -m tf_simclr evaluate --checkpoint=RUN` first"
-    )
 
 
 def _parsed(content: bytes) -> Answers:
