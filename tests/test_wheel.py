@@ -62,6 +62,7 @@ def test_recipes_modules_and_the_public_names_are_there(installed, tmp_path):
         "import sys, tf_simclr; assert 'tensorflow' not in sys.modules; "
         "from tf_simclr.cli import flags; from tf_simclr.cli.completion import ALL_FLAG_GROUPS; "
         "assert flags.parse(['--flagfile=configs/tiny.cfg'], ALL_FLAG_GROUPS).given; "
+        "from tf_simclr.cli.recipe import read_recipe; assert read_recipe('simclr_v2').stages; "
         "import data_util, lars_optimizer, model_util; "
         "from importlib import resources; pages = resources.files('tf_simclr') / 'studies' / 'templates'; "
         "assert all((pages / name).is_file() for name in ('page.html', 'page.md')); "

@@ -187,7 +187,7 @@ class AugmentationConfig:
         + ", ".join(OPERATORS)
         + ". Each may have a strength and a probability, as in crop,flip,color_jitter:0.5@0.8,noise. Empty means "
         "crop, flip, color_jitter, color_drop and blur as the flags above say when pretraining, and crop and flip when "
-        "fine-tuning.",
+        "fine-tuning or distilling.",
     )
     augmentation_branch: str = option(
         "both",
