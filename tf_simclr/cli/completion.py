@@ -218,7 +218,7 @@ def _with_warmup(
     was, now = config.optimizer.warmup_epochs, shorter.optimizer.warmup_epochs
     return shorter, [
         f"a warm-up of {was:g} epochs would outlast training: it is shortened to a tenth of the steps, "
-        f"--warmup_epochs={now!r}. Pass --warmup_epochs to choose another"
+        f"--warmup_epochs={now!r}; pass --warmup_epochs to choose another"
     ]
 
 
