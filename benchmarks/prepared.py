@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--image_size", type=int, default=224, help="of the views")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--work", nargs="+", choices=("reading", "views"), default=("reading", "views"))
     parser.add_argument("--cold", action="store_true", help="drop the files from memory before each measurement")
     parser.add_argument("--directory", help="where the folders are made, such as a slow disk; else a temporary one")
     parser.add_argument("--json", help="file for the numbers")
@@ -130,6 +131,7 @@ def measured(folders: dict[str, str], options: argparse.Namespace) -> list[Compa
     return [
         compare(f"{what}, {name} as files", side(PREPARED, work), side(name, work), options.repeats)
         for what, work in (("reading", read), ("views", views))
+        if what in options.work
         for name in (ORIGINALS, STORED)
     ]
 
