@@ -7,7 +7,7 @@ import pytest
 
 import tf_simclr
 from tf_simclr.cli import flags
-from tf_simclr.cli.completion import ALL_FLAG_GROUPS
+from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete_by_images
 from tf_simclr.config import build_config, resolve_durations
 from tf_simclr.config.experiment import known_flags
 from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, fine_tuning_defaults, has_plain_flags, own_images_defaults
@@ -25,6 +25,16 @@ def test_every_number_of_images_has_settings_that_work(count):
     assert durations.warmup_steps < durations.train_steps and config.data.train_batch_size <= count
     assert config.data.train_batch_size * 2 <= count or count < 4
     assert not has_plain_flags(config, TRAINING_FLAGS) and has_plain_flags(build_config(FOLDER), TRAINING_FLAGS)
+
+
+def test_what_does_not_change_the_training_keeps_the_settings():
+    """Somebody who leaves out the drawing of views, or asks for a trace, still gets the settings for a folder."""
+    beside = {"draw_views": False, "profile_steps": "1,2", "skip_nonfinite_steps": 3, "ema_decay": 0.9}
+    config = build_config(FOLDER | beside)
+    assert has_plain_flags(config, TRAINING_FLAGS)
+    complete, [line] = complete_by_images(config, frozenset({*FOLDER, *beside}), 700, None)
+    assert complete.to_flags() == build_config(FOLDER | beside | own_images_defaults(700)).to_flags()
+    assert "--draw_views=False" in line and "--ema_decay=0.9" in line
 
 
 def test_a_few_images_more_or_less_change_nothing():

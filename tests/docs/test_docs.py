@@ -41,6 +41,7 @@ FLAGS_OF_OTHERS = {
     "format": "git archive",
     "gpus": "docker run",
     "help": "every program",
+    "helpfull": "every program of ours",
     "inputs": "saved_model_cli",
     "keep-going": "sphinx",
     "logdir": "tensorboard",

@@ -16,12 +16,19 @@ from tf_simclr.config.experiment import ExperimentConfig
 from tf_simclr.config.model import LossConfig, ModelConfig
 from tf_simclr.config.training import OptimizerConfig, TrainConfig
 
+# Flags of these parts of the config that leave what is trained as it is.
+_BESIDE_TRAINING = frozenset(
+    {
+        *("untrained_baseline", "online_head", "dry_run", "draw_views"),
+        *("profile_steps", "skip_nonfinite_steps", "ema_decay"),
+    }
+)
 # What a command must not say for these settings to be taken.
 TRAINING_FLAGS = frozenset(
     field.name
     for part in (AugmentationConfig, ModelConfig, LossConfig, OptimizerConfig, TrainConfig)
     for field in dataclasses.fields(part)
-) - {"untrained_baseline", "online_head", "dry_run"} | {"image_size", "train_batch_size"}
+) - _BESIDE_TRAINING | {"image_size", "train_batch_size"}
 
 
 @dataclass(frozen=True)
