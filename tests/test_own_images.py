@@ -11,6 +11,7 @@ from tf_simclr.cli.completion import ALL_FLAG_GROUPS, complete_by_images
 from tf_simclr.config import build_config, resolve_durations
 from tf_simclr.config.experiment import known_flags
 from tf_simclr.config.own_images import ROWS, TRAINING_FLAGS, fine_tuning_defaults, has_plain_flags, own_images_defaults
+from tf_simclr.errors import InputError
 
 FILE = Path(tf_simclr.__file__).parent / "configs" / "own_images.cfg"
 FOLDER = {"dataset": "folder", "data_dir": "images"}
@@ -35,6 +36,37 @@ def test_what_does_not_change_the_training_keeps_the_settings():
     complete, [line] = complete_by_images(config, frozenset({*FOLDER, *beside}), 700, None)
     assert complete.to_flags() == build_config(FOLDER | beside | own_images_defaults(700)).to_flags()
     assert "--draw_views=False" in line and "--ema_decay=0.9" in line
+
+
+def completed(given, images=700, run=None):
+    config = build_config(FOLDER | given)
+    return complete_by_images(config, frozenset({*FOLDER, *given}), images, run)
+
+
+def test_a_length_alone_makes_the_same_training_shorter():
+    chosen = own_images_defaults(700)
+    shorter, [line] = completed({"train_epochs": 5.0})
+    assert shorter.to_flags() == build_config(FOLDER | chosen | {"train_epochs": 5.0, "warmup_epochs": 0.5}).to_flags()
+    assert "a length given" in line and "--train_epochs=5.0" in line and "--warmup_epochs=0.5" in line
+    steps, _ = completed({"train_steps": 70})
+    assert steps.model == shorter.model and resolve_durations(steps, 700).train_steps == 70
+    assert resolve_durations(steps, 700).warmup_steps == 7
+    own, _ = completed({"train_epochs": 5.0, "warmup_epochs": 2.0})
+    assert (own.train.train_epochs, own.optimizer.warmup_epochs) == (5.0, 2.0)
+    # The run goes on by the same command, whatever the folder holds by now.
+    assert completed({"train_epochs": 5.0}, 5_000, shorter)[0].to_flags() == shorter.to_flags()
+    assert completed({}, 5_000, shorter)[0].to_flags() == shorter.to_flags()
+    assert completed({"train_steps": 70}, 5_000, steps)[0].to_flags() == steps.to_flags()
+
+
+def test_another_flag_switches_the_settings_off_and_says_so():
+    config, [line, *_] = completed({"temperature": 0.5, "train_batch_size": 16})
+    assert config.model.resnet_depth == 50 and "ResNet-50 at 224 px" in line and "configs/own_images.cfg" in line
+    assert "--temperature was given" in line
+    # Who names a network knows.
+    assert not [note for note in completed({"resnet_depth": 18, "train_batch_size": 16})[1] if "was given" in note]
+    with pytest.raises(InputError, match=r"configs/own_images\.cfg"):
+        resolve_durations(completed({"temperature": 0.5})[0], 320)
 
 
 def test_a_few_images_more_or_less_change_nothing():

@@ -22,11 +22,14 @@ from tf_simclr.config import (
 from tf_simclr.config.experiment import parts
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.config.own_images import (
+    DECIDING_FLAGS,
     FINE_TUNING_FLAGS,
+    LENGTH_FLAGS,
     TRAINING_FLAGS,
     fine_tuning_defaults,
     has_plain_flags,
     own_images_defaults,
+    with_length,
 )
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
@@ -166,18 +169,37 @@ def _for_own_images(
     A run goes on with those that it recorded: it may have other images by now, for which other settings would be
     chosen.
     """
-    if config.data.dataset != FOLDER or given & TRAINING_FLAGS or not has_plain_flags(config, TRAINING_FLAGS):
+    if config.data.dataset != FOLDER:
         return config, []
+    if given & DECIDING_FLAGS or not has_plain_flags(config, DECIDING_FLAGS):
+        return config, _note_of_defaults(config, given) if run is None else []
+    values, lengths = config.to_flags(), given & LENGTH_FLAGS
     if run is not None and (config.runtime.mode == "eval" or run.data.dataset == FOLDER):
-        recorded = run.to_flags()
-        return build_config(config.to_flags() | {name: recorded[name] for name in TRAINING_FLAGS}), []
+        recorded, kept = run.to_flags(), TRAINING_FLAGS - given
+        if "train_epochs" in given:  # steps that were recorded would override them
+            kept -= {"train_steps"}
+        return build_config(values | {name: recorded[name] for name in kept}), []
     settings = own_images_defaults(num_examples)
-    values = config.to_flags()
+    if lengths:
+        settings = with_length(settings, {name: values[name] for name in lengths}, num_examples)
     own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
     command = as_command(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    what = "no training flag but a length given" if lengths else "no training flag given"
     return build_config(values | settings), [
-        f"no training flag given: settings for a folder of {num_examples} images, as in: {command}"
+        f"{what}: settings for a folder of {num_examples} images, as in: {command}"
+    ]
+
+
+def _note_of_defaults(config: ExperimentConfig, given: frozenset[str]) -> list[str]:
+    """What a person should see whose training flag switched the settings for a folder off, and who named no network."""
+    deciding = sorted(given & DECIDING_FLAGS)
+    if config.train.train_mode != "pretrain" or not deciding or given & {"resnet_depth", "image_size"}:
+        return []
+    return [
+        f"--{deciding[0]} was given, so no settings are chosen for this folder: "
+        f"ResNet-{config.model.resnet_depth} at {config.data.image_size} px and the other defaults. "
+        "For a small network pass --flagfile=configs/own_images.cfg before your flags"
     ]
 
 

@@ -16,10 +16,14 @@ class HeaderLines:
     """
 
     def __init__(self, say: Callable[[str], None]):
-        self._say, self._last = say, time.monotonic()
+        self._say = say
+        self._last: float | None = None
 
     def __call__(self, read: int) -> None:
         """Takes the number."""
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._say(f"listing the images: {read:,} headers read so far. The next command will remember them")
-            self._last = time.monotonic()
+        now = time.monotonic()
+        if self._last is not None and now - self._last < SECONDS_BETWEEN_LINES:
+            return
+        if self._last is not None:
+            self._say(f"listing the images: {read:,} headers read so far")
+        self._last = now

@@ -8,7 +8,7 @@ from tf_simclr.cli import flags
 from tf_simclr.cli.completion import ONLY_DATA_DIR
 from tf_simclr.cli.main import say
 from tf_simclr.config import FOLDER, SHAPES, AugmentationConfig, DataConfig, build_config
-from tf_simclr.config.own_images import TRAINING_FLAGS
+from tf_simclr.config.own_images import DECIDING_FLAGS
 from tf_simclr.config.paths import require_folder
 from tf_simclr.config.views import ViewsConfig
 
@@ -51,4 +51,4 @@ def main(parsed: flags.ParsedFlags) -> ViewsResult:
     config = build_config(values | {"seed": wanted.seed})
     from tf_simclr.cli import views  # imports TensorFlow, which takes seconds
 
-    return ViewsResult(views.run(config, wanted, chosen=not parsed.given & TRAINING_FLAGS))
+    return ViewsResult(views.run(config, wanted, chosen=not parsed.given & DECIDING_FLAGS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tf_simclr.config.data import FOLDER
 from tf_simclr.config.experiment import ExperimentConfig
 from tf_simclr.errors import InputError
 
@@ -60,6 +61,11 @@ def with_warmup_that_ends(config: ExperimentConfig, num_examples: int) -> Experi
     return replace(config, optimizer=replace(config.optimizer, warmup_epochs=epochs))
 
 
+def _settings_of_a_folder(config: ExperimentConfig) -> str:
+    """What else helps where a training flag switched off the settings that are chosen for a folder."""
+    return ", or --flagfile=configs/own_images.cfg before your flags" if config.data.dataset == FOLDER else ""
+
+
 def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
     """Turns epochs into steps (the authors' formulas: N * epochs // batch + 1, warm-up rounded).
 
@@ -77,7 +83,7 @@ def resolve_durations(config: ExperimentConfig, num_examples: int) -> Durations:
     if num_examples < batch:
         raise InputError(
             f"`train_batch_size` must be at most the {num_examples} images of the training split. "
-            f"Received: train_batch_size={batch}. Pass a smaller batch or more images"
+            f"Received: train_batch_size={batch}. Pass a smaller batch or more images{_settings_of_a_folder(config)}"
         )
     train_steps, warmup_steps = train_steps_of(config, num_examples), warmup_steps_of(config, num_examples)
     if warmup_steps >= train_steps:

@@ -23,12 +23,15 @@ _BESIDE_TRAINING = frozenset(
         *("profile_steps", "skip_nonfinite_steps", "ema_decay"),
     }
 )
-# What a command must not say for these settings to be taken.
+# All flags that these settings have a say in.
 TRAINING_FLAGS = frozenset(
     field.name
     for part in (AugmentationConfig, ModelConfig, LossConfig, OptimizerConfig, TrainConfig)
     for field in dataclasses.fields(part)
 ) - _BESIDE_TRAINING | {"image_size", "train_batch_size"}
+LENGTH_FLAGS = frozenset({"train_epochs", "train_steps", "warmup_epochs"})
+# What a command must not say for these settings to be taken. A length alone only makes the same training shorter.
+DECIDING_FLAGS = TRAINING_FLAGS - LENGTH_FLAGS
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,20 @@ def own_images_defaults(num_images: int) -> dict[str, Any]:
         "color_jitter_strength": 0.5,
         "use_blur": False,
     }
+
+
+def with_length(settings: dict[str, Any], lengths: dict[str, Any], num_images: int) -> dict[str, Any]:
+    """The settings for a folder with a length that was given; its warm-up is a tenth of it unless that was given, too.
+
+    Args:
+        settings: from `own_images_defaults`.
+        lengths: flags of LENGTH_FLAGS that were given, by name.
+        num_images: at least 2.
+    """
+    epochs = lengths.get("train_epochs", settings["train_epochs"])
+    if lengths.get("train_steps"):
+        epochs = lengths["train_steps"] * settings["train_batch_size"] / num_images
+    return settings | {"warmup_epochs": epochs * _WARMUP_PART} | lengths
 
 
 def _batch(wanted: int, num_images: int) -> int:

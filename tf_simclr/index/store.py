@@ -167,7 +167,7 @@ def open_index(directory: str) -> Index:
     if index is None:
         raise InputError(
             f"`index` must be a directory that embed has written. Received: {directory}, which has no {INDEX_FILE}. "
-            f"Run: python -m tf_simclr embed --checkpoint=RUN --data_dir=FOLDER --out={directory}"
+            f"{_where_else(directory)}"
         )
     if index.facts.shard:
         raise InputError(
@@ -175,6 +175,14 @@ def open_index(directory: str) -> Index:
             "and pass --merge"
         )
     return index
+
+
+def _where_else(directory: str) -> str:
+    """What to do where a directory is no index: often it is the run that the index lies in."""
+    below = os.path.join(directory, "index")
+    if os.path.isfile(os.path.join(below, INDEX_FILE)):
+        return f"There is one in it: --index={below}"
+    return f"Run: python -m tf_simclr embed --checkpoint=RUN --data_dir=FOLDER --out={directory}"
 
 
 def find_index(directory: str) -> Index | None:
