@@ -3,9 +3,11 @@
 import sys
 
 from tf_simclr.ctrl_c import end_at_once
+from tf_simclr.requirements import require_requirements
 
 if __name__ == "__main__":
     end_at_once()
+    require_requirements()
     from tf_simclr.cli.main import run_task
 
     sys.exit(run_task("train", sys.argv[1:]))

@@ -174,3 +174,12 @@ def test_sigterm_while_a_folder_is_listed(folder):
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143 and errors == "SIGTERM received: ended; what was saved before is kept\n"
+
+
+@pytest.mark.parametrize("words", [["run.py"], ["-m", "tf_simclr", "search"]])
+def test_an_environment_that_is_not_activated_is_one_line(words):
+    """-S is Python without installed packages."""
+    done = subprocess.run([sys.executable, "-S", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert "absl" in line and "source .venv/bin/activate" in line

@@ -23,7 +23,7 @@ LAYERS = (
     {"unfinished", "files"},
     {"config", "compat", "optional", "mapped_arrays"},
     {"stored", "file_systems"},
-    {"errors", "lazy", "ctrl_c", "escape", "processes"},
+    {"errors", "lazy", "ctrl_c", "escape", "processes", "requirements"},
 )
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

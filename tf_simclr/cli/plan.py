@@ -229,6 +229,8 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     lines = [f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)]
     classes = f"{data.train.num_classes} classes" if data.train.labelled else "no labels"
     lines.append(f"{data.train.name}: {data.train.num_examples} training images, {classes}")
+    if config.runtime.mode == "train_then_eval" and not data.train.labelled and plan.online is None:
+        lines.append("note: without labels nothing is evaluated: this trains and exports")
     if data.evaluation is not None:
         lines.append(f"evaluation on {data.evaluation.num_examples} images of {data.evaluation.split}")
     model, batch = config.model, config.data.train_batch_size

@@ -63,5 +63,5 @@ def _require_labels(split: KnownSplit) -> None:
     if not split.num_classes:
         raise InputError(
             f"An evaluation needs labels. Received: {split.name}, {split.split!r}, without any. Sort the "
-            "images into one folder a class, or choose another data set"
+            "images into one folder a class, pass a labelled folder by --data_dir, or use `search`"
         )

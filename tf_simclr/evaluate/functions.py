@@ -229,7 +229,7 @@ def logistic_regression(
 ) -> float:
     """Top-1 accuracy of logistic regression by L-BFGS, its l2 strength chosen among 45 on validation features.
 
-    It needs scikit-learn: `pip install "tf_simclr[evaluate]"`.
+    It needs scikit-learn: `pip install scikit-learn`.
 
     Args:
         train_features: real numbers [n, d].

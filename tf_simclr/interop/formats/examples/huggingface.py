@@ -11,4 +11,4 @@ if not 0 <= images.min() <= images.max() <= 1:
     sys.exit(f"images must be in [0, 1]. Received: {images.min():g} to {images.max():g}. Divide by 255")
 encoder = keras.saving.load_model(Path(__file__).parent)
 h = keras.ops.convert_to_numpy(encoder(images.astype(np.float32), training=False)["final_avg_pool"])
-print(h.shape, h)
+print(h.shape, h[0, :5], "..." if sys.argv[1:] else "of random images: pass images.npy")

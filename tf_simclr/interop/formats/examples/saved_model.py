@@ -11,4 +11,4 @@ if not 0 <= images.min() <= images.max() <= 1:
     sys.exit(f"images must be in [0, 1]. Received: {images.min():g} to {images.max():g}. Divide by 255")
 model = tf.saved_model.load(Path(__file__).parent)
 h = model(images.astype(np.float32))["final_avg_pool"].numpy()
-print(h.shape, h)
+print(h.shape, h[0, :5], "..." if sys.argv[1:] else "of random images: pass images.npy")
