@@ -363,6 +363,10 @@ def test_each_task_writes_its_table_beside_the_index(index, folder, tmp_path, ca
             lines = list(csv.DictReader(file))
         assert rows is None or len(lines) == rows
         assert (tmp_path / f"{task}.html").stat().st_size > 1000
+        printed = capsys.readouterr().out.splitlines()
+        beginning = printed[printed.index("  ".join(lines[0])) + 1 :] if lines else []
+        for line, row in zip(beginning, lines[:5], strict=False):
+            assert line == "  ".join(row.values())
     assert json.loads((index / "index.json").read_text())["format"] == 1
 
 

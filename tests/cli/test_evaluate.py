@@ -13,9 +13,11 @@ from PIL import Image
 
 from tests.networks import write_run
 from tf_simclr import __version__
+from tf_simclr.cli.evaluate import _many_neighbours
 from tf_simclr.cli.evaluate_flags import default_directory
 from tf_simclr.cli.main import main
-from tf_simclr.config import DataConfig
+from tf_simclr.config import DataConfig, ProtocolConfig
+from tf_simclr.data.shapes import shapes_source
 
 FLAGS = {
     "dataset": "shapes",
@@ -32,6 +34,16 @@ FLAGS = {
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("run"), FLAGS, 7)
+
+
+def test_more_neighbours_than_images_of_a_class_are_a_note():
+    train = shapes_source("train[:80]")
+    [line] = _many_neighbours(ProtocolConfig(), train)
+    assert "knn_k=200 is more than the 8 training images of a class" in line and line.endswith("--knn_k=4")
+    assert _many_neighbours(ProtocolConfig(knn_k="8,200"), train) == []
+    assert _many_neighbours(ProtocolConfig(protocols="logreg"), train) == []
+    [line] = _many_neighbours(ProtocolConfig(), shapes_source("train[:1000]"))
+    assert line.endswith("--knn_k=10") and _many_neighbours(ProtocolConfig(), shapes_source("train[:2000]")) == []
 
 
 def evaluate(run_directory, *flags):

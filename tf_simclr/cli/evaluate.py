@@ -16,6 +16,7 @@ from tf_simclr.cli.main import say
 from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.data.folder_splits import ListedSplits
+from tf_simclr.data.source import ImageSource
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.load import step_of
@@ -97,6 +98,17 @@ def run(
     return EvaluationResult(runtime.directory, values, tuple(failed), EXIT_SOME_FAILED if failed else 0)
 
 
+def _many_neighbours(protocols: ProtocolConfig, train: ImageSource) -> list[str]:
+    """A note where kNN asks more images than a class has, so that other classes outvote it."""
+    of_a_class = train.num_examples // train.num_classes
+    if "knn" not in protocols.protocol_names or min(protocols.ks) <= of_a_class:
+        return []
+    return [
+        f"note: knn_k={min(protocols.ks)} is more than the {of_a_class} training images of a class: others vote, "
+        f"too. For few images pass --knn_k={max(1, min(10, of_a_class // 2))}"
+    ]
+
+
 def open_context(
     protocols: ProtocolConfig,
     data: DataConfig,
@@ -121,6 +133,7 @@ def open_context(
         *(f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)),
         f"{splits.train.name}: {splits.train.num_classes} classes, "
         + ", ".join(f"{source.num_examples} images of {source.split}" for source in sources),
+        *_many_neighbours(protocols, splits.train),
     ):
         say(line)
     return EvaluationContext(

@@ -16,6 +16,8 @@ from tf_simclr.index.page import Section, Tile, require_page, write_page
 from tf_simclr.index.store import Index, open_index
 from tf_simclr.index.tables import write_csv
 
+# Rows of a table that are printed; the file has all of them.
+_SHOWN = 5
 INDEX, RESULT = flags.Group(IndexConfig), flags.Group(ResultConfig)
 
 
@@ -61,6 +63,7 @@ class Results:
             require_page(self._page)
         self.index: Index = open_index(where.directory)
         self._contents = Contents(self.index)
+        self._task = task
         if task and not self._csv:
             self._csv = os.path.join(where.directory, f"{task}.csv")
 
@@ -84,6 +87,9 @@ class Results:
         index, table = self.index, tuple(tuple(line) for line in lines)
         if self._csv:
             write_csv(self._csv, headings, table)
+            if self._task:
+                for line in (headings, *table[:_SHOWN]):
+                    say("  ".join(map(str, line)))
             say(f"{len(table):,} rows written to {self._csv}")
         if self._page:
             facts = [
