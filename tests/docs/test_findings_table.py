@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import re
-from collections import defaultdict
 from pathlib import Path
+
+import pytest
 
 from tf_simclr.studies.catalogue import find_study
 from tf_simclr.studies.comparison import check_finding
-from tf_simclr.studies.results import CellResult, Results
+from tools.publish_study import findings_text, results_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 FOLDERS = sorted(path.parent for path in DOCS.glob("studies/*/numbers.csv"))
@@ -18,24 +17,15 @@ TEST_IMAGES = {"shapes": 2000, "emoji": 1855}
 OUTCOME = re.compile(r"\*\*(holds|does not hold|undecided)\*\* \[[^\]]+\]\(studies/([\w-]+)/README\.md\)")
 
 
-def results_of(folder):
-    """The results of every seed, from means and standard deviations: of two numbers these leave nothing open."""
-    measures = defaultdict(dict)
-    for row in csv.DictReader((folder / "numbers.csv").read_text(encoding="utf-8").splitlines()):
-        seeds = int(row["seeds"])
-        assert seeds in (0, 1, 2)
-        for seed in range(seeds):
-            away = float(row["std"]) / math.sqrt(2) if seeds == 2 else 0.0
-            measures[row["cell"], seed][row["measure"]] = float(row["mean"]) + (away if seed else -away)
-    found = [CellResult(cell, seed, values) for (cell, seed), values in measures.items()]
-    return Results(found, TEST_IMAGES[folder.name.split("-")[1]])
+def test_images_of(folder):
+    return TEST_IMAGES[folder.name.split("-")[1]]
 
 
 def decided():
     """(statement, folder) -> outcome, as the program has it; cells that were not run are left out."""
     outcomes = {}
     for folder in FOLDERS:
-        study, results = find_study(folder.name.split("-")[0]), results_of(folder)
+        study, results = find_study(folder.name.split("-")[0]), results_of(folder, test_images_of(folder))
         cells = [cell for cell in study.cells("small") if results.of(cell.name)]
         for finding in study.findings:
             outcomes[finding.statement, folder.name] = check_finding(finding, cells, results).outcome
@@ -52,3 +42,9 @@ def test_the_outcomes_are_those_of_the_numbers():
     ]
     assert len(dict(written)) == len(written), "a finding is there twice"
     assert dict(written) == decided()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_published_page_says_what_its_numbers_decide(folder):
+    """Where this fails after a change of a rule: python -m tools.publish_study --findings --test_images=N FOLDER."""
+    assert findings_text(folder, test_images_of(folder)) in (folder / "README.md").read_text(encoding="utf-8")

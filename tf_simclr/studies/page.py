@@ -116,7 +116,7 @@ def _content(
         "title": study.title,
         "question": study.question,
         "paper_says": study.paper_says,
-        "findings": _findings(study, cells, results),
+        "findings": findings_of(study, cells, results),
         "marks": _MARKS,
         "agreement": _agreement(study, rank_agreement(study, cells, results)),
         "images": images,
@@ -142,7 +142,8 @@ def _image(title: str, path: str, directory: str) -> dict[str, str]:
 # ---- What the results say ----
 
 
-def _findings(study: Study, cells: Sequence[StudyCell], results: Results) -> dict[str, Any] | None:
+def findings_of(study: Study, cells: Sequence[StudyCell], results: Results) -> dict[str, Any] | None:
+    """The findings as a table with a caption: what the paper says, the outcome here, the numbers; None without any."""
     if not study.findings:
         return None
     checked = [check_finding(finding, cells, results) for finding in study.findings]
