@@ -17,7 +17,7 @@ TEST_IMAGES = {"shapes": 2000, "emoji": 1855}
 OUTCOME = re.compile(r"\*\*(holds|does not hold|undecided)\*\* \[[^\]]+\]\(studies/([\w-]+)/README\.md\)")
 
 
-def test_images_of(folder):
+def number_of_test_images(folder):
     return TEST_IMAGES[folder.name.split("-")[1]]
 
 
@@ -25,7 +25,7 @@ def decided():
     """(statement, folder) -> outcome, as the program has it; cells that were not run are left out."""
     outcomes = {}
     for folder in FOLDERS:
-        study, results = find_study(folder.name.split("-")[0]), results_of(folder, test_images_of(folder))
+        study, results = find_study(folder.name.split("-")[0]), results_of(folder, number_of_test_images(folder))
         cells = [cell for cell in study.cells("small") if results.of(cell.name)]
         for finding in study.findings:
             outcomes[finding.statement, folder.name] = check_finding(finding, cells, results).outcome
@@ -47,4 +47,4 @@ def test_the_outcomes_are_those_of_the_numbers():
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_published_page_says_what_its_numbers_decide(folder):
     """Where this fails after a change of a rule: python -m tools.publish_study --findings --test_images=N FOLDER."""
-    assert findings_text(folder, test_images_of(folder)) in (folder / "README.md").read_text(encoding="utf-8")
+    assert findings_text(folder, number_of_test_images(folder)) in (folder / "README.md").read_text(encoding="utf-8")
