@@ -63,7 +63,7 @@ def results_of(folder: pathlib.Path, test_images: int) -> Results:
     for row in csv.DictReader((folder / "numbers.csv").read_text(encoding="utf-8").splitlines()):
         seeds = int(row["seeds"])
         if seeds > 2:
-            raise ValueError(f"{folder}: {seeds} seeds cannot be told from a mean and a standard deviation")
+            raise ValueError(f"{folder}: {seeds} seeds do not follow from a mean and a standard deviation")
         for seed in range(seeds):
             away = float(row["std"]) / math.sqrt(2) if seeds == 2 else 0.0
             measures[row["cell"], seed][row["measure"]] = float(row["mean"]) + (away if seed else -away)

@@ -11,11 +11,12 @@ from tf_simclr.errors import InputError
 if TYPE_CHECKING:
     from tf_simclr.cli.run_results import RunResult
 
-USAGE = """usage: python -m tf_simclr distill --teacher=CHECKPOINT --dataset=... [--checkpoint=STUDENT_START] [flags]
+USAGE = """usage: python -m tf_simclr distill --teacher=CHECKPOINT --data_dir=FOLDER [--checkpoint=START] [flags]
 
 Trains a student to give the class probabilities of a teacher, which needs images and no labels. The teacher is any
 checkpoint with a supervised head. The student begins with --checkpoint, or with the network that the flags describe.
-The flags, and what stays in --model_dir, are those of run.py."""
+The flags, and the files in --model_dir, are those of run.py.
+On a folder without a rate, an optimizer or a batch the program chooses them."""
 FLAG_GROUPS = train_flags.FLAG_GROUPS
 
 

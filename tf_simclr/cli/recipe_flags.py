@@ -13,11 +13,12 @@ from tf_simclr.errors import InputError
 if TYPE_CHECKING:
     from tf_simclr.cli.recipe import RecipeResult
 
-USAGE = """usage: python -m tf_simclr recipe --recipe=simclr_v2 [--model_dir=DIR] [flags]
+USAGE = """usage: python -m tf_simclr recipe --recipe=simclr_v2_tiny [--model_dir=DIR] [flags]
 
-Runs the stages of a recipe one after another, each in a directory of its own below --model_dir. The same command goes
-on where it was stopped: a stage that is finished is left alone, and one that is not goes on. Flags of run.py that are
-given hold for every stage that trains. A recipe of one's own is a JSON file in the form of the package's."""
+Runs the stages of a recipe one after another, each in a directory of its own below --model_dir (runs/RECIPE). The
+same command goes on where it was stopped: a stage that is finished is left alone, and one that is not goes on. Flags
+of run.py that are given hold for every stage that trains. Your own recipe is a JSON file like those in
+tf_simclr/recipes."""
 RECIPE = flags.Group(RecipeConfig)
 FLAG_GROUPS = (RECIPE, *ALL_FLAG_GROUPS)
 # What the stages have for themselves.

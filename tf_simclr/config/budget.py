@@ -13,10 +13,12 @@ class BudgetConfig:
     """The accelerators that a run is planned for."""
 
     accelerator: str | None = option(
-        None, "Accelerator: a name, or with a number for several, as in h100, a100-8 or v4-8. A wrong name lists all."
+        None,
+        "Accelerator: a name, or with a number for several, as in h100, a100-8 or v4-8. One of: "
+        "a100, a100_40gb, h100, h200, l4, rtx4090, v3, v4, v5e, v5p, v6e.",
     )
     budget_hours: float | None = option(
-        None, "Hours for which they can be had. Omitted: only what the run itself takes.", above=0, at_most=1e6
+        None, "Hours that you have the accelerators for. Omitted: only what the run itself takes.", above=0, at_most=1e6
     )
 
     def validate(self) -> None:

@@ -14,10 +14,10 @@ class CompareConfig:
 
     run_a: str = option(
         "",
-        "The first evaluation: the directory of its report.json, or a run with one evaluation below it.",
+        "The same as the first word, RUN_A: the directory of its report.json, or a run with one evaluation below it.",
         path=True,
     )
-    run_b: str = option("", "The second one, of the same test images.", path=True)
+    run_b: str = option("", "The same as the second word, RUN_B: an evaluation of the same test images.", path=True)
     row_a: str = option(
         "",
         "A row of the first evaluation, by the name of its table in predictions/, without .csv. Empty: every row that "

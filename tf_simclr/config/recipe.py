@@ -12,7 +12,8 @@ class RecipeConfig:
     """Trainings that follow one another."""
 
     recipe: str = option(
-        "simclr_v2",
-        "Name of a recipe of the package (simclr_v2, simclr_v2_tiny), or path of a JSON file of the same form.",
+        "simclr_v2_tiny",
+        "Name of a recipe of the package (simclr_v2, simclr_v2_tiny, wide_teacher), or path of a JSON file of the same "
+        "form.",
         path=True,
     )
