@@ -35,7 +35,7 @@ def test_a_damaged_image(one_image):
     for variant in (source, source.load()):
         message = str(first_error(variant))
         assert message.startswith("This image is damaged, remove or replace it: ")
-        assert f"{as_text(os.fsdecode(one_image))}. The same" in message and "\n" not in message
+        assert f"{as_text(os.fsdecode(one_image))}. Run the same" in message and "\n" not in message
 
 
 def test_an_image_that_is_gone(one_image):
@@ -43,7 +43,7 @@ def test_an_image_that_is_gone(one_image):
     os.remove(one_image)
     message = str(first_error(source))
     assert "was there when the folder was listed and cannot be read now: No such file or directory" in message
-    assert f"{as_text(os.fsdecode(one_image))}. The same" in message and "\n" not in message
+    assert f"{as_text(os.fsdecode(one_image))}. Run the same" in message and "\n" not in message
 
 
 def test_an_image_that_became_a_folder(one_image):
@@ -60,7 +60,7 @@ def test_the_error_of_a_whole_graph():
         "2 root error(s) found.\n  (0) NOT_FOUND: /data/a; x.png; No such file or directory\n\t [[{{node ReadFile}}]]\n"
         "  (1) CANCELLED:  Function was cancelled\n  (2) NOT_FOUND: /data/b.png; No such file or directory\n"
     )
-    assert "Received: /data/a; x.png. The" in str(named(tf.errors.NotFoundError(None, None, text)))
+    assert "Received: /data/a; x.png. Run" in str(named(tf.errors.NotFoundError(None, None, text)))
 
 
 def test_other_errors_are_left_alone():

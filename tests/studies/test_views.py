@@ -96,7 +96,8 @@ def test_every_operator_of_figure_4_is_seen(source):
             cell_config(dict(dataset="shapes", image_size=16), cell, 5, ""), original, index, 6
         )
         changed = [np.abs(view - plain).max() > 2 for view in seen]
-        assert all(changed) or (cell.name == "rotate" and any(changed)), cell.name
+        # A rotation may be of 0 degrees, and a blur so weak that it changes no level by more than two.
+        assert all(changed) or (cell.name in ("rotate", "blur") and any(changed)), cell.name
 
 
 def test_the_files(source, tmp_path):
