@@ -364,7 +364,6 @@ def test_a_report_of_nothing_is_refused(tmp_path, capsys):
 # ---- Other data sets ----
 
 
-@pytest.mark.training_runs
 def test_table8_transfers_a_network_to_a_folder(small, tmp_path, capsys):
     folder = write_images(tmp_path / "things")
     flags = (f"--study_datasets={folder}@mean_per_class", "--cells=SimCLR things,random things")

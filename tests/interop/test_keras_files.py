@@ -43,6 +43,7 @@ def test_a_saved_model_is_a_run_to_us(run, tmp_path):
     np.testing.assert_allclose(found, h_of_run(run, images()), rtol=1e-5)
 
 
+@pytest.mark.python_alone
 def test_a_folder_for_kaggle(run, tmp_path, capsys):
     assert convert(run, "kaggle", tmp_path / "out", "--license=Apache-2.0") == 0
     said = capsys.readouterr().out

@@ -93,7 +93,8 @@ def assert_same(got, want):
     assert worst < TOLERANCE
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+# Four take a minute on the second stack, and are there what two are.
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.python_alone)])
 def test_replicas_are_one_with_the_whole_batch(replicas, mirrored):
     assert_same(taken(mirrored(replicas), config_of()), taken(ONE_DEVICE, config_of()))
 
