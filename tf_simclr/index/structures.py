@@ -106,14 +106,21 @@ def read_structure(engine: str, library: str, path: str) -> Structure:
 _USEARCH = {"metric": "cos", "dtype": "bf16", "connectivity": _LINKS, "expansion_add": _CARE}
 
 
-class _FaissHnsw:
-    """A graph over numbers of 8 bits, by faiss."""
+class _OfFaiss:
+    """What the structures of faiss have in common."""
 
     def __init__(self, index: Any):
         self._index = index
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
+
+    def save(self, path: str) -> None:
+        _faiss().write_index(self._index, path)
+
+
+class _FaissHnsw(_OfFaiss):
+    """A graph over numbers of 8 bits, by faiss."""
 
     def add(self, rows: np.ndarray, features: np.ndarray) -> None:
         self._index.add_with_ids(features, rows)
@@ -123,18 +130,9 @@ class _FaissHnsw:
         found: np.ndarray = self._index.search(queries, number, params=setting)[1]
         return found
 
-    def save(self, path: str) -> None:
-        _faiss().write_index(self._index, path)
 
-
-class _FaissIvfPq:
+class _FaissIvfPq(_OfFaiss):
     """Cells, and in each the codes of its features, by faiss."""
-
-    def __init__(self, index: Any):
-        self._index = index
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
 
     def add(self, rows: np.ndarray, features: np.ndarray) -> None:
         self._index.add_with_ids(_padded(features, self._index.d), rows)
@@ -145,9 +143,6 @@ class _FaissIvfPq:
         number = max(5 * number, 2 * width)
         found: np.ndarray = self._index.search(_padded(queries, self._index.d), number, params=setting)[1]
         return found
-
-    def save(self, path: str) -> None:
-        _faiss().write_index(self._index, path)
 
 
 class _Usearch:
