@@ -55,6 +55,12 @@ def test_the_stages_follow_one_another_and_are_finished_once(tmp_path, capsys):
     assert main(words) == 0
     assert capsys.readouterr().out.count(": finished, in") == 4
 
+    # A stage whose directory is gone is done again, with all that follow.
+    (tmp_path / "v2" / "evaluate").rename(tmp_path / "elsewhere")
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.count(": finished, in") == 3 and (tmp_path / "v2" / "evaluate").is_dir()
+
     assert main([*words, "--train_steps=3"]) == 2
     error = capsys.readouterr().err
     assert "stage pretrain is finished with other values of: train_steps" in error and error.count("\n") == 1

@@ -223,7 +223,7 @@ def check(stage: Stage, words: list[str]) -> None:
 
 
 def finished_in(directory: str, stages: list[Stage]) -> dict[str, Any]:
-    """What is recorded of the stages that are finished, by name.
+    """What is recorded of the stages that are finished and still there, by name.
 
     Raises:
         InputError: one had other flags, or the file is damaged.
@@ -233,7 +233,7 @@ def finished_in(directory: str, stages: list[Stage]) -> dict[str, Any]:
     done = {}
     for stage in stages:
         was = recorded.get("stages", {}).get(stage.name)
-        if was is None:
+        if was is None or not os.path.isdir(os.path.join(directory, stage.name)):
             break  # what follows depends on it
         changed = sorted(
             name
