@@ -50,13 +50,29 @@ def test_each_kind_has_its_remedy(number):
     assert remedies.get(number, "check the path" if number == errno.ESTALE else "") in line and "/data/x" in line
 
 
-def test_a_device_without_memory_is_another_matter():
-    error = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[64,64] [Op:Conv2D]")
+@pytest.mark.parametrize(
+    "message",
+    [
+        "OOM when allocating tensor with shape[64,64] [Op:Conv2D]",
+        "Out of memory while trying to allocate 123456 bytes. [Op:__inference_step_12]",
+    ],
+)
+def test_a_device_without_memory_is_another_matter(message):
+    error = tf.errors.ResourceExhaustedError(None, None, message)
     assert "--train_batch_size" in described(error) and "Op:" not in described(error)
 
 
 def test_what_is_no_file_s_fault_keeps_its_traceback():
-    for error in (ValueError("/a/b"), KeyError("x"), tf.errors.InvalidArgumentError(None, None, "shapes differ")):
+    # What a GPU said: neither the name of a device nor the lines of Python around a node are the path of a file.
+    collective = tf.errors.InternalError(
+        None,
+        None,
+        "Graph execution error: Detected at node while/norm/CollectiveReduceV2 defined at (most recent call last): "
+        'File "/usr/lib/python3.12/runpy.py", line 198, in _run Device /job:localhost/replica:0/task:0/device:GPU:0 is '
+        "joining a group with size4, but that group has size 2 (group_key=7001) [Op:__inference_steps_8]",
+    )
+    shapes = tf.errors.InvalidArgumentError(None, None, "shapes differ")
+    for error in (ValueError("/a/b"), KeyError("x"), shapes, collective):
         assert described(error) is None
 
 
