@@ -116,10 +116,19 @@ def test_a_recipe_that_cannot_work_is_one_line(values, message, tmp_path, capsys
     assert message in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("place", sorted(recipe.RECIPES.glob("*.json")), ids=lambda place: place.stem)
+def test_each_recipe_of_the_package_can_begin(place):
+    found, earlier = recipe.read_recipe(place.stem), {}
+    assert found.purpose and found.source
+    for stage in found.stages:
+        recipe.check(stage, recipe.words_of(stage, earlier, stage.name))
+        earlier[stage.name] = stage.name
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--recipe=simclr_v3"], "`recipe` must be one of: simclr_v2, simclr_v2_tiny"),
+        (["--recipe=simclr_v3"], "`recipe` must be one of: few_labels_10pct, few_labels_1pct, simclr_v2, "),
         (["--recipe=/nowhere.json"], "or the path of a JSON file"),
         (["--teacher=x"], "`teacher` is what each stage of a recipe has for itself"),
         (["--temperature=0"], "stage pretrain: `temperature`"),

@@ -13,7 +13,7 @@ class RecipeConfig:
 
     recipe: str = option(
         "simclr_v2_tiny",
-        "Name of a recipe of the package (simclr_v2, simclr_v2_tiny, wide_teacher), or path of a JSON file of the same "
-        "form.",
+        "Name of a recipe of the package (few_labels_10pct, few_labels_1pct, simclr_v2, simclr_v2_tiny, wide_teacher), "
+        "or path of a JSON file of the same form.",
         path=True,
     )
