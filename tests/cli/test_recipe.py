@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import tensorflow as tf
 
 from tests.networks import small_networks_everywhere
 from tf_simclr.cli import recipe
@@ -145,3 +146,24 @@ def test_several_workers_run_no_recipe(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
     with pytest.raises(InputError, match="one process"):
         recipe.require_one_process()
+
+
+def write_photos(place, height):
+    for number, name in enumerate(("a", "b") * 8):
+        path = place / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tf.io.write_file(str(path), tf.io.encode_png(tf.fill([height, 16, 3], tf.cast(number, tf.uint8))))
+
+
+def test_a_finished_stage_says_that_its_images_have_changed(tmp_path, capsys):
+    photos = tmp_path / "photos"
+    write_photos(photos, height=16)
+    stage = {"flags": {"dataset": "folder", "data_dir": str(photos), "mode": "train"}}
+    lengths = ("--draw_views=False", "--image_size=16", "--train_batch_size=8", "--warmup_epochs=0", "--train_steps=1")
+    words = ["recipe", f"--recipe={recipe_of(tmp_path, stage=stage)}", f"--model_dir={tmp_path / 'run'}", *lengths]
+    assert main(words) == 0
+    assert main(words) == 0
+    assert "have changed" not in capsys.readouterr().out
+    write_photos(photos, height=12)
+    assert main(words) == 0
+    assert "note: stage one is finished, and files of the training images have changed" in capsys.readouterr().out

@@ -16,7 +16,7 @@ from typing import Any
 import tf_simclr
 from tf_simclr.cli import flags
 from tf_simclr.cli.main import TASKS, say
-from tf_simclr.config import RuntimeConfig, build_config
+from tf_simclr.config import ExperimentConfig, RuntimeConfig, build_config
 from tf_simclr.config.identity import DEVICE_FLAGS
 from tf_simclr.errors import InputError, require_choice
 from tf_simclr.files import read_json, write_json
@@ -146,7 +146,10 @@ def run(recipe: Recipe, directory: str, own: Mapping[str, Any]) -> RecipeResult:
         words[stage.name] = words_of(stage, earlier, places[stage.name])
         check(stage, words[stage.name])
     done = finished_in(directory, stages)
+    changes = [line for stage in stages if stage.name in done for line in changed_images(stage, words[stage.name])]
     say(f"recipe {recipe.name}: {recipe.purpose}" if recipe.purpose else f"recipe {recipe.name}")
+    for line in changes:
+        say(line)
     for number, stage in enumerate(stages, start=1):
         if stage.name in done:
             say(f"stage {number} of {len(stages)}, {stage.name}: finished, in {places[stage.name]}")
@@ -205,8 +208,11 @@ def words_of(stage: Stage, places: Mapping[str, str], directory: str) -> list[st
     return [f"--{name}={value}" for name, value in values.items() if value is not None]
 
 
-def check(stage: Stage, words: list[str]) -> None:
+def check(stage: Stage, words: list[str]) -> ExperimentConfig | None:
     """Checks the flags of a stage as far as they can be checked before an earlier one has run.
+
+    Returns:
+        what it trains by; None for an evaluation.
 
     Raises:
         InputError: naming the stage.
@@ -216,10 +222,24 @@ def check(stage: Stage, words: list[str]) -> None:
         values = flags.parse(words, task.FLAG_GROUPS).values
         if stage.task == "evaluate":
             task.PROTOCOLS.build(values).validate()
-        else:
-            build_config(values | ({"train_mode": "distill"} if stage.task == "distill" else {}))
+            return None
+        return build_config(values | ({"train_mode": "distill"} if stage.task == "distill" else {}))
     except InputError as error:
         raise InputError(f"stage {stage.name}: {error}") from error
+
+
+def changed_images(stage: Stage, words: list[str]) -> list[str]:
+    """Lines on a finished stage whose training images have changed since.
+
+    Raises:
+        InputError: they are other images.
+    """
+    config = check(stage, words)
+    if config is None:
+        return []
+    from tf_simclr.cli.recipe_images import notes_on_images
+
+    return notes_on_images(stage.name, config.runtime.directory, config)
 
 
 def finished_in(directory: str, stages: list[Stage]) -> dict[str, Any]:
