@@ -24,9 +24,13 @@ _REMEDIES = {
     _GONE: "Put it back, or check the path, and run the same command again",
 }
 _OTHERWISE = "Check the path and the disk, and run the same command again"
-# What surrounds the message of the file system: nodes of a graph, the operation, where a function was called.
-_AROUND = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]|\[\[[^\]]*\]\]|name: \S*\s*$")
-_A_PATH = re.compile(r"(?:^|[\s'\":=(])(?:/|\w+://)[^\s;'\"]")
+# What surrounds the message of the file system: nodes of a graph, the operation, lines of Python, where a function was
+# called.
+_AROUND = re.compile(r"\{\{[^}]*\}\}|\[Op:[^\]]*\]|\[\[[^\]]*\]\]|File \"[^\"]*\", line \d+, in \S+|name: \S*\s*$")
+# A device has a name like a path: /job:localhost/replica:0/task:0/device:GPU:0.
+_A_PATH = re.compile(r"(?:^|[\s'\":=(])(?:/(?!job:|device:)|\w+://)[^\s;'\"]")
+# Of TensorFlow's own allocator, and of XLA.
+_NO_MEMORY = re.compile(r"OOM when allocating|Out of memory while trying to allocate")
 _MOST = 400
 
 
@@ -43,7 +47,7 @@ def described(error: BaseException) -> str | None:
     if not is_of_tensorflow(error):
         return None
     text = _plain(str(error))
-    if "OOM when allocating" in text:
+    if _NO_MEMORY.search(text):
         return (
             f"the device has too little memory: {text}. Pass a smaller --train_batch_size or --eval_batch_size, "
             "--micro_batch_size, or --precision=bfloat16"
