@@ -41,14 +41,14 @@ def small():
 
 
 MANY_CELLS = 8  # a third of these is run: what is drawn of all of them is tested on made-up results in tests/studies
-# Likewise, of few cells that take long: every so many of them.
-LONG_CELLS = {"table6": 3, "table7": 4}
+# Likewise, of fewer cells that take long or differ in one flag: every so many of them.
+EVERY = {"table4": 2, "table5": 5, "table6": 3, "table7": 4}
 
 
 @pytest.mark.parametrize("name", [name for name in STUDY_NAMES if name not in OF_DATA_SETS])
 def test_every_study_runs_and_is_drawn(name, small, tmp_path, capsys):
     cells = STUDIES[name].cells("tiny")
-    every = LONG_CELLS.get(name, 3 if len(cells) >= MANY_CELLS else 1)
+    every = EVERY.get(name, 3 if len(cells) >= MANY_CELLS else 1)
     if every > 1:
         assert study(name, tmp_path, f"--shard=0/{every}") == 0
         cells = cells[::every]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import resource
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -27,16 +29,30 @@ MOVING = {"save_all": True, "append_images": [RGB.rotate(180)]}
 DECODERS = ("auto", "pillow", "tensorflow")
 
 
+@functools.cache
+def _pipeline(decoder: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A pipeline of one file, traced once for a decoder and not once for a file."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def decoded(content: tf.Tensor) -> tf.Tensor:
+        data = tf.data.Dataset.from_tensors(content)
+        return data.map(lambda one: decode_named(one, tf.constant("a file"), decoder)).get_single_element()
+
+    return decoded
+
+
 def in_pipeline(content: bytes, decoder: str) -> np.ndarray:
     """Decodes where training does."""
-    data = tf.data.Dataset.from_tensors(tf.constant(content))
-    return data.map(lambda one: decode_named(one, tf.constant("a file"), decoder)).get_single_element().numpy()
+    return _pipeline(decoder)(tf.constant(content)).numpy()
+
+
+# Without Python.
+alone = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def everywhere(content: bytes) -> list[np.ndarray]:
     """By the decoders that must take the file, in a pipeline and without Python."""
-    alone = tf.function(decode_image, autograph=False)(tf.constant(content)).numpy()
-    return [alone, *(in_pipeline(content, decoder) for decoder in DECODERS)]
+    return [alone(tf.constant(content)).numpy(), *(in_pipeline(content, decoder) for decoder in DECODERS)]
 
 
 def assert_is(image: np.ndarray, wanted: np.ndarray | Image.Image, tolerance: float = 1e-6) -> None:
@@ -186,7 +202,7 @@ def test_orientation_is_applied(format_name, orientation):
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     images = [in_pipeline(content, decoder) for decoder in ("auto", "pillow")]
     if format_name in ("JPEG", "PNG") or (format_name == "WEBP" and CAN_READ_WEBP):
-        images.append(tf.function(decode_image, autograph=False)(tf.constant(content)).numpy())
+        images.append(alone(tf.constant(content)).numpy())
     for image in images:
         assert_is(image, wanted, 5 / 255)
 
