@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tests.data.one_file import pipeline_of
 from tf_simclr.data.decoding import CAN_READ_WEBP, NAMED_IMAGE, decode_image, decode_named
 from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.data.pillow_images import decode_with_pillow
@@ -30,20 +31,13 @@ DECODERS = ("auto", "pillow", "tensorflow")
 
 
 @functools.cache
-def _pipeline(decoder: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A pipeline of one file, traced once for a decoder and not once for a file."""
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-    def decoded(content: tf.Tensor) -> tf.Tensor:
-        data = tf.data.Dataset.from_tensors(content)
-        return data.map(lambda one: decode_named(one, tf.constant("a file"), decoder)).get_single_element()
-
-    return decoded
+def pipeline(decoder: str) -> Callable[[bytes], np.ndarray]:
+    return pipeline_of(lambda one: decode_named(one, tf.constant("a file"), decoder))
 
 
 def in_pipeline(content: bytes, decoder: str) -> np.ndarray:
     """Decodes where training does."""
-    return _pipeline(decoder)(tf.constant(content)).numpy()
+    return pipeline(decoder)(content)
 
 
 # Without Python.
