@@ -78,8 +78,19 @@ PYTHON_ALONE = (
     *("data", "evaluate/test_transfer_configs.py", "wiring/test_evaluate_flags.py", "wiring/test_study_flags.py"),
     *("cli/test_embed.py", "cli/test_browse.py", "cli/test_prepare.py", "cli/test_projector.py", "cli/test_early.py"),
     *("cli/test_recipe.py", "cli/test_budget.py", "cli/test_compare.py", "cli/test_study_sets.py"),
-    *("cli/test_help_pages.py", "cli/test_start_noise.py", "cli/test_next_steps.py"),
-    *("evaluate/measures/test_paired.py", "test_config.py", "test_identity.py", "test_wheel.py"),
+    *("cli/test_help_pages.py", "cli/test_start_noise.py", "cli/test_next_steps.py", "cli/test_evaluate.py"),
+    *("cli/test_chance.py", "cli/test_flags.py", "cli/test_header_lines.py", "cli/test_input_watch.py"),
+    *("cli/test_online_data.py", "cli/test_plan.py", "cli/test_progress.py", "cli/test_same_flags.py"),
+    *("evaluate/test_predictions.py", "evaluate/test_results.py"),
+    *("train/test_interrupts.py", "train/test_required_labels.py", "train/test_same_images.py"),
+    *("test_config.py", "test_directory_lock.py", "test_escape.py", "test_files.py", "test_identity.py"),
+    *("test_own_images.py", "test_paths.py", "test_protocol_config.py", "test_resumable.py", "test_stored.py"),
+    *("test_unfinished.py", "test_wheel.py"),
+    # Measures of NumPy alone.
+    *("evaluate/measures/test_baselines.py", "evaluate/measures/test_intervals.py"),
+    *("evaluate/measures/test_linear.py", "evaluate/measures/test_logistic_regression.py"),
+    *("evaluate/measures/test_multi_label.py", "evaluate/measures/test_paired.py"),
+    "evaluate/measures/test_standardise.py",
 )
 # Of these, what decodes images, makes views or runs a network.
 WITH_TENSORFLOW = (

@@ -59,6 +59,7 @@ def write_images(directory, names):
     return directory
 
 
+@pytest.mark.training_runs
 def test_the_report_and_the_run_s_own_images(run_directory, capsys):
     flags = ("--protocols=knn,logreg,untrained", "--knn_k=3,9", "--logreg_strengths=100", "--eval_seeds=1,2")
     assert evaluate(run_directory, *flags) == 0

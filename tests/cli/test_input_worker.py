@@ -14,7 +14,7 @@ from tf_simclr.cli.main import run_task
 from tf_simclr.data.input_service import InputService
 from tf_simclr.train.checkpoints import read_values, resolve, shapes_in
 
-pytestmark = [pytest.mark.whole_runs, pytest.mark.training_runs]
+pytestmark = pytest.mark.whole_runs
 
 
 def weights(directory):
@@ -22,6 +22,7 @@ def weights(directory):
     return read_values(prefix, sorted(shapes_in(prefix)))
 
 
+@pytest.mark.training_runs
 def test_a_resumed_run_with_input_workers_ends_with_the_same_weights(tiny_flags, tmp_path, capsys):
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     flags = [*tiny_flags, "--augment_on=device", "--eval_split="]

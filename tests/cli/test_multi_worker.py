@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_simclr.cli.main import run_task
+
 pytestmark = pytest.mark.whole_runs
 ROOT = Path(__file__).parents[2]
 SECONDS = 900  # far more than a healthy run takes, also on a busy machine; whoever needs longer hangs
@@ -92,9 +94,7 @@ def processes():
 
 def test_all_workers_refuse_another_run_and_none_waits(tmp_path, tiny_flags, processes):
     directory = tmp_path / "run"
-    whole = start([*tiny_flags, f"--model_dir={directory}", "--strategy=one_device"], tmp_path / "whole.log")
-    processes.append(whole)
-    assert whole.wait(SECONDS) == 0
+    assert run_task("train", [*tiny_flags, f"--model_dir={directory}", "--strategy=one_device"]) == 0
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     workers = start_workers([*tiny_flags, "--temperature=0.3", f"--model_dir={directory}"], tmp_path / "log")
     processes += workers

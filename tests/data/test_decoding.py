@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import resource
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tests.data.one_file import pipeline_of
 from tf_simclr.data.decoding import CAN_READ_WEBP, NAMED_IMAGE, decode_image, decode_named
 from tf_simclr.data.image_limits import MOST_DECODED
 from tf_simclr.data.pillow_images import decode_with_pillow
@@ -27,16 +30,23 @@ MOVING = {"save_all": True, "append_images": [RGB.rotate(180)]}
 DECODERS = ("auto", "pillow", "tensorflow")
 
 
+@functools.cache
+def pipeline(decoder: str) -> Callable[[bytes], np.ndarray]:
+    return pipeline_of(lambda one: decode_named(one, tf.constant("a file"), decoder))
+
+
 def in_pipeline(content: bytes, decoder: str) -> np.ndarray:
     """Decodes where training does."""
-    data = tf.data.Dataset.from_tensors(tf.constant(content))
-    return data.map(lambda one: decode_named(one, tf.constant("a file"), decoder)).get_single_element().numpy()
+    return pipeline(decoder)(content)
+
+
+# Without Python.
+alone = tf.function(decode_image, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
 def everywhere(content: bytes) -> list[np.ndarray]:
     """By the decoders that must take the file, in a pipeline and without Python."""
-    alone = tf.function(decode_image, autograph=False)(tf.constant(content)).numpy()
-    return [alone, *(in_pipeline(content, decoder) for decoder in DECODERS)]
+    return [alone(tf.constant(content)).numpy(), *(in_pipeline(content, decoder) for decoder in DECODERS)]
 
 
 def assert_is(image: np.ndarray, wanted: np.ndarray | Image.Image, tolerance: float = 1e-6) -> None:
@@ -186,7 +196,7 @@ def test_orientation_is_applied(format_name, orientation):
     wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
     images = [in_pipeline(content, decoder) for decoder in ("auto", "pillow")]
     if format_name in ("JPEG", "PNG") or (format_name == "WEBP" and CAN_READ_WEBP):
-        images.append(tf.function(decode_image, autograph=False)(tf.constant(content)).numpy())
+        images.append(alone(tf.constant(content)).numpy())
     for image in images:
         assert_is(image, wanted, 5 / 255)
 

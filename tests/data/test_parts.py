@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+from tests.data.one_file import pipeline_of
 from tf_simclr.config import OPERATORS, OperatorOption
 from tf_simclr.data import parts
 from tf_simclr.data.datasets import load_sources
@@ -144,8 +147,8 @@ def test_the_host_s_part_is_what_the_views_are_made_of(folder, size, one_branch)
 # ---- Files ----
 
 
-def cut(content: bytes, decoder: str = "auto") -> tuple[np.ndarray, ...]:
-    """The exact pixels of two boxes of a file, and how many pixels were decoded for them."""
+def cutting(decoder: str) -> Callable[[bytes], tuple[np.ndarray, ...]]:
+    """A pipeline that makes of a file the exact pixels of two boxes, and how many pixels were decoded for them."""
 
     def boxes_of(height, width):
         return tf.stack([[height // 8, width // 2, height // 2, width // 3], [0, width // 4, height // 3, width // 2]])
@@ -157,9 +160,15 @@ def cut(content: bytes, decoder: str = "auto") -> tuple[np.ndarray, ...]:
             pieces.append(piece / 255.0 if pixels.dtype == tf.uint8 else piece)
         return (*pieces, tf.size(pixels) // 3)
 
-    data = tf.data.Dataset.from_tensors(content)
-    data = data.map(lambda one: cut_file(one, tf.constant("a file"), decoder, boxes_of, exact))
-    return tuple(part.numpy() for part in data.get_single_element())
+    return pipeline_of(lambda one: cut_file(one, tf.constant("a file"), decoder, boxes_of, exact))
+
+
+made = functools.cache(cutting)
+
+
+def cut(content: bytes, decoder: str = "auto") -> tuple[np.ndarray, ...]:
+    """What `cutting` makes of a file."""
+    return made(decoder)(content)
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
@@ -178,7 +187,7 @@ def test_pillow_and_large_images_are_decoded_whole(photographs, monkeypatch):
     content = encoded(photographs[0])
     assert cut(content, "pillow")[-1] == photographs[0].size // 3
     monkeypatch.setattr(parts, "MOST_DECODED", photographs[0].size // 3 - 1)
-    assert cut(content)[-1] == photographs[0].size // 3
+    assert cutting("auto")(content)[-1] == photographs[0].size // 3
 
 
 def test_a_large_photograph_that_is_turned_is_reduced_once():

@@ -133,6 +133,7 @@ def test_gradients_are_those_of_the_whole_batch(head, sizes, mirrored):
     assert_same(run(mirrored(2), config_of(proj_head_mode=head, micro_batch_size=3), batch=batch), want)
 
 
+@pytest.mark.python_alone  # the losses have tests of their own on both stacks
 @pytest.mark.parametrize("loss", ["dcl", "debiased", "supcon"])
 def test_other_losses_too(loss, mirrored):
     """The supervised one needs the labels of all micro-batches, and of all replicas, at once."""

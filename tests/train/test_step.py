@@ -178,6 +178,7 @@ def test_the_loss_follows_the_temperature(run):
     assert cold["train/contrast_loss"] != pytest.approx(hot["train/contrast_loss"], rel=1e-2)
 
 
+@pytest.mark.python_alone  # the losses have tests of their own on both stacks
 @pytest.mark.parametrize(
     "values",
     [

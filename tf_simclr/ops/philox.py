@@ -9,6 +9,9 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 
 Words = list[tf.Tensor]  # 32-bit words, each held in an uint64 so that a product keeps its high half
@@ -19,6 +22,7 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _SEED_SCRAMBLE = (0x3EC8F720, 0x02461E29)  # the constant key with which TensorFlow mixes a seed
 _LOW_WORD = 0xFFFFFFFF
 _MANTISSA_BITS = 23
+_KEYS = tf.TensorSpec([None, 2], tf.int64)
 
 
 def _u64(value: int) -> tf.Tensor:
@@ -68,16 +72,26 @@ def philox_uniforms(keys: tf.Tensor, n: int) -> tf.Tensor:
     Returns:
         float32 [..., n] in [0, 1).
     """
-    seeds = tf.bitcast(tf.cast(keys, tf.int64), tf.uint64)[..., tf.newaxis, :]  # [..., 1, 2]
-    seed0, seed1 = seeds[..., 0], seeds[..., 1]  # [..., 1]
-    mixed = philox([_low(seed0), _high(seed0), _low(seed1), _high(seed1)], [_u64(x) for x in _SEED_SCRAMBLE])
-    blocks = -(-n // 4)
-    counter0 = tf.cast(tf.range(blocks), tf.uint64) + tf.zeros_like(mixed[0])  # [..., blocks]
-    words = philox([counter0, tf.zeros_like(counter0), *mixed[2:]], mixed[:2])
-    bits = tf.stack(words, axis=-1)  # [..., blocks, 4]
-    bits = tf.reshape(bits, tf.concat([tf.shape(keys)[:-1], [4 * blocks]], 0))[..., :n]
-    mantissa = tf.bitwise.bitwise_and(bits, _u64((1 << _MANTISSA_BITS) - 1))
-    # Below 2^23, so both the cast and the product are exact. The cast goes through int64, which every stack has.
-    values = tf.cast(tf.cast(mantissa, tf.int64), tf.float32) * 2.0**-_MANTISSA_BITS
+    keys = tf.cast(keys, tf.int64)
+    values = tf.reshape(_generator(n)(tf.reshape(keys, [-1, 2])), tf.concat([tf.shape(keys)[:-1], [n]], 0))
     values.set_shape([*keys.shape[:-1], n])
     return values
+
+
+@functools.cache
+def _generator(n: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """n numbers for every key of [b, 2], traced once in a process: hundreds of operations, in every graph of views."""
+    return tf.function(lambda keys: _uniforms(keys, n), input_signature=[_KEYS], autograph=False)
+
+
+def _uniforms(keys: tf.Tensor, n: int) -> tf.Tensor:
+    seeds = tf.bitcast(keys, tf.uint64)  # [b, 2]
+    seed0, seed1 = seeds[:, :1], seeds[:, 1:]  # [b, 1]
+    mixed = philox([_low(seed0), _high(seed0), _low(seed1), _high(seed1)], [_u64(x) for x in _SEED_SCRAMBLE])
+    blocks = -(-n // 4)
+    counter0 = tf.cast(tf.range(blocks), tf.uint64) + tf.zeros_like(mixed[0])  # [b, blocks]
+    words = philox([counter0, tf.zeros_like(counter0), *mixed[2:]], mixed[:2])
+    bits = tf.reshape(tf.stack(words, axis=-1), [-1, 4 * blocks])[:, :n]
+    mantissa = tf.bitwise.bitwise_and(bits, _u64((1 << _MANTISSA_BITS) - 1))
+    # Below 2^23, so both the cast and the product are exact. The cast goes through int64, which every stack has.
+    return tf.cast(tf.cast(mantissa, tf.int64), tf.float32) * 2.0**-_MANTISSA_BITS
