@@ -13,7 +13,7 @@ from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.ops import collectives
 from tf_simclr.train.average import moved_averages
 from tf_simclr.train.device_views import Views
-from tf_simclr.train.micro_batch import after, project_images, project_pieces
+from tf_simclr.train.micro_batch import project_images, project_pieces
 from tf_simclr.train.step import Metrics, Step
 
 
@@ -76,10 +76,8 @@ class MemoryBank:
             keys = self._keys(batch)  # [2N, d], N global
             metrics = step(batch)
             new = self._pushed(keys) | moved_averages(self._copies, self._originals, self._config.loss.memory_decay)
-            # Edges that carry data: loss and keys have read what is written now.
-            read = metrics["train/contrast_loss"] + tf.reduce_sum(keys)
             variables = {"queue": self._queue, "filled": self._filled} | self._copies
-            collectives.write_own_copies([variables[path] for path in new], after(read, list(new.values())))
+            collectives.write_own_copies([variables[path] for path in new], list(new.values()))
             return metrics
 
         return step_and_remember

@@ -168,7 +168,7 @@ class _MicroBatches:
             z = self.model.require_projection_head()(h, training=True)["proj_head_output"]
             # Its gradient with respect to z is the loss's own.
             scaled = self.updater.scaled(tf.reduce_sum(z * z_gradient))
-        gradients = after(scaled, or_zeros(tape.gradient(scaled, variables), variables))
+        gradients = _after(scaled, or_zeros(tape.gradient(scaled, variables), variables))
         return gradients, seen  # the supervised head, where it is among the variables, has its gradient elsewhere
 
     def with_head(self, h: tf.Tensor, labels: tf.Tensor, gradients: list[tf.Tensor]) -> tuple[list[tf.Tensor], Metrics]:
@@ -212,12 +212,12 @@ def or_zeros(gradients: list[tf.Tensor | None], variables: list[Any]) -> list[tf
     return [tf.zeros(v.shape) if g is None else g for g, v in zip(gradients, variables, strict=True)]
 
 
-def after(loss: tf.Tensor, values: list[tf.Tensor]) -> list[tf.Tensor]:
-    """The values, of gradients for one, where a loss is a number, and NaN otherwise; not before the loss is known.
+def _after(loss: tf.Tensor, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The gradients of a loss that is a number, and NaN otherwise; either way not before the loss is known.
 
     z * z_gradient is linear in z: its gradient needs no value of z, so nothing but control edges keeps the update of a
     parameter behind its read in the forward pass. TensorFlow's graph optimiser drops such edges (2.15, 2.21: its
     dependency_optimization), and now and then a backward pass went through parameters already updated. An edge that
     carries data stays.
     """
-    return [tf.where(tf.math.is_nan(loss), tf.cast(loss, v.dtype), v) for v in values]
+    return [tf.where(tf.math.is_nan(loss), tf.cast(loss, g.dtype), g) for g in gradients]
