@@ -15,8 +15,8 @@ CHANNELS = 3
 CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet", "dcl", "supcon", "debiased")
 # Those that choose one negative an anchor with --semi_hard.
 MINING_LOSSES = ("nt_logistic", "margin_triplet")
-# float32 counts the entries of a queue exactly up to here.
-MOST_REMEMBERED = 2**24
+# A float32 counts the entries of a queue, exactly as far as 2**24.
+MOST_REMEMBERED = 10**7
 
 
 @dataclass(frozen=True)
