@@ -44,7 +44,7 @@ def small_networks(config, num_classes):
     h = tf.keras.layers.GlobalAveragePooling2D(name="pool")(x)
     encoder = tf.keras.Model(inputs, {"final_avg_pool": h}, name="encoder")
     head = heads.build_projection_head(config.model.proj_head_mode, width, 5, 2, style.norm)
-    return SimCLRModel(encoder, head, heads.build_supervised_head(width, num_classes))
+    return SimCLRModel(encoder, head, heads.build_supervised_head(width, num_classes) if num_classes else None)
 
 
 def write_run(directory, flags, step):

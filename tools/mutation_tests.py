@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _LOSS = ("tests/losses/test_nt_xent.py", "tests/losses/test_nt_logistic.py", "tests/losses/test_margin_triplet.py")
+_MEMORY = "tests/losses/test_memory_negatives.py"
 _VIEWS = (
     "tests/data/test_views.py",
     "tests/data/test_operators.py",
@@ -14,7 +15,7 @@ _CHECKPOINTS = ("tests/train/test_checkpoints.py", "tests/train/test_manifest.py
 _DIRECTORY = "tests/cli/test_run_directory.py"
 
 TESTS_OF: dict[str, tuple[str, ...]] = {
-    "tf_simclr/losses/anchors.py": (*_LOSS, "tests/losses/test_nt_xent_blocks.py"),
+    "tf_simclr/losses/anchors.py": (*_LOSS, "tests/losses/test_nt_xent_blocks.py", _MEMORY),
     "tf_simclr/losses/chance.py": (*_LOSS, "tests/cli/test_chance.py"),
     "tf_simclr/losses/dcl.py": ("tests/losses/test_dcl.py",),
     "tf_simclr/losses/debiased.py": ("tests/losses/test_debiased.py",),
@@ -23,7 +24,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/losses/margin_triplet.py": (_LOSS[2], "tests/losses/test_negatives.py"),
     "tf_simclr/losses/negatives.py": ("tests/losses/test_negatives.py", *_LOSS[1:], "tests/losses/test_dcl.py"),
     "tf_simclr/losses/nt_logistic.py": (_LOSS[1], "tests/losses/test_negatives.py"),
-    "tf_simclr/losses/nt_xent.py": (_LOSS[0], "tests/losses/test_nt_xent_blocks.py"),
+    "tf_simclr/losses/nt_xent.py": (_LOSS[0], "tests/losses/test_nt_xent_blocks.py", _MEMORY),
     "tf_simclr/losses/__init__.py": ("tests/test_public_api.py",),
     "tf_simclr/losses/objects.py": ("tests/losses/test_objects.py",),
     "tf_simclr/losses/row_blocks.py": ("tests/losses/test_nt_xent_blocks.py",),
@@ -54,6 +55,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "tf_simclr/train/interrupts.py": ("tests/train/test_loop.py",),
     "tf_simclr/train/loop.py": ("tests/train/test_loop.py",),
     "tf_simclr/train/manifest.py": ("tests/train/test_manifest.py", _DIRECTORY),
+    "tf_simclr/train/memory.py": ("tests/train/test_memory.py",),
     "tf_simclr/train/micro_batch.py": (_WIRING, "tests/train/test_micro_batch.py"),
     "tf_simclr/train/observers.py": ("tests/train/test_loop.py",),
     "tf_simclr/train/online_head.py": ("tests/train/test_online_head.py",),

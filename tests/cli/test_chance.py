@@ -66,6 +66,7 @@ def test_a_training_without_a_contrastive_loss_is_not_watched():
 
 def test_chance_of_each_loss():
     assert chance_of(LossConfig(), 8) == pytest.approx(math.log(15))
+    assert chance_of(LossConfig(memory_size=32), 8) == pytest.approx(math.log(47))
     assert chance_of(LossConfig(loss="nt_logistic"), 8) == pytest.approx(2 * math.log(2))
     assert chance_of(LossConfig(loss="margin_triplet", margin=0.7), 8) == 0.7
     assert chance_of(LossConfig(loss="supcon"), 8) == pytest.approx(math.log(15))

@@ -124,6 +124,9 @@ def test_a_step_runs_the_network_three_times_and_what_is_frozen_once():
     assert frozen.forward_flops - head == pytest.approx(whole.forward_flops - 2 * (32 * 32 + 32 * 16))
     twice = traced(**PLAIN, micro_batch_size=64)
     assert twice.step_flops == pytest.approx(whole.step_flops + 2 * whole.forward_flops)
+    remembers = traced(**PLAIN, memory_size=1024)
+    more_similarities = 3 * 2 * 2 * 1024 * 16
+    assert remembers.step_flops == pytest.approx(twice.step_flops + more_similarities)
 
 
 def test_networks_that_were_built_before_still_work():
@@ -193,6 +196,9 @@ def test_memory_is_shared_by_replicas_and_bounded_by_micro_batches():
     assert one.activations == 4 * four.activations == 4 * small.activations
     assert small.gradients == 2 * one.gradients and one.weights == four.weights == costs.weight_bytes
     # Views of 32 x 32 x 3, and three copies of the similarities [2n, 2N], in float32.
+    remembers = memory_of(config_of(train_batch_size=64, memory_size=1024), traced(**PLAIN, memory_size=1024), 4)
+    assert remembers.weights == 2 * costs.weight_bytes + 4 * 1024 * 16  # a copy of the networks, and the queue
+    assert remembers.batch - four.batch == 4 * 3 * 32 * 1024
     assert one.batch == 4 * (64 * 2 * 3072 + 3 * 128 * 128) and four.batch == 4 * (16 * 2 * 3072 + 3 * 32 * 128)
 
 

@@ -10,6 +10,7 @@ from tf_simclr.config import LossConfig
     "values,line",
     [
         ({}, "contrastive loss at chance: ln(2 x 64 - 1) = 4.844"),
+        ({"memory_size": 256}, "contrastive loss at chance: ln(2 x 64 - 1 + 256) = 5.948 with a full memory"),
         ({"loss": "nt_logistic"}, "contrastive loss (nt_logistic) at chance: at least 2 ln 2 = 1.386"),
         (
             {"loss": "margin_triplet", "margin": 0.25},

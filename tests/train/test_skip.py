@@ -82,9 +82,9 @@ CASES = [
     (1, {"online_head": "authors"}),
     (4, {}),
     (2, {"micro_batch_size": 4, "precision": "bfloat16"}),
-    (2, {"optimizer": "adam", "global_bn": False, "precision": "float16"}),
+    (2, {"optimizer": "adam", "global_bn": False, "precision": "float16", "memory_size": 48}),
     (1, {"train_mode": "finetune", "optimizer": "momentum"}),
-    (1, {"jit_compile": True, "micro_batch_size": 4, "precision": "bfloat16"}),
+    (1, {"jit_compile": True, "micro_batch_size": 4, "precision": "bfloat16", "memory_size": 24}),
 ]
 
 

@@ -73,6 +73,8 @@ def unordered_accesses(nodes):
         {"optimizer": "lars", "micro_batch_size": 8},
         {"optimizer": "lars", "precision": "float16", "micro_batch_size": 5},
         {"optimizer": "momentum", "skip_nonfinite_steps": 1, "micro_batch_size": 8},
+        {"optimizer": "momentum", "memory_size": 64},
+        {"optimizer": "lars", "memory_size": 64, "micro_batch_size": 5, "ema_decay": 0.9},
     ],
     ids=lambda values: "-".join(str(v) for v in values.values()),
 )

@@ -11,6 +11,7 @@ from tests.losses.pairs import mean_over_anchors, mean_over_rows
 from tests.wiring.given import kernels_of
 from tests.wiring.images import Watcher
 from tf_simclr import compat
+from tf_simclr.compat import raw_variable
 from tf_simclr.evaluate.classifier import evaluate_classifier
 from tf_simclr.train.distill_step import distillation_terms
 from tf_simclr.train.step import contrastive_terms
@@ -44,12 +45,28 @@ def weighed_by_hand(alpha):
 
 def averaged_share(run):
     """How much of its way a weight's average went along with it in the first step; None without an average."""
-    average, before, _ = run.state.average, run.before, run.metrics
-    if average is None:
+    return _share_of_first_step(run, "average", "supervised_head/dense/kernel")
+
+
+def followed_share(run):
+    """As `averaged_share`, of the copy of the networks that fills a memory; None without a memory."""
+    return _share_of_first_step(run, "memory", "encoder/stem_norm/beta")
+
+
+def _share_of_first_step(run, prefix, path):
+    before, _, named = run.before, run.metrics, run.state.named_state()
+    if f"{prefix}/{path}" not in named:
         return None
-    path = "supervised_head/dense/kernel"
-    found = average.named_state()[f"average/{path}"].numpy()
+    found = raw_variable(named[f"{prefix}/{path}"]).numpy()
     return float(np.linalg.norm(found - before[path]) / np.linalg.norm(run.paths[path].numpy() - before[path]))
+
+
+def remembered(run):
+    """Entries of a memory, and how many are filled after a step on 8 images; None without a memory."""
+    if run.metrics and run.state.memory is None:
+        return None
+    queue, filled = run.state.memory.remembered()
+    return queue.shape[0], int(filled)
 
 
 def dcl_by_hand(temperature, norm=True):

@@ -47,6 +47,7 @@ class StepCosts:
         kept_bytes: of the values of one image that the backward pass needs again, with its input.
         widest_bytes: of the largest tensor of one image.
         copied_bytes: of the weights in the layers' type, where that is not float32.
+        memory_bytes: of the memory bank: its copy of the networks, and its queue.
         views: of an image.
         work: (FLOPs, bytes read and written) of the operations of a step, for one image; a pair for all that are alike.
     """
@@ -62,6 +63,7 @@ class StepCosts:
     kept_bytes: float
     widest_bytes: float
     copied_bytes: int
+    memory_bytes: int
     views: int
     work: tuple[tuple[float, float], ...]
 
@@ -88,17 +90,34 @@ def trace_step(config: ExperimentConfig, num_classes: int) -> StepCosts:
         before = len(graph.get_operations())
         batch = _batch(state.config)
         state.step(batch)
-    counted = _counted(state, batch["views"], graph.get_operations()[before:], bool(config.train.micro_batch_size))
-    return replace(counted, step_flops=counted.step_flops + _flops_beyond(config, state, counted))
+    # Micro-batches run the forward pass a second time, and so does a memory's copy of the networks.
+    more_passes = bool(config.train.micro_batch_size) + bool(config.loss.memory_size)
+    counted = _counted(state, batch["views"], graph.get_operations()[before:], more_passes)
+    return replace(
+        counted,
+        step_flops=counted.step_flops + _flops_beyond(config, state, counted),
+        memory_bytes=_memory_bytes(config, state),
+    )
+
+
+def _memory_bytes(config: ExperimentConfig, state: TrainState) -> int:
+    if not config.loss.memory_size:
+        return 0
+    copied = [v for path, v in state.model.named_variables().items() if not path.startswith("supervised_head/")]
+    return 4 * (_elements(copied) + config.loss.memory_size * _projection_width(state))
+
+
+def _projection_width(state: TrainState) -> int:
+    return state.model.require_projection_head().output["proj_head_output"].shape[-1]
 
 
 def _flops_beyond(config: ExperimentConfig, state: TrainState, counted: StepCosts) -> float:
     """For one image, what grows otherwise than the traced batch does: similarities, and the online head's images."""
     if config.train.train_mode == "finetune":
         return 0.0
-    n, width = config.data.train_batch_size, state.model.require_projection_head().output["proj_head_output"].shape[-1]
-    # [2n, d] x [d, 2n], and as much for the gradient of either factor.
-    similarities = 3 * 2 * (2 * n) ** 2 * width / n
+    n = config.data.train_batch_size
+    # [2n, d] x [d, 2n + m] with a memory of m, and as much for the gradient of either factor.
+    similarities = 3 * 2 * 2 * n * (2 * n + config.loss.memory_size) * _projection_width(state) / n
     plain = plain_images(n) / n if state.online is not None else 0.0
     return similarities + plain * counted.forward_flops
 
@@ -108,6 +127,7 @@ def _plain(config: ExperimentConfig) -> ExperimentConfig:
     return replace(
         config,
         data=replace(config.data, train_batch_size=_TRACED_IMAGES),
+        loss=replace(config.loss, memory_size=0),
         train=replace(config.train, micro_batch_size=0, skip_nonfinite_steps=0),
         runtime=replace(config.runtime, precision=precision, jit_compile=False, augment_on="host"),
     )
@@ -121,8 +141,8 @@ def _batch(config: ExperimentConfig) -> dict[str, Any]:
     return {"views": images, "label": placeholder(tf.int64, [n])}
 
 
-def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], twice: bool) -> StepCosts:
-    """Counts a step; `twice` where micro-batches run the forward pass a second time."""
+def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], more_passes: int) -> StepCosts:
+    """Counts a step that runs the forward pass some more times than once, without a memory."""
     needed = _needed(state, operations)
     operations = [operation for operation in operations if operation in needed]
     numbers = (number for number, operation in enumerate(operations) if operation.name.startswith(_BACKWARD))
@@ -130,7 +150,7 @@ def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], t
     of_batch = _descendants(views, operations)
     rows = len(views) * _TRACED_IMAGES
     kept, copied = _kept(operations[:first], operations[first:], of_batch, rows)
-    run = operations[:first] * twice + operations
+    run = operations[:first] * more_passes + operations
     widest = max(_bytes_of(t) for o in operations[:first] for t in o.outputs if t.ref() in of_batch)
     parameters, statistics = parameters_of(state.model)
     variables = state.model.named_variables().values()
@@ -147,6 +167,7 @@ def _counted(state: TrainState, views: tuple[Any, ...], operations: list[Any], t
         kept_bytes=kept / _TRACED_IMAGES,
         widest_bytes=widest / _TRACED_IMAGES,
         copied_bytes=copied,
+        memory_bytes=0,
         views=len(views),
         work=_work(run, of_batch, rows),
     )

@@ -25,7 +25,8 @@ class Memory:
     Attributes:
         images: of the global batch that are the replica's own.
         in_flight: of these, how many go through the network at a time.
-        weights: variables of the networks, in float32, and their copies in the layers' type.
+        weights: variables of the networks, in float32, and their copies in the layers' type; of a memory bank, its copy
+            of the networks and its queue.
         gradients: of what is trained; with micro-batches also their sum.
         optimizer: the optimizer's own variables.
         activations: what the backward pass needs of the images in flight, and the two widest tensors: an estimate.
@@ -61,7 +62,7 @@ def memory_of(config: ExperimentConfig, costs: StepCosts, replicas: int, micro_b
     return Memory(
         images,
         in_flight,
-        weights=costs.weight_bytes + costs.copied_bytes,
+        weights=costs.weight_bytes + costs.copied_bytes + costs.memory_bytes,
         gradients=costs.gradient_bytes * (2 if micro else 1),
         optimizer=costs.slot_bytes,
         activations=in_flight * (costs.kept_bytes + _IN_WORK * costs.widest_bytes),
@@ -73,7 +74,7 @@ def _batch_bytes(config: ExperimentConfig, costs: StepCosts, images: int) -> flo
     views = images * costs.views * config.data.image_size**2 * 3 * _FLOAT32
     if config.train.train_mode == "finetune":
         return views
-    rows, columns = 2 * images, 2 * config.data.train_batch_size
+    rows, columns = 2 * images, 2 * config.data.train_batch_size + config.loss.memory_size
     entries = rows * columns
     held = entries if entries <= _WHOLE_MATRIX else _BLOCK
     return views + _FLOAT32 * _COPIES_OF_SIMILARITIES * held

@@ -241,6 +241,8 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     )
     if config.train.train_mode == "pretrain":
         lines.append(describe_loss(config.loss, batch))
+    if config.loss.memory_size:
+        lines.append(describe_memory(config.loss, batch))
     if plan.teacher is not None:
         lines.append(describe_teacher(plan.teacher, config))
     if config.train.trains_online_head and data.train.labelled and config.train.online_head == "authors":
@@ -258,6 +260,14 @@ def describe(plan: Plan, strategy: tf.distribute.Strategy) -> list[str]:
     return lines + [f"note: {note}" for note in plan.notes]
 
 
+def describe_memory(loss: LossConfig, batch: int) -> str:
+    """What the memory bank holds once it is full."""
+    return (
+        f"memory: {loss.memory_size} more negatives, the projections of the last {loss.memory_size // (2 * batch)} "
+        f"batches by a copy of the networks that follows them with decay {loss.memory_decay:g}"
+    )
+
+
 def describe_loss(loss: LossConfig, batch: int) -> str:
     """The contrastive loss at chance, which is left out where it depends on the projections."""
     if loss.loss == "debiased":
@@ -265,8 +275,9 @@ def describe_loss(loss: LossConfig, batch: int) -> str:
     level = chance_of(loss, batch)
     if level is None:
         return f"contrastive loss: {loss.loss}, semi-hard negatives within {loss.margin:g}"
+    memory = f" + {loss.memory_size}) = {level:.3f} with a full memory" if loss.memory_size else f") = {level:.3f}"
     chance = {
-        "nt_xent": f"ln(2 x {batch} - 1) = {level:.3f}",
+        "nt_xent": f"ln(2 x {batch} - 1{memory}",
         "supcon": f"at least ln(2 x {batch} - 1) = {level:.3f}",
         "dcl": f"at least ln(2 x {batch} - 2) = {level:.3f}",
         "nt_logistic": f"at least 2 ln 2 = {level:.3f}",

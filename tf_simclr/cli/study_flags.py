@@ -29,6 +29,8 @@ _OWN = frozenset(
         *("mode", "overwrite", "seed", "train_mode", "checkpoint", "untrained_baseline", "eval_every_epochs"),
         *("skip_nonfinite_steps", "profile_steps", "draw_views", "dry_run", "online_data_dir"),
         *("teacher", "distill_temperature", "distill_alpha", "ema_decay"),
+        # Cells of other losses and batches could not have it.
+        *("memory_size", "memory_decay"),
     }
 )
 TRAINING = tuple(

@@ -40,6 +40,7 @@ class ExperimentConfig:
         for part in parts(self):
             part.validate()
         self.distillation.require_use(self.train.train_mode)
+        self.loss.require_use_of_memory(self.train.train_mode, self.data.train_batch_size)
         selector, head = self.train.ft_proj_selector, self.model.proj_head_mode
         layers = {"none": 0, "linear": 1, "nonlinear": self.model.num_proj_layers}[head]
         if self.train.trains_classifier and selector > layers:

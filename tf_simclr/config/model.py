@@ -15,6 +15,8 @@ CHANNELS = 3
 CONTRASTIVE_LOSSES = ("nt_xent", "nt_logistic", "margin_triplet", "dcl", "supcon", "debiased")
 # Those that choose one negative an anchor with --semi_hard.
 MINING_LOSSES = ("nt_logistic", "margin_triplet")
+# A float32 counts the entries of a queue, exactly as far as 2**24.
+MOST_REMEMBERED = 10**7
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,20 @@ class LossConfig:
         at_least=0,
         at_most=0.99,
     )
+    memory_size: int = option(
+        0,
+        "nt_xent: negatives from earlier batches, beside those of the batch: a queue of the newest projections by a "
+        "slowly moving copy of the networks, as in SimCLR v2 and MoCo. A multiple of the 2 x --train_batch_size that a "
+        "step adds; 0 = none. A step then takes one more forward pass.",
+        at_least=0,
+        at_most=MOST_REMEMBERED,
+    )
+    memory_decay: float = option(
+        0.999,
+        "--memory_size: the copy of the networks is a moving average of them with this decay. With 0.999 it lags about "
+        "a thousand steps behind: choose a lower one for a short run.",
+        at_least=0,
+    )
 
     def validate(self) -> None:
         """Raises InputError where a value cannot work."""
@@ -169,4 +185,33 @@ class LossConfig:
             raise InputError(
                 "`semi_hard` needs a margin above 0, since no negative is within a margin of 0. Received: "
                 "semi_hard=True, margin=0. Pass a larger --margin"
+            )
+        if self.memory_size and self.loss != "nt_xent":
+            raise InputError(
+                "`memory_size` adds negatives to nt_xent alone. Received: "
+                f"memory_size={self.memory_size}, loss={self.loss}. Pass --loss=nt_xent, or leave it out"
+            )
+        if self.memory_decay >= 1:
+            raise InputError(
+                "`memory_decay` must be in [0, 1): with 1 the copy of the networks would stay as it began. Received: "
+                f"memory_decay={self.memory_decay:g}. Pass --memory_decay=0.999"
+            )
+
+    def require_use_of_memory(self, train_mode: str, batch: int) -> None:
+        """Raises InputError where no contrastive loss is trained, or the queue is not a number of whole batches."""
+        if not self.memory_size:
+            return
+        if train_mode != "pretrain":
+            raise InputError(
+                "`memory_size` must be 0 when fine-tuning or distilling, which have no negatives. Received: "
+                f"memory_size={self.memory_size}, train_mode={train_mode}. Leave it out"
+            )
+        pushed = 2 * batch
+        if self.memory_size % pushed:
+            wrong = "is a queue smaller than the batch" if self.memory_size < pushed else "splits a batch"
+            whole = max(1, round(self.memory_size / pushed)) * pushed
+            raise InputError(
+                f"`memory_size` must be a multiple of the {pushed} projections of a batch, two an image. Received: "
+                f"memory_size={self.memory_size}, train_batch_size={batch}, which {wrong}. Pass --memory_size={whole}, "
+                "or 0 for none"
             )

@@ -46,6 +46,18 @@ def _refuse_to_become_a_tensor(
     )
 
 
+class Memory(NamedTuple):
+    """Projections of earlier batches, negatives of all anchors.
+
+    Attributes:
+        projections: float32 [m, d], the newest first; normalised where the loss normalises.
+        filled: int32 scalar, how many of them there are yet; the rows behind them are left out.
+    """
+
+    projections: tf.Tensor
+    filled: tf.Tensor
+
+
 # Before the rule for tuples, whose priority is 100.
 tf.register_tensor_conversion_function(ContrastiveOutput, _refuse_to_become_a_tensor, priority=50)
 
@@ -58,6 +70,7 @@ def compare_views(
     hidden_norm: bool,
     block_rows: int | None,
     classes: tf.Tensor | None = None,
+    memory: Memory | None = None,
 ) -> ContrastiveOutput:
     """Means over the local 2n anchors of what `row_values` says of each; all of the global batch are its candidates.
 
@@ -68,7 +81,8 @@ def compare_views(
         row_values: (anchors float32 [b, d], candidates float32 [2N, d], labels int32 [b, 2]) -> loss, hit (1 or 0) and
             entropy, float32 [b] each. Candidates are all first views, then all second views; labels are the columns
             of the anchor itself and of its positive. With `classes`, labels int32 [b, 3] have the anchor's class as
-            well, and a keyword candidate_classes gives those of the candidates, int32 [2N].
+            well, and a keyword candidate_classes gives those of the candidates, int32 [2N]. With `memory`, candidates
+            are [2N + m, d], and a keyword count, int32 scalar, says how many of them there are; those behind are none.
         projections_a: float [n, d], first view of the local examples, any float dtype.
         projections_b: float [n, d], second view of the same examples in the same order.
         hidden_norm: l2-normalise the projections, so that similarities are cosines.
@@ -76,6 +90,7 @@ def compare_views(
             the matrix [2n, 2N], for the gradient too; second derivatives are then not available. At least 2n: the
             whole matrix at once. None: the whole matrix where it is small, else blocks.
         classes: int64 [n], classes of the local examples, for a `row_values` that needs them.
+        memory: more candidates, the same on every replica; no gradient reaches them.
 
     Returns:
         ContrastiveOutput, computed in float32.
@@ -86,7 +101,7 @@ def compare_views(
     if block_rows is not None:
         require_range("block_rows", block_rows, at_least=1)
     _require_pairs(projections_a, projections_b)
-    z_a, z_b = (_prepare(z, hidden_norm) for z in (projections_a, projections_b))  # [n, d]
+    z_a, z_b = (prepare(z, hidden_norm) for z in (projections_a, projections_b))  # [n, d]
     n = tf.shape(z_a)[0]
     all_a, all_b = collectives.gather_with_gradient(z_a), collectives.gather_with_gradient(z_b)
     anchors = tf.concat([z_a, z_b], axis=0)  # [2n, d], n local
@@ -102,8 +117,13 @@ def compare_views(
         )  # [2n], [2N]
         labels = tf.concat([labels, local[:, tf.newaxis]], axis=1)  # [2n, 3]
         row_values = functools.partial(row_values, candidate_classes=everywhere)
+    remembered = 0
+    if memory is not None:
+        remembered = memory.projections.shape[0]
+        candidates = tf.concat([candidates, tf.stop_gradient(memory.projections)], axis=0)  # [2N + m, d]
+        row_values = functools.partial(row_values, count=2 * global_n + memory.filled)
     if block_rows is None:
-        block_rows = _default_block_rows(anchors.shape[0], collectives.replica_count())
+        block_rows = _default_block_rows(anchors.shape[0], collectives.replica_count(), remembered)
     return ContrastiveOutput(*mean_over_rows(row_values, anchors, candidates, labels, block_rows))
 
 
@@ -118,19 +138,21 @@ def _require_pairs(projections_a: tf.Tensor, projections_b: tf.Tensor) -> None:
         )
 
 
-def _prepare(projections: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
+def prepare(projections: tf.Tensor, hidden_norm: bool) -> tf.Tensor:
+    """Projections [n, d] as they are compared: float32, of length 1 with `hidden_norm`."""
     z = tf.cast(projections, tf.float32)
     return tf.math.l2_normalize(z, axis=-1) if hidden_norm else z
 
 
-def _default_block_rows(rows: int | None, replicas: int) -> int | None:
+def _default_block_rows(rows: int | None, replicas: int, remembered: int = 0) -> int | None:
     """Rows of a block, or None for all rows at once: where the matrix is small, or its shape not known in advance."""
-    if rows is None or rows * rows * replicas <= _PLAIN_ENTRIES:
+    if rows is None:
         return None
-    return max(1, _BLOCK_ENTRIES // (rows * replicas))
+    columns = rows * replicas + remembered
+    return None if rows * columns <= _PLAIN_ENTRIES else max(1, _BLOCK_ENTRIES // columns)
 
 
-def identify_positive(logits: tf.Tensor, labels: tf.Tensor) -> Triple:
+def identify_positive(logits: tf.Tensor, labels: tf.Tensor, count: tf.Tensor | None = None) -> Triple:
     """Cross entropy, hit (1 or 0) and entropy of each anchor's softmax over its 2N - 1 candidates, float32 [b] each.
 
     An anchor with a similarity that is not finite is no hit, and its entropy is NaN.
@@ -138,12 +160,16 @@ def identify_positive(logits: tf.Tensor, labels: tf.Tensor) -> Triple:
     Args:
         logits: float32 [b, 2N], similarities divided by the temperature; the anchor's own column is left out.
         labels: int32 [b, 2], the columns of the anchor itself and of its positive.
+        count: int32 scalar, from which column on there are no candidates; None where all are.
     """
     own, positive = labels[:, 0], labels[:, 1]
-    itself = tf.equal(tf.range(tf.shape(logits)[1]), own[:, tf.newaxis])
+    columns = tf.range(tf.shape(logits)[1])
+    left_out = tf.equal(columns, own[:, tf.newaxis])  # the anchor itself
+    if count is not None:
+        left_out = tf.logical_or(left_out, columns >= count)
     # The most negative float, not an infinity and not a fixed 1e9: exp() of it is 0 in every float type, and the
     # gradient through tf.where stays 0 instead of becoming inf - inf.
-    masked = tf.where(itself, logits.dtype.min, logits)
+    masked = tf.where(left_out, logits.dtype.min, logits)
     peak = tf.stop_gradient(tf.reduce_max(masked, axis=1, keepdims=True))
     shifted = masked - peak
     weight = tf.exp(shifted)  # softmax times total

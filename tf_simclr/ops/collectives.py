@@ -1,6 +1,8 @@
-"""Collectives inside `strategy.run` that carry the gradient."""
+"""Collectives inside `strategy.run` that carry the gradient, and writes that communicate nothing."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import tensorflow as tf
 
@@ -46,3 +48,17 @@ def gather_with_gradient(tensor: tf.Tensor) -> tf.Tensor:
     if context is None:
         return tensor
     return context.all_gather(tensor, axis=0)
+
+
+def write_own_copies(variables: list[Any], values: list[tf.Tensor]) -> None:
+    """Assigns values to variables, every replica its own copy.
+
+    In a replica `assign` would average the copies of some variables, which three replicas cannot without rounding.
+    """
+
+    def write(strategy: tf.distribute.Strategy, values: list[Any]) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            strategy.extended.update(variable, lambda copy, new: copy.assign(new), args=(value,))
+
+    context = tf.distribute.get_replica_context()
+    context.merge_call(write, args=(values,))

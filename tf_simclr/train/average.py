@@ -12,6 +12,16 @@ from tf_simclr import compat
 from tf_simclr.train.step import Metrics, Step
 
 
+def moved_averages(
+    averages: Mapping[str, Any], values: Mapping[str, Any], decay: float | tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Moving averages after one more step, decay * average + (1 - decay) * value, by path; nothing is written."""
+    return {
+        path: decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(values[path])
+        for path, average in averages.items()
+    }
+
+
 class WeightAverage:
     """Averages all weights and moving statistics of a network over the steps of a run.
 
@@ -62,9 +72,8 @@ class WeightAverage:
             metrics = step(batch)
             done = tf.cast(tf.convert_to_tensor(self._steps), tf.float32)
             decay = tf.minimum(self._decay, (1.0 + done) / (10.0 + done))
-            for path, average in self._averages.items():
-                old, value = tf.convert_to_tensor(average), tf.convert_to_tensor(self._variables[path])
-                average.assign(decay * old + (1.0 - decay) * value)
+            for path, value in moved_averages(self._averages, self._variables, decay).items():
+                self._averages[path].assign(value)
             return metrics
 
         return step_and_average

@@ -22,11 +22,12 @@ from tf_simclr.train.device_views import DeviceViews, choose_place, given_views
 from tf_simclr.train.distill_step import build_distill_step
 from tf_simclr.train.images import evaluates, require_needed_labels, splits_of_run
 from tf_simclr.train.input import view_policy
+from tf_simclr.train.memory import MemoryBank
 from tf_simclr.train.micro_batch import build_micro_batch_step
 from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import POLICIES, Updater
 from tf_simclr.train.skip import SkippedUpdates
-from tf_simclr.train.step import Logits, Step, build_finetune_step, build_pretrain_step
+from tf_simclr.train.step import Logits, Step, build_finetune_step, build_pretrain_step, nothing_remembered
 from tf_simclr.train.step_checks import check_step
 
 Say = Callable[[str], None]
@@ -58,6 +59,7 @@ class TrainState:
         device_views: makes the views in the step; None where the input pipeline does.
         skipped: counts the updates that were left out.
         average: of the networks, over the steps; None without one.
+        memory: negatives of earlier batches; None without them.
     """
 
     config: ExperimentConfig
@@ -73,6 +75,7 @@ class TrainState:
     device_views: DeviceViews | None = None
     skipped: SkippedUpdates = field(default_factory=lambda: SkippedUpdates(0))
     average: WeightAverage | None = None
+    memory: MemoryBank | None = None
 
     def named_state(self) -> dict[str, Any]:
         """Path -> variable of all that a resumed run needs, the same on every stack."""
@@ -88,7 +91,8 @@ class TrainState:
         average = self.average.named_state() if self.average is not None else {}
         iterations = {"optimizer/iterations": self.optimizer.iterations}
         counters = {**self.updater.named_state(), **self.skipped.named_state()}
-        return {**model, **iterations, **slots, **online, **average, **counters}
+        memory = self.memory.named_state() if self.memory is not None else {}
+        return {**model, **iterations, **slots, **online, **average, **memory, **counters}
 
 
 def build_data(config: ExperimentConfig, before: ListedSplits | None = None) -> Data:
@@ -181,13 +185,22 @@ def build_train_state(
     place = choose_place(config, tf.distribute.get_strategy())
     device_views = DeviceViews(*view_policy(config), compiled=place.compiled) if place.on_device else None
     views = device_views or given_views
+    memory = None
+    if config.loss.memory_size and contrastive:
+        memory = MemoryBank(config, model, build_networks(config, num_classes=0), views)
     if config.train.train_mode == "distill":
         step = build_distill_step(model, teacher, updater, config, penalized, views=views)
     elif config.train.train_mode == "finetune":
         step = build_finetune_step(model, updater, config, penalized, views=views)
     else:
         build_step = build_micro_batch_step if config.train.micro_batch_size else build_pretrain_step
-        step = build_step(model, updater, config, penalized, contrastive=contrastive, online=online, views=views)
+        step = build_step(
+            *(model, updater, config, penalized),
+            contrastive=contrastive,
+            online=online,
+            views=views,
+            remembered=nothing_remembered if memory is None else memory.remembered,
+        )
     average = None
     if config.train.ema_decay and contrastive:
         average = WeightAverage(config.train.ema_decay, model.named_variables(), optimizer.iterations)
@@ -196,13 +209,15 @@ def build_train_state(
         *(config, durations, model, optimizer, schedule, step, trained, penalized, updater, online, device_views),
         skipped=skipped,
         average=average,
+        memory=memory,
     )
     return replace(state, step=_as_it_runs(state))
 
 
 def _as_it_runs(state: TrainState) -> Step:
-    """The step of a state with all that surrounds it: the average of the weights, updates left out, XLA."""
-    step = state.step if state.average is None else state.average.averaging(state.step)
+    """The step of a state with all that surrounds it: memory, average of the weights, updates left out, XLA."""
+    step = state.step if state.memory is None else state.memory.remembering(state.step)
+    step = step if state.average is None else state.average.averaging(step)
     if state.skipped.limit:
         step = state.skipped.guarded(step, state.named_state())
     if state.config.runtime.jit_compile:

@@ -24,9 +24,11 @@ from tf_simclr.train.online_head import OnlineHead
 from tf_simclr.train.precision import Updater
 from tf_simclr.train.step import (
     Metrics,
+    Remembered,
     Step,
     both_views,
     contrastive_terms,
+    nothing_remembered,
     online_examples,
     supervised_terms,
     with_total,
@@ -77,6 +79,29 @@ def fold(body: Body, state: Any, total: int, size: int) -> Any:
     return state
 
 
+def project_pieces(model: SimCLRModel, batch: dict[str, Any], views: Views, size: int) -> tf.Tensor:
+    """Projections float32 [2n, d] of a whole batch, `size` images at a time: first views before second views.
+
+    Batch norms normalise by each micro-batch and leave their moving statistics alone.
+    """
+    project = model.require_projection_head()
+    total, width = batch["label"].shape[0], project.output["proj_head_output"].shape[-1]
+
+    def body(start: Any, count: int, z: tf.Tensor) -> tf.Tensor:
+        rows = start + tf.range(count)
+        part = project_images(model, tf.concat(views(batch, rows), axis=0))
+        return tf.tensor_scatter_nd_update(z, _both_views(rows, total)[:, tf.newaxis], part)
+
+    return fold(body, tf.zeros([2 * total, width]), total, size)
+
+
+def project_images(model: SimCLRModel, images: tf.Tensor) -> tf.Tensor:
+    """Projections float32 [b, d] of images [b, s, s, 3], normalised by their batch; moving statistics stay."""
+    with frozen_statistics():
+        h = model.encoder(images, training=True)["final_avg_pool"]
+        return model.require_projection_head()(h, training=True)["proj_head_output"]
+
+
 @dataclass(frozen=True)
 class _MicroBatches:
     """A model's two passes over the micro-batches of a replica's batch; attributes as `build_micro_batch_step`."""
@@ -88,16 +113,17 @@ class _MicroBatches:
     contrastive: bool
     online: OnlineHead | None
     views: Views
+    remembered: Remembered
 
     def step(self, batch: dict[str, Any]) -> Metrics:
         """One update of the parameters."""
         metrics: Metrics = {}
         z_gradient = None
         if self.contrastive:
-            z = self.embed(batch)
+            z = project_pieces(self.model, batch, self.views, self.config.train.micro_batch_size)
             with tf.GradientTape() as tape:
                 tape.watch(z)
-                metrics |= contrastive_terms(z, self.config, labels=batch["label"])
+                metrics |= contrastive_terms(z, self.config, labels=batch["label"], memory=self.remembered())
             z_gradient = tape.gradient(metrics["train/contrast_loss"], z)  # [2n, d]
         with tf.GradientTape() as tape:
             metrics["train/weight_decay"] = l2_penalty(self.penalized, self.config.optimizer.weight_decay)
@@ -112,24 +138,6 @@ class _MicroBatches:
         if self.online is not None:
             metrics |= self.online.train(*online_examples(self.model, batch, h))
         return with_total(metrics)
-
-    def images(self, batch: dict[str, Any], rows: tf.Tensor) -> tf.Tensor:
-        """Both views of some images, [2 rows, s, s, 3]."""
-        return tf.concat(self.views(batch, rows), axis=0)
-
-    def embed(self, batch: dict[str, Any]) -> tf.Tensor:
-        """First pass: projections float32 [2n, d] of a whole batch, first views before second views."""
-        project = self.model.require_projection_head()
-        total, width = batch["label"].shape[0], project.output["proj_head_output"].shape[-1]
-
-        def body(start: Any, count: int, z: tf.Tensor) -> tf.Tensor:
-            rows = start + tf.range(count)
-            with frozen_statistics():
-                h = self.model.encoder(self.images(batch, rows), training=True)["final_avg_pool"]
-                part = project(h, training=True)["proj_head_output"]
-            return tf.tensor_scatter_nd_update(z, _both_views(rows, total)[:, tf.newaxis], part)
-
-        return fold(body, tf.zeros([2 * total, width]), total, self.config.train.micro_batch_size)
 
     def backpropagate(
         self, batch: dict[str, Any], z_gradient: tf.Tensor | None, gradients: list[tf.Tensor]
@@ -153,7 +161,7 @@ class _MicroBatches:
         """The part of one micro-batch, images `rows`, in the scaled gradients, and its h float32 [2 rows, d]."""
         variables = self.updater.variables
         with tf.GradientTape() as tape:
-            h = self.model.encoder(self.images(batch, rows), training=True)["final_avg_pool"]
+            h = self.model.encoder(tf.concat(self.views(batch, rows), axis=0), training=True)["final_avg_pool"]
             seen = tf.stop_gradient(tf.cast(h, tf.float32))
             if z_gradient is None:
                 return [tf.zeros(v.shape) for v in variables], seen
@@ -183,6 +191,7 @@ def build_micro_batch_step(
     contrastive: bool = True,
     online: OnlineHead | None = None,
     views: Views = given_views,
+    remembered: Remembered = nothing_remembered,
 ) -> Step:
     """The step of `build_pretrain_step` with only config.train.micro_batch_size images of a replica in flight.
 
@@ -190,7 +199,7 @@ def build_micro_batch_step(
     once a micro-batch. `views` is called for each micro-batch, once in each pass. Beside the batch the step holds the
     projections [2n, d] with their gradient, all h of it, and a second set of parameter gradients.
     """
-    return _MicroBatches(model, updater, config, penalized, contrastive, online, views).step
+    return _MicroBatches(model, updater, config, penalized, contrastive, online, views, remembered).step
 
 
 def _both_views(rows: tf.Tensor, total: int) -> tf.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import compat
+from tf_simclr.ops.collectives import write_own_copies
 from tf_simclr.train.precision import are_finite_everywhere
 from tf_simclr.train.step import Metrics, Step
 
@@ -73,23 +74,9 @@ class SkippedUpdates:
             finite = are_finite_everywhere([*metrics.values(), *after])
             count = tf.convert_to_tensor(self._count)
             skips = tf.logical_and(tf.logical_not(finite), count < self.limit)
-            _write(variables, [tf.where(skips, old, new) for old, new in zip(before, after, strict=True)])
+            write_own_copies(variables, [tf.where(skips, old, new) for old, new in zip(before, after, strict=True)])
             self._count.assign(count + tf.cast(skips, tf.int64))
             shown = {name: tf.where(skips, tf.zeros_like(value), value) for name, value in metrics.items()}
             return shown | {SKIPPED: tf.where(tf.logical_or(finite, skips), tf.cast(skips, tf.float32), float("nan"))}
 
         return guarded_step
-
-
-def _write(variables: list[Any], values: list[tf.Tensor]) -> None:
-    """Assigns values to variables, every replica its own copy.
-
-    In a replica `assign` would average the copies of some variables, which three replicas cannot without rounding.
-    """
-
-    def write(strategy: tf.distribute.Strategy, values: list[Any]) -> None:
-        for variable, value in zip(variables, values, strict=True):
-            strategy.extended.update(variable, lambda copy, new: copy.assign(new), args=(value,))
-
-    context = tf.distribute.get_replica_context()
-    context.merge_call(write, args=(values,))

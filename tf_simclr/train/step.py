@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tf_simclr.config import ExperimentConfig, LossConfig
 from tf_simclr.data.views import from_levels
-from tf_simclr.losses.anchors import ContrastiveOutput
+from tf_simclr.losses.anchors import ContrastiveOutput, Memory
+from tf_simclr.losses.nt_xent import nt_xent
 from tf_simclr.losses.objects import loss_of
 from tf_simclr.losses.supervised import accuracy, cross_entropy
 from tf_simclr.nn.model import SimCLRModel
@@ -24,7 +25,14 @@ Step = Callable[[dict[str, Any]], Metrics]
 Logits = Callable[[tf.Tensor], tf.Tensor]
 Contrast = Callable[[tf.Tensor, tf.Tensor, tf.Tensor | None], ContrastiveOutput]
 
+# What the loss of a step remembers of earlier batches.
+Remembered = Callable[[], Memory | None]
+
 LOSSES = ("train/contrast_loss", "train/supervised_loss", "train/weight_decay")
+
+
+def nothing_remembered() -> None:
+    """For a step without a memory."""
 
 
 def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
@@ -36,9 +44,15 @@ def supervised_terms(logits: tf.Tensor, labels: tf.Tensor) -> Metrics:
 
 
 def contrastive_loss(
-    z_a: tf.Tensor, z_b: tf.Tensor, settings: LossConfig, labels: tf.Tensor | None = None
+    z_a: tf.Tensor,
+    z_b: tf.Tensor,
+    settings: LossConfig,
+    labels: tf.Tensor | None = None,
+    memory: Memory | None = None,
 ) -> ContrastiveOutput:
     """The loss that was chosen, of a replica's two projections [n, d]; labels int [n] for one that learns from them."""
+    if memory is not None:  # the settings let nt_xent alone have one
+        return nt_xent(z_a, z_b, temperature=settings.temperature, hidden_norm=settings.hidden_norm, memory=memory)
     return loss_of(settings).labelled_statistics(z_a, z_b, labels)
 
 
@@ -47,6 +61,7 @@ def contrastive_terms(
     config: ExperimentConfig,
     contrast: Contrast | None = None,
     labels: tf.Tensor | None = None,
+    memory: Memory | None = None,
 ) -> Metrics:
     """Loss, accuracy and entropy of projections [2n, d], first views before second views, as summary tags.
 
@@ -55,9 +70,13 @@ def contrastive_terms(
         config: says which loss.
         contrast: a loss in place of the config's, of two projections [n, d] and the labels.
         labels: int [n], -1 without a label, for a loss that learns from them; None where the data have none.
+        memory: negatives of earlier batches, for the config's loss; None without.
     """
     z_a, z_b = tf.split(projections, 2, axis=0)
-    output = contrast(z_a, z_b, labels) if contrast is not None else contrastive_loss(z_a, z_b, config.loss, labels)
+    if contrast is not None:
+        output = contrast(z_a, z_b, labels)
+    else:
+        output = contrastive_loss(z_a, z_b, config.loss, labels, memory)
     return {
         "train/contrast_loss": output.loss,
         "train/contrast_acc": output.accuracy,
@@ -102,6 +121,7 @@ def build_pretrain_step(
     contrast: Contrast | None = None,
     online: OnlineHead | None = None,
     views: Views = given_views,
+    remembered: Remembered = nothing_remembered,
 ) -> Step:
     """Contrastive pretraining with the online linear head (SimCLR, Algorithm 1 and Appendix B.6).
 
@@ -114,6 +134,7 @@ def build_pretrain_step(
         contrast: a loss of two projections and labels in place of the config's.
         online: trains the supervised head; None leaves it to `updater`, as the authors do.
         views: makes two views float32 [n, s, s, 3] of a batch; by default they are batch["views"].
+        remembered: gives the negatives of earlier batches, for the config's loss.
 
     Returns:
         step(batch) -> metrics; batch has what `views` takes, and batch["label"] is int64 [n].
@@ -127,7 +148,7 @@ def build_pretrain_step(
             h = model.encoder(images, training=True)["final_avg_pool"]
             if contrastive:
                 z = project(h, training=True)["proj_head_output"]
-                metrics |= contrastive_terms(z, config, contrast, batch["label"])
+                metrics |= contrastive_terms(z, config, contrast, batch["label"], remembered())
             if head is not None and online is None:
                 # Behind the stop, its gradient never reaches the encoder: the head only measures it.
                 logits = head(tf.stop_gradient(h), training=True)
