@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import tf_simclr
 from tests.interop.exports import a_run, assert_example_works, convert, images
 from tf_simclr.data.image_files import EXTENSIONS
 from tf_simclr.errors import InputError
@@ -30,26 +34,36 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
-def said_difference(capsys):
-    return float(
-        re.search(r"largest difference by the interpreter[^:]*: final_avg_pool (\S+),", capsys.readouterr().out)[1]
-    )
+def said_difference(lines):
+    found = [re.match(r"largest difference by the interpreter[^:]*: final_avg_pool (\S+),", line) for line in lines]
+    return next(float(match[1]) for match in found if match)
 
 
-@pytest.mark.parametrize(("numbers", "most"), [("float32", 1e-5), ("float16", 5e-3)])
-def test_float(numbers, most, run, tmp_path, capsys):
-    assert convert(run, "tflite", tmp_path / "out", f"--tflite_type={numbers}") == 0
-    assert said_difference(capsys) < most
-    batch = images(3, 40, 37) if numbers == "float32" else images(1)
-    assert_example_works(run, tmp_path / "out", tmp_path, most, batch)
+@pytest.fixture(scope="module")
+def float32(run, tmp_path_factory):
+    """The export in float32, by the function, and the lines that it returns."""
+    return tf_simclr.convert(checkpoint=str(run), to="tflite", output=str(tmp_path_factory.mktemp("float32") / "out"))
 
 
-def test_int8_by_a_folder(run, folder, tmp_path, capsys):
+def test_float32(float32, run, tmp_path):
+    assert said_difference(float32.lines) < 1e-5
+    assert sorted(os.listdir(float32.directory)) == ["example.py", "model.tflite", "simclr.json"]
+    card = json.loads(Path(float32.directory, "simclr.json").read_text())
+    assert card["export"] == {"format": "tflite", "notes": list(float32.lines)}
+    assert_example_works(run, float32.directory, tmp_path, 1e-5, images(3, 40, 37))
+
+
+def test_float16(run, tmp_path, capsys):
+    assert convert(run, "tflite", tmp_path / "out", "--tflite_type=float16") == 0
+    assert said_difference(capsys.readouterr().out.splitlines()) < 5e-3
+    assert_example_works(run, tmp_path / "out", tmp_path, 5e-3, images(1))
+
+
+def test_int8_by_a_folder(run, folder, float32, tmp_path, capsys):
     words = ("--tflite_type=int8", f"--calibration_dir={folder}")
     assert convert(run, "tflite", tmp_path / "out", *words) == 0
-    assert 0 < said_difference(capsys) < 0.2
-    assert convert(run, "tflite", tmp_path / "float") == 0
-    sizes = [(tmp_path / name / "model.tflite").stat().st_size for name in ("out", "float")]
+    assert 0 < said_difference(capsys.readouterr().out.splitlines()) < 0.2
+    sizes = [Path(directory, "model.tflite").stat().st_size for directory in (tmp_path / "out", float32.directory)]
     assert sizes[0] < sizes[1]
 
 

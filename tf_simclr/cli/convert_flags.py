@@ -30,6 +30,6 @@ def main(parsed: flags.ParsedFlags) -> ConvertResult:
     config.validate()
     say(f"converting {config.checkpoint}")
     checkpoints.find(config.checkpoint or "")
-    from tf_simclr.cli import convert  # imports TensorFlow, which takes seconds
+    from tf_simclr.cli import convert
 
     return convert.run(config)
