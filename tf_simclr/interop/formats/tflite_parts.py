@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -41,7 +42,7 @@ def write_tflite_parts(source: Source, directory: str) -> list[str]:
 
 
 def _save(answered: Iterable[tuple[np.ndarray, Answers]], path: str) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for number, (batch, answers) in enumerate(answered):
         arrays[f"{number}/"] = batch
         arrays |= {f"{number}/{name}": values for name, values in answers.items()}
