@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import pickle
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.weights.foreign_files import MEAN, STD, Spec, torchvision_values
-from tests.weights.same import assert_same_as_torchvision, images
+from tests.weights.same import assert_same_as_torchvision, images, needs_torchvision
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.train import checkpoints
@@ -120,13 +119,11 @@ for name, size in zip(sys.argv[2::2], map(int, sys.argv[3::2])):
 """
 
 
+@needs_torchvision
 def test_torchvision_itself(tmp_path):
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
     networks = (("resnet18", 64), ("resnet34", 65), ("resnet50", 64), ("resnet50", 65))
     for size in (64, 65):
         np.save(tmp_path / f"{size}.npy", (images(size) - MEAN) / STD)
-    # In a process of its own: builds for CUDA import Triton, which crashes where TensorFlow was imported before.
     words = [str(word) for network in networks for word in network]
     subprocess.run([sys.executable, "-c", TORCHVISION, str(tmp_path), *words], check=True)
     for name, size in networks:
