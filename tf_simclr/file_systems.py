@@ -58,6 +58,9 @@ class FileSystem(Protocol):
     def write(self, path: str, content: bytes) -> None:
         """Writes a file, whole or not at all."""
 
+    def rename(self, path: str, new: str) -> None:
+        """Gives a file or a directory another name, which nothing has."""
+
     def remove(self, path: str) -> None:
         """Removes a file."""
 
@@ -106,6 +109,9 @@ class _Local:
             with contextlib.suppress(OSError):
                 os.remove(temporary)
             raise
+
+    def rename(self, path: str, new: str) -> None:
+        os.rename(path, new)
 
     def remove(self, path: str) -> None:
         os.remove(path)
@@ -157,6 +163,9 @@ class _Remote:
             with contextlib.suppress(Exception):
                 self._gfile.remove(temporary)
             raise
+
+    def rename(self, path: str, new: str) -> None:
+        self._gfile.rename(path, new)
 
     def remove(self, path: str) -> None:
         self._gfile.remove(path)

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.networks import small_networks
-from tf_simclr.cli import convert_out, follow, run_results
+from tf_simclr.cli import convert_out, convert_tflite, follow, run_results
 from tf_simclr.cli import evaluate as evaluate_task
 from tf_simclr.cli import study as study_task
 from tf_simclr.cli import train as train_task
@@ -175,13 +176,19 @@ def test_ctrl_c_before_anything_is_watched_is_one_line(monkeypatch):
 
 def test_sigterm_in_a_conversion_leaves_nothing_and_the_same_command_works(monkeypatch, tmp_path, command):
     assert run([*command, "--mode=train"])[0] == 0
-    flags = [f"--checkpoint={tmp_path / 'run'}", f"--output={tmp_path / 'out'}", "--to=saved_model"]
-    with monkeypatch.context() as patch:
-        calls = asked_to_stop(patch, convert_out, "write_format")
-        code, output, errors = run(flags, "convert")
-    assert calls and code == 143, errors
-    assert "SIGTERM received: nothing is written to" in output and not list(tmp_path.glob("out*"))
-    assert run(flags, "convert")[0] == 0 and [path.name for path in tmp_path.glob("out*")] == ["out"]
+    flags = [f"--checkpoint={tmp_path / 'run'}", f"--output={tmp_path / 'out'}"]
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    for to, holder, name in (("saved_model", convert_out, "write_format"), ("tflite", convert_tflite, "run_apart")):
+        with monkeypatch.context() as patch:
+            calls = asked_to_stop(patch, holder, name)
+            code, output, errors = run([*flags, f"--to={to}"], "convert")
+        assert calls and code == 143, errors
+        assert "SIGTERM received: nothing is written to" in output and not list(tmp_path.glob("out*"))
+        assert not list(scratch.iterdir())
+    assert run([*flags, "--to=saved_model"], "convert")[0] == 0
+    assert [path.name for path in tmp_path.glob("out*")] == ["out"]
 
 
 LOADING = """

@@ -7,7 +7,8 @@ import pytest
 
 from tests.interop.test_saved_model import tiny_model
 from tf_simclr.errors import InputError
-from tf_simclr.interop.formats.served import Served, largest_differences, random_batches, require_same
+from tf_simclr.interop.formats.compared import largest_differences, random_batches, require_same
+from tf_simclr.interop.formats.served import Served
 
 
 def test_a_difference_is_a_share_of_the_largest_value():
@@ -22,7 +23,7 @@ def test_a_difference_is_a_share_of_the_largest_value():
         return found
 
     batch = next(iter(random_batches(16)))
-    differences = largest_differences(served, other, [batch])
+    differences = largest_differences(served.answered([batch]), other)
     assert differences["final_avg_pool"] == pytest.approx(0.5, rel=1e-3)
     assert differences["proj_head_output"] == 0 and differences["logits_sup"] == np.inf
     with pytest.raises(InputError, match="computes what the networks do, to 0"):

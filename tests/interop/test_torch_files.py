@@ -9,6 +9,7 @@ import pytest
 
 from tests.interop.exports import NORMALIZED, a_run, assert_example_works, convert, images
 from tests.weights.foreign_files import Spec, torchvision_h, torchvision_values
+from tests.weights.same import needs_torchvision
 from tf_simclr import compat
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.weights.torch_state import torch_state
@@ -78,6 +79,7 @@ def test_selective_kernels_have_no_place(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@needs_torchvision
 @pytest.mark.parametrize(
     ("flags", "height", "width", "lines"),
     [
@@ -87,14 +89,13 @@ def test_selective_kernels_have_no_place(tmp_path, capsys):
     ],
 )
 def test_torchvision_itself_computes_our_h(flags, height, width, lines, tmp_path):
-    pytest.importorskip("torchvision", exc_type=ImportError)
     run = a_run(tmp_path / "run", **flags)
     assert convert(run, "torch", tmp_path / "out") == 0
     assert_example_works(run, tmp_path / "out", tmp_path, 2e-6, images(2, height, width), lines)
 
 
+@needs_torchvision
 def test_what_torchvision_has_already_takes_the_fewest_lines(tmp_path):
-    pytest.importorskip("torchvision", exc_type=ImportError)
     from_torch(tmp_path / "m.safetensors", Spec(18))
     assert convert(tmp_path / "m.safetensors", "torch", tmp_path / "out") == 0
     assert_example_works(tmp_path / "m.safetensors", tmp_path / "out", tmp_path, 2e-6, most_lines=15)

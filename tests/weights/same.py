@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
+import pytest
 
 from tests.weights.foreign_files import torchvision_h
 from tf_simclr.evaluate.load import load_trained
+
+# Looked for and not imported: a build for CUDA imports Triton, which crashes where TensorFlow was imported before.
+needs_torchvision = pytest.mark.skipif(
+    importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed"
+)
 
 
 def images(size):

@@ -66,6 +66,28 @@ def projection_head(draw, features, offset):
     return values
 
 
+def of_hugging_face(values, start):
+    """The names of the package transformers, which counts groups and layers of a block from 0."""
+    kinds = {"conv": "convolution", "bn": "normalization", "0": "convolution", "1": "normalization"}
+    found = {}
+    for name, value in values.items():
+        *layer, leaf = name.split(".")
+        if layer[0] == "fc":
+            found[f"classifier.1.{leaf}"] = value
+        elif len(layer) == 1:
+            found[f"{start}embedder.embedder.{kinds[layer[0][:-1]]}.{leaf}"] = value
+        else:
+            place = f"{start}encoder.stages.{int(layer[0][-1]) - 1}.layers.{layer[1]}"
+            last = layer[2]
+            unit = (
+                f"shortcut.{kinds[layer[3]]}"
+                if last == "downsample"
+                else f"layer.{int(last[-1]) - 1}.{kinds[last[:-1]]}"
+            )
+            found[f"{place}.{unit}.{leaf}"] = value
+    return found
+
+
 def namings(spec, values):
     """Every way to write the same network, and what must be said to be left out."""
     draw = Drawer(spec)
@@ -75,6 +97,8 @@ def namings(spec, values):
     memory = {"criterion.memory_bank.bank": np.zeros(3, np.float32)}
     projector = {"projector.0.weight": draw.kernel(8, 8), "projector.0.bias": draw.uniform(0, 1, 8)}
     of_lightly = {name: place for place, name in pytorch.SEQUENTIAL_OF_LIGHTLY.items()}
+    averages = {name: value + np.float32(1) for name, value in values.items() if name.partition(".")[0] != "fc"}
+    in_place_of_fc = {f"fc.{layer}.{leaf}": draw.kernel(8, 8) for layer in (0, 2) for leaf in ("weight", "bias")}
     return {
         "torchvision": values,
         "distributed": {f"module.{name}": value for name, value in values.items()},
@@ -88,6 +112,27 @@ def namings(spec, values):
             **{n.replace("fc.", "classifier."): v for n, v in values.items() if "fc." in n},
         },
         "solo-learn of old": {**without_classifier(values, "encoder."), **projector},
+        "MoCo": {
+            **{f"module.encoder_k.{name}": value for name, value in {**averages, **in_place_of_fc}.items()},
+            **{f"module.encoder_q.{n}": v for n, v in {**without_classifier(values), **in_place_of_fc}.items()},
+            "module.queue": draw.kernel(8, 3),
+        },
+        "BYOL": {
+            **{f"online_network.{name}": value for name, value in values.items()},
+            **{f"target_network.{name}": value for name, value in averages.items()},
+        },
+        "momentum of solo-learn": {**backbone, **{f"momentum_backbone.{n}": v for n, v in averages.items()}},
+        "momentum of lightly": {**backbone, **{f"backbone_momentum.{n}": v for n, v in averages.items()}},
+        "a projection head with offsets": {
+            **backbone,
+            **{
+                f"projection_head.layers.{place}.{leaf}": draw.kernel(8, 8)
+                for place in (0, 2)
+                for leaf in ("weight", "bias")
+            },
+        },
+        "Hugging Face": of_hugging_face(values, "resnet."),
+        "Hugging Face without a head": of_hugging_face(without_classifier(values), ""),
         "both wrapped": {f"module.backbone.{name}": value for name, value in values.items()},
     }
 
@@ -101,11 +146,12 @@ def test_every_naming(naming, tmp_path):
     values = torchvision_values(spec)
     stored = namings(spec, values)[naming]
     place = write(tmp_path / "m.safetensors", stored)
-    has_classifier = any(word in name for name in stored for word in ("fc.", "linear.", "classifier."))
+    classifiers = ("fc.weight", "linear.weight", "classifier.weight", "classifier.1.weight")
+    has_classifier = any(name.endswith(classifiers) for name in stored)
     expected = values if has_classifier else without_classifier(values)
     assert_same_as_torchvision(place, expected, spec, 32)
     left_out = [line for line in checkpoints.foreign_at(place).describe() if line.startswith("left out")]
-    assert bool(left_out) == ("solo" in naming)
+    assert bool(left_out) == any(word in naming for word in ("solo", "MoCo", "BYOL", "momentum", "offsets"))
 
 
 @pytest.mark.parametrize("depth", [18, 50])
@@ -195,6 +241,20 @@ def test_a_folder_with_one_file_is_that_file(tmp_path):
     write(tmp_path / "other.safetensors", {})
     with pytest.raises(InputError, match="must name one file"):
         checkpoints.resolve(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+def test_a_file_of_keras_is_refused(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(InputError, match=r"a file of Keras\. .* take torchvision's"):
+        load_trained(str(tmp_path / name))
+
+
+def test_bottlenecks_of_hugging_face(tmp_path):
+    spec = Spec(50, width=4)
+    values = torchvision_values(spec)
+    stored = of_hugging_face(values, "resnet.")
+    assert_same_as_torchvision(write(tmp_path / "m.safetensors", stored), values, spec, 33)
 
 
 def test_what_was_assumed_is_said(tmp_path):

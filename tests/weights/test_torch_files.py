@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests.weights.foreign_files import MEAN, STD, Spec, torchvision_values
-from tests.weights.same import assert_same_as_torchvision, images
+from tests.weights.same import assert_same_as_torchvision, images, needs_torchvision
 from tf_simclr.errors import InputError
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.train import checkpoints
@@ -67,12 +70,15 @@ def test_a_pickled_module_is_refused_and_not_run(tmp_path):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "n.pth")
     with pytest.raises(InputError, match=r"nothing was run"):
         load_trained(str(tmp_path / "n.pth"))
+    torch.save({"state_dict": STATE, "args": argparse.Namespace(lr=0.1)}, tmp_path / "n.pth")
+    with pytest.raises(InputError, match=r"of other kinds \(argparse\.Namespace\)"):
+        load_trained(str(tmp_path / "n.pth"))
     assert not (tmp_path / "ran").exists()
 
 
 def test_a_pickle_of_another_program_is_refused_without_a_word_of_torchs(tmp_path, recwarn):
     (tmp_path / "m.pth").write_bytes(pickle.dumps(Opens(tmp_path / "ran")))
-    with pytest.raises(InputError, match=r"no file of torch\.save"):
+    with pytest.raises(InputError, match=r"torch\.save did not write it"):
         load_trained(str(tmp_path / "m.pth"))
     assert not recwarn.list and not (tmp_path / "ran").exists()
 
@@ -86,24 +92,42 @@ def test_damaged_and_empty_files_of_torch_are_refused(tmp_path):
             load_trained(str(tmp_path / "n.pth"))
         assert "\n" not in str(error.value) and "miniz" not in str(error.value)
     torch.save({"epoch": 3}, tmp_path / "n.pth")
-    with pytest.raises(InputError, match="without any"):
+    with pytest.raises(InputError, match="without any where one is looked for; it has epoch"):
         load_trained(str(tmp_path / "n.pth"))
 
 
+TORCHVISION = """
+import sys
+import numpy as np
+import torch
+from torchvision import models
+
+torch.manual_seed(0)
+place = sys.argv[1]
+for name, size in zip(sys.argv[2::2], map(int, sys.argv[3::2])):
+    network = getattr(models, name)()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for tensor, low, high in ((module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 2.0)):
+                tensor.uniform_(low, high)
+            torch.nn.init.uniform_(module.weight, 0.3, 0.9)
+    torch.save(network.state_dict(), f"{place}/{name}-{size}.pth")
+    network.eval()
+    with torch.no_grad():
+        logits = network(torch.from_numpy(np.load(f"{place}/{size}.npy")).permute(0, 3, 1, 2)).numpy()
+    np.save(f"{place}/{name}-{size}.npy", logits)
+"""
+
+
+@needs_torchvision
 def test_torchvision_itself(tmp_path):
-    models = pytest.importorskip("torchvision.models")
-    torch.manual_seed(0)
-    for name, size in (("resnet18", 64), ("resnet34", 65), ("resnet50", 64), ("resnet50", 65)):
-        network = getattr(models, name)()
-        for module in network.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                for tensor, low, high in ((module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 2.0)):
-                    tensor.uniform_(low, high)
-                torch.nn.init.uniform_(module.weight, 0.3, 0.9)
-        torch.save(network.state_dict(), tmp_path / f"{name}.pth")
-        network.eval()
-        batch = images(size)
-        with torch.no_grad():
-            expected = network(torch.from_numpy((batch - MEAN) / STD).permute(0, 3, 1, 2)).numpy()
-        found = load_trained(str(tmp_path / f"{name}.pth")).model.endpoints(batch, training=False)["logits_sup"]
+    networks = (("resnet18", 64), ("resnet34", 65), ("resnet50", 64), ("resnet50", 65))
+    for size in (64, 65):
+        np.save(tmp_path / f"{size}.npy", (images(size) - MEAN) / STD)
+    words = [str(word) for network in networks for word in network]
+    subprocess.run([sys.executable, "-c", TORCHVISION, str(tmp_path), *words], check=True)
+    for name, size in networks:
+        expected = np.load(tmp_path / f"{name}-{size}.npy")
+        model = load_trained(str(tmp_path / f"{name}-{size}.pth")).model
+        found = model.endpoints(images(size), training=False)["logits_sup"]
         np.testing.assert_allclose(found, expected, atol=1e-5 * max(1.0, np.abs(expected).max()))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from tf_simclr.cli.convert_out import export
 from tf_simclr.cli.main import say
-from tf_simclr.cli.task import exit_code_of
-from tf_simclr.config import ConvertConfig, build_config
-from tf_simclr.config.convert import RUN
-from tf_simclr.errors import InputError, StoppedError
-from tf_simclr.interop.converted import require_new, write_converted
-from tf_simclr.train import checkpoints
-from tf_simclr.train.interrupts import StopRequest
-from tf_simclr.weights.foreign import Foreign
+from tf_simclr.config import ConvertConfig
+from tf_simclr.config.convert import RUN, TFLITE
+from tf_simclr.errors import StoppedError
+from tf_simclr.interop.new_directory import require_new
+from tf_simclr.train.interrupts import StopRequest, exit_code_of
 
 
 @dataclass(frozen=True)
@@ -45,36 +42,27 @@ def run(config: ConvertConfig) -> ConvertResult:
     stop = StopRequest()
     try:
         with stop.watch(), stop.at_once():
-            return _convert(config)
+            require_new(config.output)
+            return ConvertResult(config.output, _converted(config))
     except StoppedError:
         name, code = exit_code_of(stop)
         say(f"{name} received: nothing is written to {config.output}; run the same command again")
         return ConvertResult(config.output, (), code)
 
 
-def _convert(config: ConvertConfig) -> ConvertResult:
-    assert config.checkpoint and config.output
-    if config.to != RUN:
-        return ConvertResult(config.output, export(config))
-    require_new(config.output)
-    foreign, said = _read(config), config.said
-    if "ft_proj_selector" in said:
-        foreign = foreign.with_selector(said["ft_proj_selector"])
-    experiment = build_config({**foreign.flags(), **said, "model_dir": config.output})
-    lines = tuple(foreign.describe(given=said))
+def _converted(config: ConvertConfig) -> tuple[str, ...]:
+    """Writes `config.output`, says what is to be known, and returns it in lines. TensorFlow is imported by most."""
+    if config.to == RUN:
+        from tf_simclr.cli.convert_in import convert_in
+
+        return convert_in(config)
+    if config.to == TFLITE:
+        from tf_simclr.cli.convert_tflite import convert_out
+    else:
+        from tf_simclr.cli.convert_out import convert_out
+    lines, step = convert_out(config)
     for line in lines:
         say(line)
-    write_converted(foreign, experiment, config.output, lines)
-    say(f"{len(foreign.shapes)} variables written to {config.output}")
-    return ConvertResult(config.output, lines)
-
-
-def _read(config: ConvertConfig) -> Foreign:
-    prefix = checkpoints.resolve(config.checkpoint or "", say)
-    foreign = checkpoints.foreign_at(prefix, ema=config.ema)
-    if foreign is None:
-        raise InputError(
-            f"`checkpoint` must be of another program. Received: {config.checkpoint}, which this program wrote. Pass "
-            "it to run.py, evaluate or tf_simclr.load as it is, or say with --to which format to write"
-        )
-    return foreign
+    example = os.path.join(config.output or "", "example.py")
+    say(f"step {step} written to {config.output}; {example} reads it")
+    return lines

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 USAGE = """usage: python -m tf_simclr convert --checkpoint=IN --output=DIR [flags]
 
-Reads the authors' TensorFlow checkpoints and SavedModels, and files of PyTorch under the names of torchvision, lightly
-or solo-learn, and writes a directory that run.py, evaluate and tf_simclr.load take as a run's. What the network is
-follows from names and shapes; what these do not say is assumed, printed, and a flag here.
+Reads the authors' TensorFlow checkpoints and SavedModels, and files of PyTorch under the names of torchvision, lightly,
+solo-learn or Hugging Face, and writes a directory that run.py, evaluate and tf_simclr.load take as a run's. What the
+network is follows from names and shapes; what these do not say is assumed, printed, and a flag here.
 
 With --to=saved_model, keras, onnx, tflite, torch, huggingface or kaggle it writes a run for other programs, with an
 example.py that reads it without tf_simclr."""
@@ -30,6 +30,6 @@ def main(parsed: flags.ParsedFlags) -> ConvertResult:
     config.validate()
     say(f"converting {config.checkpoint}")
     checkpoints.find(config.checkpoint or "")
-    from tf_simclr.cli import convert  # imports TensorFlow, which takes seconds
+    from tf_simclr.cli import convert
 
     return convert.run(config)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from tf_simclr.cli.main import say
 from tf_simclr.config import CARD_FILE, ConvertConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.evaluate.load import Trained, load_trained, step_of
@@ -15,8 +14,11 @@ from tf_simclr.interop.formats.write import require_possible, write_format
 from tf_simclr.train import checkpoints
 
 
-def export(config: ConvertConfig) -> tuple[str, ...]:
-    """Writes `config.output` and returns what is to be known of it, in lines.
+def convert_out(config: ConvertConfig) -> tuple[tuple[str, ...], int]:
+    """Writes `config.output`.
+
+    Returns:
+        what is to be known of it, in lines, and the step of the networks.
 
     Raises:
         InputError: there is no checkpoint, a package is missing, or the networks have no place in the format. Nothing
@@ -35,11 +37,7 @@ def export(config: ConvertConfig) -> tuple[str, ...]:
     )
     foreign = checkpoints.foreign_at(trained.prefix)
     described = [] if foreign is None else foreign.describe()
-    lines = tuple(described + write_format(config.to, source, config.output))
-    for line in lines:
-        say(line)
-    say(f"step {source.card.step} written to {config.output}; {os.path.join(config.output, 'example.py')} reads it")
-    return lines
+    return (*described, *write_format(config.to, source, config.output)), source.card.step
 
 
 def _card(trained: Trained) -> ModelCard:

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
-from tf_simclr.cli.task import TerminalReporter, build_own_strategy, exit_code_of, named_images
+from tf_simclr.cli.task import TerminalReporter, build_own_strategy, named_images
 from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
 from tf_simclr.config.paths import absolute
 from tf_simclr.directory_lock import DirectoryLock
@@ -26,7 +26,7 @@ from tf_simclr.index.images import Part, open_parts
 from tf_simclr.index.shards import EMPTY_FILE, merge, shard_directory
 from tf_simclr.index.store import Identity, Index, require_local
 from tf_simclr.index.tables import require_parquet, write_parquet
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, exit_code_of
 from tf_simclr.train.strategy import per_replica_batch
 
 

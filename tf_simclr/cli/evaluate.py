@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
-from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
+from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, named_images
 from tf_simclr.config import DataConfig, ExperimentConfig, ProtocolConfig, RuntimeConfig
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.source import ImageSource
@@ -30,7 +30,7 @@ from tf_simclr.evaluate.report.subject import SplitFacts, Subject
 from tf_simclr.files import read_json
 from tf_simclr.optional import require_matplotlib, require_scikit_learn
 from tf_simclr.stored import DamagedFileError
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, exit_code_of
 from tf_simclr.train.strategy import per_replica_batch
 from tf_simclr.train.timing import describe_memory
 

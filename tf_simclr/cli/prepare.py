@@ -116,7 +116,7 @@ def _written(
     # These import TensorFlow, which takes seconds.
     from tf_simclr.cli.task import TerminalReporter, named_images
     from tf_simclr.data.prepare_images import write_prepared
-    from tf_simclr.interop.converted import whole_directory
+    from tf_simclr.interop.new_directory import whole_directory
 
     written_by = {"tf_simclr": __version__, "command": command, "date": time.strftime("%Y-%m-%d %H:%M:%S %z")}
     with named_images(), TerminalReporter().counting("images prepared") as progress, whole_directory(out) as partial:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.plan import Plan
-from tf_simclr.cli.task import exit_code_of
 from tf_simclr.config import ExperimentConfig
 from tf_simclr.config.identity import recorded_flags
 from tf_simclr.evaluate.classifier import TOP_1, TOP_5
@@ -19,7 +18,7 @@ from tf_simclr.nn.model import SimCLRModel
 from tf_simclr.train.build import Say
 from tf_simclr.train.checkpoint_files import is_pattern
 from tf_simclr.train.finite import require_finite_network
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, exit_code_of
 from tf_simclr.train.run import Outcome, RunContext
 from tf_simclr.train.summaries import SummaryWriter
 

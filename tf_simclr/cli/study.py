@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_simclr.cli.main import say
 from tf_simclr.cli.study_plan import StudyPlan
-from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, exit_code_of, named_images
+from tf_simclr.cli.task import EXIT_SOME_FAILED, TerminalReporter, build_own_strategy, named_images
 from tf_simclr.config import StudyConfig, build_config
 from tf_simclr.data.datasets import build_splits
 from tf_simclr.directory_lock import DirectoryLock
@@ -30,7 +30,7 @@ from tf_simclr.studies.run_cell import StudyContext
 from tf_simclr.studies.runner import Runner
 from tf_simclr.studies.study import TRANSFER, TRANSFORMATIONS, Study, StudyCell
 from tf_simclr.studies.transfer import NETWORKS_DIRECTORY, open_set
-from tf_simclr.train.interrupts import StopRequest
+from tf_simclr.train.interrupts import StopRequest, exit_code_of
 from tf_simclr.train.strategy import per_replica_batch
 from tf_simclr.train.timing import describe_memory
 

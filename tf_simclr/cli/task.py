@@ -15,18 +15,11 @@ from tf_simclr.data.input_service import require_input_workers
 from tf_simclr.data.read_errors import named
 from tf_simclr.data.remote import lost
 from tf_simclr.errors import InputError
-from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
 from tf_simclr.train.observers import Observer, Observers
 from tf_simclr.train.strategy import build_strategy, choose_strategy
 from tf_simclr.train.summaries import SummaryWriter
 
 EXIT_SOME_FAILED = 1
-
-
-def exit_code_of(stop: StopRequest) -> tuple[str, int]:
-    """The signal that stopped a task, and the exit code of a program that it ends."""
-    name = stop.signal_name or "SIGTERM"
-    return name, EXIT_CODES[name]
 
 
 @contextlib.contextmanager

@@ -9,8 +9,8 @@ from tf_simclr.config.option import check_options, option
 from tf_simclr.errors import InputError
 
 NONE = "none"
-RUN = "run"
-FORMATS = ("saved_model", "keras", "onnx", "tflite", "torch", "huggingface", "kaggle")
+RUN, TFLITE = "run", "tflite"
+FORMATS = ("saved_model", "keras", "onnx", TFLITE, "torch", "huggingface", "kaggle")
 TFLITE_TYPES = ("float32", "float16", "int8")
 _OF_READING = ("image_size", "ft_proj_selector", "input_mean", "input_std")
 
@@ -87,14 +87,14 @@ class ConvertConfig:
                 f"`{name}` must be left out with --to={self.to}: it says how to read weights of other programs. "
                 f"Received: {name}={value}. Convert them to a run first, and then the run"
             )
-        int8 = self.to == "tflite" and self.tflite_type == "int8"
+        int8 = self.to == TFLITE and self.tflite_type == "int8"
         if int8 != (self.calibration_dir is not None):
             raise InputError(
                 "`calibration_dir` must be given for --to=tflite --tflite_type=int8, and for nothing else. Received: "
                 f"to={self.to}, tflite_type={self.tflite_type}, calibration_dir={self.calibration_dir}. "
                 + ("Pass a folder of images" if int8 else "Leave it out")
             )
-        if self.tflite_type != "float32" and self.to != "tflite":
+        if self.tflite_type != "float32" and self.to != TFLITE:
             raise InputError(
                 f"`tflite_type` must be left out without --to=tflite. Received: to={self.to}, "
                 f"tflite_type={self.tflite_type}. Leave it out"

@@ -112,6 +112,12 @@ class StopRequest:
             self._at_once = before
 
 
+def exit_code_of(stop: StopRequest) -> tuple[str, int]:
+    """The signal that stopped a task, and the exit code of a program that it ends."""
+    name = stop.signal_name or "SIGTERM"
+    return name, EXIT_CODES[name]
+
+
 @contextlib.contextmanager
 def own_process() -> Iterator[None]:
     """For a program that is nothing but its task: a second Ctrl-C ends the process at once, without a traceback.

@@ -124,6 +124,7 @@ def _stamp(place: str) -> tuple[int, int]:
 def _opened(place: str, ema: bool, stamp: tuple[int, int]) -> Foreign:
     del stamp
     if locate.is_single_file(place):
+        locate.require_no_keras(place)
         file: TensorFile = SafetensorsFile(place) if place.endswith(locate.SAFETENSORS) else TorchFile(place)
         if ema:
             raise InputError(

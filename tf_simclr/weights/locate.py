@@ -11,14 +11,29 @@ from tf_simclr.file_systems import file_system_of
 SAVED_MODEL = "saved_model.pb"
 SAVED_MODEL_VALUES = os.path.join("variables", "variables")
 _HUB_MODULE = "tfhub_module.pb"
-_PART = re.compile(r"(.+)\.(index|data-\d+-of-\d+)")
+_PART = re.compile(r"(.+)\.(index|meta|data-\d+-of-\d+)")
 SAFETENSORS = ".safetensors"
 PYTORCH = (SAFETENSORS, ".pth", ".pt", ".ckpt", ".bin", ".tar")
+_KERAS = (".keras", ".h5", ".hdf5")
 
 
 def is_single_file(path: str) -> bool:
     """Whether a path is a file of tensors, and not a prefix of TensorFlow's checkpoints or a directory."""
     return file_system_of(path).exists(path)
+
+
+def require_no_keras(path: str) -> None:
+    """Raises InputError for a file of Keras.
+
+    Keras Applications' ResNet50 has offsets in its convolutions, the stride of a group in another convolution, and
+    1.001e-5 for 1e-5 in its batch norms.
+    """
+    if path.endswith(_KERAS):
+        raise InputError(
+            "`checkpoint` must be a TensorFlow checkpoint, a SavedModel, or a file of PyTorch. Received: "
+            f"{path}, a file of Keras. Keras Applications' ResNets are other networks: take torchvision's. Of a "
+            "network of this program pass the run or its SavedModel"
+        )
 
 
 def find(path: str) -> str | None:
@@ -35,6 +50,8 @@ def find(path: str) -> str | None:
         InputError: a folder of TensorFlow Hub's first format, or one with several files to choose from.
     """
     disk = file_system_of(path)
+    if os.path.basename(path) == SAVED_MODEL and disk.exists(path):
+        path = os.path.dirname(path) or "."
     if not disk.is_folder(path):
         part = _PART.fullmatch(path)
         prefix = part[1] if part is not None else path

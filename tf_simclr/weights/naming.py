@@ -154,22 +154,48 @@ def name_pytorch(file: TensorFile) -> Naming:
         InputError: it is of no ResNet, or of one whose stem pads in another way.
     """
     naming = Naming("PyTorch", pytorch=True)
-    plain = _without_common_start({name: name for name in file.shapes if not _is_left_out_torch(name)})
+    plain = _names_of_model(file, naming)
     start, renamed = _encoder_in(plain, file)
     table = pytorch.encoder_layers()
     outer = {**pytorch.PROJECTION_HEAD, **{name: "supervised_head/dense" for name in pytorch.CLASSIFIERS}}
-    projector: list[str] = []
+    others: list[str] = []
     for name, stored in sorted(plain.items()):
         inside = renamed(name.removeprefix(start)) if name.startswith(start) else None
         path = _torch_path(inside, table) or _torch_path(name, outer)
-        if path is None and name.startswith(pytorch.PROJECTOR):
-            projector.append(name)
+        if path is None and (name.startswith(pytorch.HEADS) or (inside or "").startswith(pytorch.HEADS_OF_ENCODER)):
+            others.append(stored)
         else:
             naming.add(path, stored)
-    if projector:
-        naming.left_out.append(f"{projector[0]} and what else is of the projector: its layers have no batch norm")
+    _leave_out_heads(naming, others)
     _require_known_stem(naming, plain, file)
     return naming
+
+
+def _names_of_model(file: TensorFile, naming: Naming) -> dict[str, str]:
+    """The names of the network's tensors without what all of them begin with -> the names in the file."""
+    plain = {name: name for name in file.shapes}
+    while True:  # what is left out may have hidden a beginning that the others share
+        shorter = _without_common_start({n: stored for n, stored in plain.items() if not _is_left_out_torch(n)})
+        averages = [name for name in shorter if pytorch.MOMENTUM.match(name)]
+        if averages and len(averages) < len(shorter):
+            first = shorter[averages[0]]
+            naming.left_out.append(f"{first} and what else is of the momentum encoder ({len(averages)} tensors)")
+            shorter = {name: stored for name, stored in shorter.items() if name not in averages}
+        if shorter.keys() == plain.keys():
+            return plain
+        plain = shorter
+
+
+def _leave_out_heads(naming: Naming, others: list[str]) -> None:
+    """Says that heads of other layers than ours are left out; of a projection head the layers like ours as well."""
+    like_ours = [path for path in naming.names if path.startswith("projection_head/")]
+    if any(path.endswith("_dense/bias") for path in like_ours) or any("projection_head." in name for name in others):
+        others += [naming.names.pop(path) for path in like_ours]
+    if others:
+        naming.left_out.append(
+            f"{min(others)} and what else is of heads that cannot be built here ({len(others)} tensors): ours have "
+            "dense layers without offsets, each with a batch norm"
+        )
 
 
 def _torch_path(name: str | None, layers: Mapping[str, str]) -> str | None:
@@ -206,6 +232,7 @@ def _encoder_in(names: Mapping[str, str], file: TensorFile) -> tuple[str, Callab
         # Before the other: lightly's has a layer 4 as well.
         ("2.0.conv1.weight", "0.weight", pytorch.SEQUENTIAL_OF_LIGHTLY),
         ("4.0.conv1.weight", "0.weight", pytorch.SEQUENTIAL),
+        (pytorch.HUGGING_FACE_FIRST, f"{pytorch.HUGGING_FACE_STEM}.convolution.weight", None),
     ):
         starts = [name.removesuffix(anchor) for name in names if name.endswith(anchor)]
         starts = [start for start in starts if (not start or start.endswith(".")) and start + first in names]
@@ -214,8 +241,9 @@ def _encoder_in(names: Mapping[str, str], file: TensorFile) -> tuple[str, Callab
     shown = ", ".join(list(names)[:3]) or "none"
     kind = "a transformer" if any("cls_token" in name or ".attn" in name for name in names) else "no ResNet"
     raise InputError(
-        f"`checkpoint` must hold a ResNet under the names of torchvision, lightly or solo-learn. Received: {file.place}"
-        f", which is {kind}: {len(file.shapes)} tensors, such as {shown}. Take the weights of a ResNet"
+        "`checkpoint` must hold a ResNet under the names of torchvision, lightly, solo-learn or Hugging Face. "
+        f"Received: {file.place}, which is {kind}: {len(file.shapes)} tensors, such as {shown}. Take the weights of a "
+        "ResNet"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import pickle  # nosec B403
+import re
 import tempfile
 import warnings
 from collections import deque
@@ -32,6 +33,9 @@ _OTHER_NAMES = frozenset(
 )
 # What PyTorch says of bytes that are no pickled objects at all.
 _NO_PICKLE = "Unsupported operand"
+# What PyTorch says of a class or function that a file wants to have called.
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_SHOWN = 8
 _OTHER_STARTS = ("layer-", "layer_with_weights-")
 
 
@@ -135,18 +139,20 @@ class TorchFile:
         except pickle.UnpicklingError as error:
             if _NO_PICKLE in str(error):
                 raise unreadable(place, ValueError("torch.save did not write it")) from error
+            kind = _GLOBAL.search(str(error))
+            shown = f" ({kind[1]})" if kind is not None else ""
             raise InputError(
-                f"`checkpoint` must hold tensors alone. Received: {place}, with pickled objects of other kinds, of "
-                "which none was loaded and nothing was run. Save the state dict alone: torch.save(model.state_dict(), "
-                "path)"
+                f"`checkpoint` must hold tensors alone. Received: {place}, with pickled objects of other kinds{shown}, "
+                "of which none was loaded and nothing was run. Save the state dict alone: "
+                "torch.save(model.state_dict(), path)"
             ) from error
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError, AttributeError) as error:
             raise unreadable(place, error) from error
         self._tensors = _state_in(values, torch.Tensor)
         if not self._tensors:
             raise InputError(
-                f"`checkpoint` must hold the tensors of a model by name. Received: {place}, without any. Save the "
-                "state dict: torch.save(model.state_dict(), path)"
+                f"`checkpoint` must hold the tensors of a model by name. Received: {place}, without any"
+                f"{_entries(values)}. Save the state dict: torch.save(model.state_dict(), path)"
             )
         self.shapes: Mapping[str, Shape] = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
 
@@ -177,6 +183,12 @@ def _state_in(values: Any, tensor: type) -> dict[str, Any]:
         return state
     inner = (_state_in(values.get(name), tensor) for name in pytorch.STATES)
     return next((found for found in inner if found), {})
+
+
+def _entries(values: Any) -> str:
+    """What a file holds where no model was found, in words."""
+    names = [name for name in values if isinstance(name, str)] if isinstance(values, dict) else []
+    return f" where one is looked for; it has {', '.join(names[:_SHOWN])}" if names else ""
 
 
 def unreadable(place: str, error: Exception) -> InputError:

@@ -9,15 +9,15 @@ from typing import Any
 import tensorflow as tf
 
 from tf_simclr import optional
-from tf_simclr.interop.formats.onnx_graph import OPSET, onnx_model
-from tf_simclr.interop.formats.served import (
+from tf_simclr.interop.formats.compared import (
     INPUT,
-    Served,
     difference_note,
     largest_differences,
     random_batches,
     require_same,
 )
+from tf_simclr.interop.formats.onnx_graph import OPSET, onnx_model
+from tf_simclr.interop.formats.served import Served
 from tf_simclr.interop.formats.source import Source
 
 FILE, DATA_FILE = "model.onnx", "model.onnx.data"
@@ -63,9 +63,8 @@ def _checked(served: Served, path: str, image_size: int) -> str:
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = list(served.names)
     differences = largest_differences(
-        served,
+        served.answered(random_batches(image_size)),
         lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True)),
-        random_batches(image_size),
     )
     require_same(differences, "onnx", "onnxruntime")
     return difference_note(differences, "onnxruntime")

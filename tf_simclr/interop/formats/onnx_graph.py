@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_simclr import compat, optional
+from tf_simclr.interop.formats.compared import INPUT
 from tf_simclr.interop.formats.onnx_layers import Placed, add_layer
-from tf_simclr.interop.formats.served import INPUT, OUTPUTS
+from tf_simclr.interop.formats.served import OUTPUTS
 from tf_simclr.interop.layer_walk import walk
 from tf_simclr.nn.model import SimCLRModel
 

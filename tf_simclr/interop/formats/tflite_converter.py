@@ -6,18 +6,15 @@ are loaded they would take more than 2 GB.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from tf_simclr.errors import InputError
-from tf_simclr.interop.formats.served import INPUT
+from tf_simclr.interop.formats.apart import ended_by, run_apart
+from tf_simclr.interop.formats.compared import INPUT
 
 SIGNATURE = "serving_default"
 # glibc keeps freed blocks below a threshold that it raises as it goes, up to 32 MiB. With a fixed one, the copies of
@@ -32,30 +29,24 @@ def convert_apart(saved_model: str, output: str, numbers: str, calibration: str)
         saved_model: directory.
         output: file to write.
         numbers: "float32", "float16" or "int8".
-        calibration: a .npy file with images, float32 [n, height, width, 3], for int8; empty for others.
+        calibration: a .npy file with images, float32 [n, height, width, 3], which int8 alone reads.
 
     Raises:
         InputError: the converter failed.
     """
-    places = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", __name__, saved_model, output, numbers, calibration],
-        env={**_FREE_AT_ONCE, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_apart(__name__, [saved_model, output, numbers, calibration], environment=_FREE_AT_ONCE, hears=True)
     if done.returncode:
         said = ([line.strip() for line in done.stderr.splitlines() if line.strip()] or ["nothing"])[-1]
-        why = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
         raise InputError(
             f"`to` must be a format that this network can be converted to. Received: to=tflite, tflite_type={numbers}; "
-            f"TensorFlow's converter ended by {why}, and said last: {said}. Pass another --to, or free memory if it "
-            "was killed"
+            f"TensorFlow's converter ended by {ended_by(done)}, and said last: {said}. Pass another --to, or free "
+            "memory if it was killed"
         )
 
 
 def _convert(saved_model: str, output: str, numbers: str, calibration: str) -> None:
+    import tensorflow as tf  # takes 0.7 GB, which the process that waits does without
+
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model, signature_keys=[SIGNATURE])
     if numbers != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

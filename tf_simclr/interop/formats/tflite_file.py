@@ -1,77 +1,78 @@
-"""TensorFlow Lite in float32, float16 or int8, checked by its interpreter."""
+"""TensorFlow Lite in float32, float16 or int8, checked by its interpreter. This needs no TensorFlow in this process."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_simclr import optional
-from tf_simclr.interop.formats.calibration import calibration_images
-from tf_simclr.interop.formats.served import (
+from tf_simclr.config import CARD_FILE
+from tf_simclr.files import read_json, to_json, write_whole
+from tf_simclr.interop.formats.compared import (
     INPUT,
+    Answers,
     Run,
-    Served,
     difference_note,
     largest_differences,
-    random_batches,
     require_same,
 )
-from tf_simclr.interop.formats.source import Source
 from tf_simclr.interop.formats.tflite_converter import SIGNATURE, convert_apart
+from tf_simclr.interop.new_directory import whole_directory
 
 FILE = "model.tflite"
+# What tflite_parts.py writes.
+SAVED_MODEL, ANSWERED, CALIBRATION = "saved_model", "answered.npz", "calibration.npy"
 # Shares of the largest value above which a person is warned.
 _WARN_ABOVE = {"float16": 5e-3, "int8": 5e-2}
-_COMPARED = 4
 
 
-def write_tflite(source: Source, directory: str) -> list[str]:
+def write_tflite(parts: str, directory: str, numbers: str) -> list[str]:
     """Writes model.tflite: `inputs` float32 [batch, height, width, 3] -> the outputs of the signature serving_default.
+
+    Args:
+        parts: directory of `write_tflite_parts`, with the other files of an export.
+        directory: new or empty. A reader never sees half of it, and after an error nothing is left.
+        numbers: "float32", "float16" or "int8".
 
     Returns:
         how far the interpreter's outputs are from ours.
 
     Raises:
-        InputError: a float32 network computes something else; there is nothing to calibrate by; the converter failed.
+        InputError: a float32 network computes something else; the converter failed.
     """
-    card, served = source.card, Served(source.model)
-    calibration = np.zeros([0])
-    if source.tflite_type == "int8":
-        calibration = calibration_images(source.calibration_dir or "", card.image_size, card.crop_of_evaluation)
-    with tempfile.TemporaryDirectory() as scratch:
-        path = _converted(served, source.tflite_type, calibration, scratch)
-        notes = _checked(source, served, path, calibration)
-        tf.io.gfile.copy(path, os.path.join(directory, FILE))
-    return [f"{FILE}: {source.tflite_type}; outputs {', '.join(served.names)}", *notes]
-
-
-def _converted(served: Served, numbers: str, calibration: np.ndarray, scratch: str) -> str:
-    """Writes the file into a directory; returns its path."""
-    saved_model, path, images = (os.path.join(scratch, name) for name in ("saved_model", FILE, "images.npy"))
-    tf.saved_model.save(served, saved_model, signatures={SIGNATURE: served.function})
-    np.save(images, calibration)
-    convert_apart(saved_model, path, numbers, images)
-    return path
-
-
-def _checked(source: Source, served: Served, path: str, calibration: np.ndarray) -> list[str]:
-    """How far the interpreter's outputs are from ours, and whether that is much."""
-    # Ranges of numbers hold for such images as they were learned from.
-    batches = [calibration[:_COMPARED]] if len(calibration) else random_batches(source.card.image_size)
-    differences = largest_differences(served, _runner(path), batches)
-    if source.tflite_type == "float32":
-        require_same(differences, "tflite", "the interpreter")
-    images = f" on {len(calibration[:_COMPARED])} images of --calibration_dir" if len(calibration) else ""
-    notes = [difference_note(differences, f"the interpreter{images}")]
-    if max(differences.values()) > _WARN_ABOVE.get(source.tflite_type, np.inf):
-        notes.append(f"warning: {source.tflite_type} changes the outputs much. Evaluate before use, or take float16")
-    if source.tflite_type == "int8" and source.network.sk_ratio:
-        notes.append("warning: selective kernels lose much in int8, 0.37 of h in a trial. Take float16")
+    path = os.path.join(parts, FILE)
+    convert_apart(os.path.join(parts, SAVED_MODEL), path, numbers, os.path.join(parts, CALIBRATION))
+    notes = _checked(path, os.path.join(parts, ANSWERED), numbers)
+    card = read_json(os.path.join(parts, CARD_FILE)) or {}
+    card["export"]["notes"] += notes
+    with whole_directory(directory) as partial:
+        for name in sorted(name for name in os.listdir(parts) if name.endswith((".py", ".tflite"))):
+            write_whole(os.path.join(partial, name), Path(parts, name).read_bytes())
+        write_whole(os.path.join(partial, CARD_FILE), (to_json(card, indent=2, sort_keys=False) + "\n").encode())
     return notes
+
+
+def _checked(path: str, answered: str, numbers: str) -> list[str]:
+    """How far the interpreter's outputs are from ours, and whether that is much."""
+    differences = largest_differences(_read(answered), _runner(path))
+    if numbers == "float32":
+        require_same(differences, "tflite", "the interpreter")
+    images = " on images of --calibration_dir" if numbers == "int8" else ""
+    notes = [difference_note(differences, f"the interpreter{images}")]
+    if max(differences.values()) > _WARN_ABOVE.get(numbers, np.inf):
+        notes.append(f"warning: {numbers} changes the outputs much. Evaluate before use, or take float16")
+    return notes
+
+
+def _read(answered: str) -> Iterator[tuple[np.ndarray, Answers]]:
+    with np.load(answered) as arrays:
+        for number in sorted({name.partition("/")[0] for name in arrays.files}):
+            of_batch = {name.partition("/")[2]: arrays[name] for name in arrays.files if name.startswith(f"{number}/")}
+            yield of_batch.pop(""), of_batch
 
 
 def _runner(path: str) -> Run:

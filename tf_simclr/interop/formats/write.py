@@ -10,7 +10,6 @@ from typing import Any
 
 from tf_simclr import optional
 from tf_simclr.files import write_whole
-from tf_simclr.interop.converted import require_new, whole_directory
 from tf_simclr.interop.formats.kaggle_files import write_kaggle
 from tf_simclr.interop.formats.keras_files import (
     require_keras_3,
@@ -20,9 +19,10 @@ from tf_simclr.interop.formats.keras_files import (
 )
 from tf_simclr.interop.formats.onnx_file import write_onnx
 from tf_simclr.interop.formats.source import Source
-from tf_simclr.interop.formats.tflite_file import write_tflite
+from tf_simclr.interop.formats.tflite_parts import write_tflite_parts
 from tf_simclr.interop.formats.torch_example import torch_example
 from tf_simclr.interop.formats.torch_files import require_torch_names, write_torch
+from tf_simclr.interop.new_directory import require_new, whole_directory
 
 EXAMPLE_FILE = "example.py"
 _EXAMPLES = Path(__file__).parent / "examples"
@@ -50,7 +50,7 @@ class Format:
 FORMATS = {
     "saved_model": Format(write_saved_model),
     "keras": Format(write_keras),
-    "tflite": Format(write_tflite, optional.require_litert),
+    "tflite": Format(write_tflite_parts),  # `write_tflite` makes the file of them, in a process without TensorFlow
     "onnx": Format(write_onnx, optional.require_onnx),
     "torch": Format(write_torch, optional.require_safetensors, require_torch_names, example=torch_example),
     "kaggle": Format(write_kaggle, example_of="saved_model"),
