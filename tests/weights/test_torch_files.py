@@ -42,6 +42,16 @@ def test_files_of_torch_save(suffix, content, tmp_path):
     assert_same_as_torchvision(str(tmp_path / f"m{suffix}"), torchvision_values(SPEC), SPEC, 32)
 
 
+def test_other_values_of_the_same_weights_are_said_to_be_left_out(tmp_path):
+    averages = {name: value + 1 for name, value in STATE.items()}
+    for others, lines in (({"state_dict_ema": averages, "epoch": 3, "optimizer": {"state": {}}}, 1), ({}, 0)):
+        place = tmp_path / f"{len(others)}.pth"
+        torch.save({"state_dict": STATE, **others}, place)
+        said = checkpoints.foreign_at(str(place)).describe()
+        assert sum("left out: state_dict_ema, which has other values" in line for line in said) == lines
+        assert_same_as_torchvision(str(place), torchvision_values(SPEC), SPEC, 32)
+
+
 def test_a_file_of_the_format_before_zip(tmp_path):
     torch.save(STATE, tmp_path / "m.pth", _use_new_zipfile_serialization=False)
     assert_same_as_torchvision(str(tmp_path / "m.pth"), torchvision_values(SPEC), SPEC, 32)

@@ -131,7 +131,10 @@ def _opened(place: str, ema: bool, stamp: tuple[int, int]) -> Foreign:
                 "`ema` must be False for files other than the authors' TensorFlow 1 checkpoints. Received: ema=True, "
                 f"checkpoint={place}. Leave it out"
             )
-        naming: Naming | None = name_pytorch(file)
+        of_pytorch = name_pytorch(file)
+        if isinstance(file, TorchFile):
+            of_pytorch.left_out += [f"{name}, which has other values of the same weights" for name in file.beside]
+        naming: Naming | None = of_pytorch
     else:
         tensorflow_file = TensorFlowFile(place)
         file, naming = tensorflow_file, name_tensorflow(tensorflow_file, ema)

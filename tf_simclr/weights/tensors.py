@@ -128,7 +128,11 @@ class SafetensorsFile:
 
 
 class TorchFile:
-    """A file of torch.save that holds tensors, numbers and texts alone: a state dict, or a trainer's checkpoint."""
+    """A file of torch.save that holds tensors, numbers and texts alone: a state dict, or a trainer's checkpoint.
+
+    Attributes:
+        beside: entries with other values of the same tensors, which are not read.
+    """
 
     def __init__(self, place: str):
         torch = optional.require_torch()
@@ -155,6 +159,13 @@ class TorchFile:
                 f"{_entries(values)}. Save the state dict: torch.save(model.state_dict(), path)"
             )
         self.shapes: Mapping[str, Shape] = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+        # Such as a moving average under "state_dict_ema".
+        self.beside = tuple(str(name) for name, value in values.items() if self._has_names_of(value))
+
+    def _has_names_of(self, value: Any) -> bool:
+        """Whether an entry has other values of the tensors that are read."""
+        one, tensor = next(iter(self._tensors.items()))
+        return isinstance(value, dict) and value.keys() >= self._tensors.keys() and value[one] is not tensor
 
     def read(self, name: str) -> np.ndarray:
         """A tensor; what NumPy has no type for, as bfloat16, in float32."""
