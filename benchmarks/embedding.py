@@ -1,13 +1,16 @@
 """Images a second that `embed` stores features of, beside a bare forward pass, and beside a loop that decodes.
 
     python -m benchmarks.embedding
-    python -m benchmarks.embedding --image_size=224 --resnet_depth=50 --images=256
+    python -m benchmarks.embedding --image_size=224 --file_side=224 --resnet_depth=50 --images=256 --start=64
 
 Images are random PNG files of --file_side pixels. Ours is all that `embed` does with a network and a folder once both
 are open: tracing, reading, decoding and resizing files, the forward pass, and writing the index. Plain is the same
 compiled forward pass: in the first row alone, traced and over batches that lie ready in memory; in the second traced
 anew, over batches that TensorFlow's own operations read from the same files. All run in one process, in turn. The
 table has medians, and in brackets the least and the most.
+
+With --start=N each measurement is the difference between all images and N of them. What is paid once a run, as tracing,
+is not in it then.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import dataclasses
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,11 +50,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--resnet_depth", type=int, default=18)
     parser.add_argument("--width_multiplier", type=float, default=1.0)
+    parser.add_argument("--start", type=int, default=0, help="images whose cost is taken off, and start-up with it")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", help="where to write the numbers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
-        write_images(os.path.join(root, "images"), options.images, options.file_side)
+        for number in filter(None, (options.images, options.start)):
+            write_images(os.path.join(root, f"images-{number}"), number, options.file_side)
         found = compared(options, root)
     print(table(found))
     if options.json:
@@ -60,15 +66,9 @@ def main() -> None:
 
 def compared(options: argparse.Namespace, root: str) -> list[Comparison]:
     """`embed`, the bare forward pass, and the loop that decodes as well, in turn."""
-    config = build_config(
-        {
-            "dataset": "folder",
-            "data_dir": os.path.join(root, "images"),
-            "image_size": options.image_size,
-            "eval_batch_size": options.batch,
-            "resnet_depth": options.resnet_depth,
-            "width_multiplier": options.width_multiplier,
-        }
+    config, *of_start = (
+        _config(options, os.path.join(root, f"images-{number}"))
+        for number in filter(None, (options.images, options.start))
     )
     strategy = tf.distribute.OneDeviceStrategy("CPU:0" if not tf.config.list_physical_devices("GPU") else "GPU:0")
     with strategy.scope():
@@ -79,15 +79,47 @@ def compared(options: argparse.Namespace, root: str) -> list[Comparison]:
         f"px at {options.image_size} px"
     )
     sides = (
-        lambda: rate(lambda: embedded(model, loader, config, root)),
+        _after_start(lambda one: embedded(model, loader, one, root), config, *of_start),
         forward_pass(model, loader, config),
-        decoding_loop(model, config),
+        _after_start(lambda one: decoding_loop(model, one), config, *of_start),
     )
     rounds = in_turn(sides, options.repeats)
     return [
         comparison(f"{work}: beside the forward pass", [(ours, forward) for ours, forward, _ in rounds]),
         comparison(f"{work}: beside a loop that traces and decodes", [(ours, loop) for ours, _, loop in rounds]),
     ]
+
+
+def _config(options: argparse.Namespace, folder: str) -> ExperimentConfig:
+    return build_config(
+        {
+            "dataset": "folder",
+            "data_dir": folder,
+            "image_size": options.image_size,
+            "eval_batch_size": options.batch,
+            "resnet_depth": options.resnet_depth,
+            "width_multiplier": options.width_multiplier,
+        }
+    )
+
+
+def _after_start(
+    work: Callable[[ExperimentConfig], int], config: ExperimentConfig, of_start: ExperimentConfig | None = None
+) -> Callable[[], Rate]:
+    """The rate of some work; with a second folder, of what the first has more of it."""
+    if of_start is None:
+        return lambda: rate(lambda: work(config))
+
+    def measured() -> Rate:
+        counts, clocks = [], [(time.perf_counter(), time.process_time())]
+        for one in (of_start, config):
+            counts.append(work(one))
+            clocks.append((time.perf_counter(), time.process_time()))
+        (first, first_cpu), (second, second_cpu) = np.diff(clocks, axis=0)
+        more = counts[1] - counts[0]
+        return Rate(more / (second - first), (second_cpu - first_cpu) / more)
+
+    return measured
 
 
 def embedded(model: SimCLRModel, loader: EvalLoader, config: ExperimentConfig, root: str) -> int:
@@ -113,7 +145,7 @@ def forward_pass(model: SimCLRModel, loader: EvalLoader, config: ExperimentConfi
     return lambda: rate(passed)
 
 
-def decoding_loop(model: SimCLRModel, config: ExperimentConfig) -> Callable[[], Rate]:
+def decoding_loop(model: SimCLRModel, config: ExperimentConfig) -> int:
     """Tracing and the pass over the files, as written by hand: no names of damaged files, and nothing stored."""
     paths = sorted(str(path) for path in Path(config.data.data_dir or "").iterdir())
     side = config.data.image_size
@@ -122,16 +154,13 @@ def decoding_loop(model: SimCLRModel, config: ExperimentConfig) -> Callable[[], 
         image = tf.image.convert_image_dtype(tf.io.decode_png(tf.io.read_file(path), 3), tf.float32)
         return tf.ensure_shape(tf.image.resize(image, [side, side], "bicubic", antialias=True), [side, side, 3])
 
-    def passed() -> int:
-        @tf.function(reduce_retracing=True)
-        def forward(images: tf.Tensor) -> tf.Tensor:
-            return model.endpoints(images, training=False)[ENDPOINT]
+    @tf.function(reduce_retracing=True)
+    def forward(images: tf.Tensor) -> tf.Tensor:
+        return model.endpoints(images, training=False)[ENDPOINT]
 
-        images = tf.data.Dataset.from_tensor_slices(paths).map(read, tf.data.AUTOTUNE)
-        batches = images.batch(config.data.eval_batch_size).prefetch(tf.data.AUTOTUNE)
-        return sum(len(forward(batch).numpy()) for batch in batches)
-
-    return lambda: rate(passed)
+    images = tf.data.Dataset.from_tensor_slices(paths).map(read, tf.data.AUTOTUNE)
+    batches = images.batch(config.data.eval_batch_size).prefetch(tf.data.AUTOTUNE)
+    return sum(len(forward(batch).numpy()) for batch in batches)
 
 
 def write_images(folder: str, number: int, side: int) -> None:

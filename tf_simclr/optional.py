@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Any
 
 from tf_simclr.errors import InputError
@@ -101,3 +102,18 @@ def require_torch() -> Any:
 def require_pyarrow(module: str = "pyarrow") -> Any:
     """The package pyarrow, or a module of it. Raises InputError where it is missing."""
     return _imported(module, "pyarrow", "Parquet files need", "index")
+
+
+def require_beam(runner: str) -> Any:
+    """The package apache_beam, with what a runner needs of it. Raises InputError where a package is missing."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it warns of packages that only other parts of it need
+    try:
+        beam = _imported("apache_beam", "apache-beam", f"`runner` {runner} needs", "beam")
+    finally:
+        logging.disable(before)
+    if runner == "dataflow":
+        _imported(
+            "apache_beam.runners.dataflow.dataflow_runner", '"apache-beam[gcp]"', "`runner` dataflow needs", "beam"
+        )
+    return beam

@@ -177,8 +177,12 @@ def reference() -> str:
         f"{_without(checkpoint_images.DATA, checkpoint_images.RUNTIME)}. What is not given of the images comes "
         "from the checkpoint's run."
     )
+    lines += section(embed_flags.BEAM)
+    lines.append("\nThese are flags of `python -m tf_simclr embed` and `prepare`.")
     lines += section(predict_flags.PREDICT)
-    lines.append("\nBeside these, `python -m tf_simclr predict` takes what `embed` takes beside its own.")
+    lines.append(
+        "\nBeside these, `python -m tf_simclr predict` takes the flags of data and of devices that `embed` takes."
+    )
     for group in (index_results.INDEX, index_results.RESULT):
         lines += section(group)
     lines.append(f"\nThese are flags of {', '.join(f'`{task}`' for task in INDEX_TASKS)}.")

@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tf_simclr.data.decoding import decode_image, decode_named
+from tf_simclr.data.header_ops import FORMATS, Facts, plain_png
 from tf_simclr.data.image_formats import header_of
 from tf_simclr.data.orientation_ops import plain_jpeg
 from tools.fuzz_decoder import encoded
@@ -79,3 +80,34 @@ def test_an_ordinary_jpeg_does_not_need_python(options):
 def test_what_cannot_be_followed_is_not_plain(rest):
     assert not plain_jpeg(tf.constant(b"\xff\xd8" + rest)).sure
     assert not plain_jpeg(tf.constant(rest)).sure
+
+
+def png(mode, **options):
+    return encoded(IMAGE.convert(mode), "PNG", **options)
+
+
+PNGS = {
+    "rgb": (png("RGB"), True),
+    "grey": (png("L"), True),
+    "with alpha": (png("RGBA"), False),
+    "palette": (png("P"), False),
+    "a transparent colour": (png("RGB", transparency=(1, 2, 3)), False),
+    "16 bits": (encoded(Image.fromarray(np.ones((20, 40), np.uint16)), "PNG"), False),
+    "a block before the pixels": (png("RGB", dpi=(72, 72)), False),
+    "exif": (png("RGB", exif=EXIF[10:]), False),
+    "cut off": (png("RGB")[:30], False),
+    "a jpeg": (PLAIN, False),
+}
+
+
+@pytest.mark.parametrize("name", PNGS)
+def test_what_is_said_of_a_plain_png_is_what_python_says(name):
+    content, wanted = PNGS[name]
+    sure, facts = plain_png(tf.constant(content))
+    assert bool(sure) == wanted
+    if wanted:
+        found, header = Facts(*(value.numpy() for value in facts)), header_of(content)
+        assert (FORMATS[found.format], found.height, found.width) == (header.format, header.height, header.width)
+        assert (found.orientation, found.transparent, found.sixteen_bits) == (1, False, False)
+        assert (header.orientation, header.transparent, header.sixteen_bits) == (1, False, False)
+        assert found.obstacle.decode() == header.obstacle == ""

@@ -12,8 +12,10 @@ import tensorflow as tf
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
 from tf_simclr.cli.task import TerminalReporter, build_own_strategy, named_images
-from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
+from tf_simclr.config import FOLDER, DataConfig, EmbedConfig, RuntimeConfig
+from tf_simclr.config.beam import BeamConfig
 from tf_simclr.config.paths import absolute
+from tf_simclr.data.listing import ListedSplit
 from tf_simclr.directory_lock import DirectoryLock
 from tf_simclr.errors import InputError, StoppedError, require_choice
 from tf_simclr.evaluate.batches import EvalLoader
@@ -21,8 +23,9 @@ from tf_simclr.evaluate.extraction import endpoint_names
 from tf_simclr.evaluate.features import model_digest
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.file_systems import file_system_of
-from tf_simclr.index.embedding import Embedding, embed
+from tf_simclr.index.embedding import Elsewhere, Embedding, embed
 from tf_simclr.index.images import Part, open_parts
+from tf_simclr.index.pieces import Pieces
 from tf_simclr.index.shards import EMPTY_FILE, merge, shard_directory
 from tf_simclr.index.store import Identity, Index, require_local
 from tf_simclr.index.tables import require_parquet, write_parquet
@@ -47,7 +50,7 @@ class EmbedResult:
     exit_code: int = 0
 
 
-def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str) -> EmbedResult:
+def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str, beam: BeamConfig) -> EmbedResult:
     """Brings an index up to date with its images.
 
     Raises:
@@ -58,13 +61,15 @@ def run(wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: 
     out = shard_directory(wanted.out, number, shards) if wanted.shard else wanted.out
     require_local(out)
     require_apart(wanted.out, data.data_dir)
+    if beam.used:
+        _require_pipeline(beam, data)
     if wanted.parquet:
         require_parquet()
     began, stop = time.monotonic(), StopRequest()
     with stop.watch(), named_images():
         try:
             with stop.at_once():
-                found = _embedded(wanted, data, runtime, command, out)
+                found = _embedded(wanted, data, runtime, command, out, beam)
                 if found is None:
                     say(f"none of the images belongs to shard {wanted.shard}")
                     return EmbedResult(out)
@@ -100,8 +105,20 @@ def merge_shards(wanted: EmbedConfig, command: str) -> EmbedResult:
     return EmbedResult(wanted.out, len(index.rows))
 
 
+def _require_pipeline(beam: BeamConfig, data: DataConfig) -> None:
+    """Raises InputError where workers cannot read the images, or Apache Beam does not take its options."""
+    from tf_simclr.cli.beam import options_of
+
+    if data.dataset != FOLDER:
+        raise InputError(
+            f"`runner` needs a folder of images, whose files workers share. Received: dataset={data.dataset}, "
+            f"runner={beam.runner}. Pass --data_dir=FOLDER, or leave --runner out"
+        )
+    options_of(beam)
+
+
 def _embedded(
-    wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str, out: str
+    wanted: EmbedConfig, data: DataConfig, runtime: RuntimeConfig, command: str, out: str, beam: BeamConfig
 ) -> Embedding | None:
     """None for an empty shard, which is marked as such."""
     strategy, chosen = build_own_strategy(runtime, "images are embedded")
@@ -125,18 +142,36 @@ def _embedded(
         dataset=data.dataset,
         data_dir=data.data_dir or "",
     )
+    loader, checkpoint = EvalLoader.of(data, strategy), absolute(trained.prefix)
+    elsewhere = _on_runner(beam, identity, loader, checkpoint, runtime) if beam.used else None
     with DirectoryLock(out, say), TerminalReporter().counting("images embedded") as progress:
         return embed(
             trained.model,
-            EvalLoader.of(data, strategy),
+            loader,
             parts,
             out,
             identity,
             progress=progress,
-            checkpoint=absolute(trained.prefix),
+            elsewhere=elsewhere,
+            checkpoint=checkpoint,
             shard=wanted.shard,
             written_by=_written_by(command),
         )
+
+
+def _on_runner(
+    beam: BeamConfig, identity: Identity, loader: EvalLoader, checkpoint: str, runtime: RuntimeConfig
+) -> Elsewhere:
+    from tf_simclr.cli.beam import embed_on
+    from tf_simclr.index.block_embedding import EmbeddingWork
+
+    work = EmbeddingWork(checkpoint, identity, loader.batch_size, loader.eval_crop, runtime)
+
+    def elsewhere(files: list[ListedSplit], pieces: Pieces) -> None:
+        say(f"the workers of --runner={beam.runner} embed {sum(part.num_examples for part in files):,} images")
+        embed_on(beam, work, files, pieces)
+
+    return elsewhere
 
 
 def _parts(wanted: EmbedConfig, data: DataConfig) -> list[Part]:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from tf_simclr.cli import flags
 from tf_simclr.cli.checkpoint_images import DATA, RUNTIME, images_for, pasted
 from tf_simclr.config import DataConfig, EmbedConfig, RuntimeConfig
+from tf_simclr.config.beam import BeamConfig
+from tf_simclr.errors import InputError
+from tf_simclr.optional import require_beam
 
 if TYPE_CHECKING:
     from tf_simclr.cli.embed import EmbedResult
@@ -17,14 +20,15 @@ Computes the features of every image of a folder or data set and stores them wit
 needed. The same command brings the index up to date: it computes the features of new and changed images only, and
 drops those that are gone. Run it again to resume. Without --data_dir and --dataset, the images are those of
 the checkpoint's own run."""
-EMBED = flags.Group(EmbedConfig)
-FLAG_GROUPS = (EMBED, DATA, RUNTIME)
+EMBED, BEAM = flags.Group(EmbedConfig), flags.Group(BeamConfig)
+FLAG_GROUPS = (EMBED, BEAM, DATA, RUNTIME)
 
 
 def main(parsed: flags.ParsedFlags) -> EmbedResult:
     """Runs the task."""
     wanted: EmbedConfig = EMBED.build(parsed.values)
     wanted.validate()
+    beam = _pipeline(wanted, BEAM.build(parsed.values))
     if wanted.merge:
         from tf_simclr.cli.embed import merge_shards
 
@@ -34,4 +38,18 @@ def main(parsed: flags.ParsedFlags) -> EmbedResult:
     data, runtime, used = images_for(wanted.checkpoint, parsed)
     from tf_simclr.cli import embed  # imports TensorFlow, which takes seconds
 
-    return embed.run(wanted, data, runtime, pasted("embed", used, EmbedConfig, DataConfig, RuntimeConfig))
+    command = pasted("embed", used, EmbedConfig, DataConfig, RuntimeConfig)
+    return embed.run(wanted, data, runtime, command, beam)
+
+
+def _pipeline(wanted: EmbedConfig, beam: BeamConfig) -> BeamConfig:
+    beam.validate()
+    if beam.used and (wanted.shard or wanted.merge):
+        given = f"shard={wanted.shard}" if wanted.shard else "merge=True"
+        raise InputError(
+            f"`runner` divides the images itself, and makes one index. Received: runner={beam.runner}, {given}. Leave "
+            "one of them out"
+        )
+    if beam.used:
+        require_beam(beam.runner)
+    return beam

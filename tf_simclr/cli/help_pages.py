@@ -105,7 +105,7 @@ HELP = {
         {
             "Network and images": ("checkpoint", *_IMAGES, "labels", "on_bad_image"),
             "The index": ("out", "endpoint", "index_type", "embed_split", "parquet"),
-            "Speed": ("eval_batch_size", "strategy"),
+            "Speed": ("eval_batch_size", "strategy", "runner"),
         },
     ),
     "predict": Help(

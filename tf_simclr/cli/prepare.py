@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import collections
 import os
+import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tf_simclr import __version__
 from tf_simclr.cli.main import say
 from tf_simclr.config import DataConfig
+from tf_simclr.config.beam import BeamConfig
 from tf_simclr.config.paths import absolute, is_remote
 from tf_simclr.config.prepare import PrepareConfig
 from tf_simclr.data.folder_splits import whole_folder
-from tf_simclr.data.listing import Listing
+from tf_simclr.data.listing import ListedSplit, Listing
 from tf_simclr.data.prepared import PREPARED_FILE, Preparation, Prepared, fingerprint_of, is_prepared, open_prepared
 from tf_simclr.data.prepared_list import CHANGES, ENCODED, KEPT, REDUCED, StoredImage
 from tf_simclr.data.request import request_of
@@ -22,6 +26,12 @@ from tf_simclr.data.scan import some
 from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.escape import as_text
 from tf_simclr.train.interrupts import EXIT_CODES, StopRequest
+
+if TYPE_CHECKING:
+    from tf_simclr.data.prepare_images import Shrunk
+
+# What workers read and write while the directory is being made.
+BLOCKS = "blocks"
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class PrepareResult:
     exit_code: int = 0
 
 
-def run(wanted: PrepareConfig, data: DataConfig, command: str) -> PrepareResult:
+def run(wanted: PrepareConfig, data: DataConfig, command: str, beam: BeamConfig) -> PrepareResult:
     """Prepares a folder.
 
     Raises:
@@ -65,7 +75,7 @@ def run(wanted: PrepareConfig, data: DataConfig, command: str) -> PrepareResult:
     began, stop = time.monotonic(), StopRequest()
     try:
         with stop.watch(), stop.at_once():
-            prepared, images = _written(listings, preparation, out, command)
+            prepared, images = _written(listings, preparation, out, command, beam)
     except StoppedError:
         name = stop.signal_name or "SIGTERM"
         say(f"{name} received: nothing is written to {out}; run the same command again")
@@ -111,7 +121,7 @@ def _prepared_before(out: str, preparation: Preparation) -> Prepared | None:
 
 
 def _written(
-    listings: dict[str, Listing], preparation: Preparation, out: str, command: str
+    listings: dict[str, Listing], preparation: Preparation, out: str, command: str, beam: BeamConfig
 ) -> tuple[Prepared, list[StoredImage]]:
     # These import TensorFlow, which takes seconds.
     from tf_simclr.cli.task import TerminalReporter, named_images
@@ -120,7 +130,24 @@ def _written(
 
     written_by = {"tf_simclr": __version__, "command": command, "date": time.strftime("%Y-%m-%d %H:%M:%S %z")}
     with named_images(), TerminalReporter().counting("images prepared") as progress, whole_directory(out) as partial:
-        return write_prepared(listings, preparation, partial, progress=progress, extra={"written_by": written_by})
+        shrunk = _on_runner(beam, preparation.side, os.path.join(partial, BLOCKS)) if beam.used else None
+        return write_prepared(
+            listings, preparation, partial, progress=progress, shrunk=shrunk, extra={"written_by": written_by}
+        )
+
+
+def _on_runner(beam: BeamConfig, side: int, directory: str) -> Shrunk:
+    from tf_simclr.cli.beam import options_of, shrunk_on
+
+    options_of(beam)  # before any work
+
+    def shrunk(listed: ListedSplit) -> Iterator[tuple[bytes, int]]:
+        say(f"the workers of --runner={beam.runner} reduce {listed.num_examples:,} images")
+        os.makedirs(directory)
+        yield from shrunk_on(beam, listed, side=side, prefix=os.path.join(directory, "block-"))
+        shutil.rmtree(directory)
+
+    return shrunk
 
 
 def _say_what_was_done(prepared: Prepared, images: list[StoredImage], out: str, seconds: float) -> None:

@@ -52,7 +52,7 @@ def good_examples(source: ImageSource, out_of: int | None = None) -> tuple[np.nd
     Raises:
         InputError: more than 1% of the images are bad.
     """
-    index, good, names = _decoded(source)
+    index, good, names = attempted(source)
     bad = np.flatnonzero(~good)
     if not bad.size:
         return index, good, ""
@@ -82,8 +82,8 @@ def require_few_bad(names: Sequence[bytes], out_of: int, what: str) -> str:
     return listed
 
 
-def _decoded(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every example, in the canonical order: index, whether it can be decoded, and a name as bytes."""
+def attempted(source: ImageSource) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decodes every image once: index, whether it can be decoded, and name as bytes, in the canonical order."""
 
     def attempt(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         data = record["data"]

@@ -16,6 +16,9 @@ from tf_simclr.data.pixels import uninlined
 
 # Those that TensorFlow has decoders for.
 FORMATS = ("jpeg", "png", "gif", "bmp", "webp")
+# The first bytes of a plain png: signature, header of 8 bits a channel, and the next block. None: any byte.
+_PNG_BYTES = [*b"\x89PNG\r\n\x1a\n", 0, 0, 0, 13, *b"IHDR", *[None] * 8, 8, *[None] * 12, *b"IDAT"]
+_PLAIN_PNG = [byte or 0 for byte in _PNG_BYTES]
 UNKNOWN = "its format is none of jpeg, png, gif, bmp and webp"
 
 
@@ -55,6 +58,19 @@ def jpeg_facts(
     """The facts of any jpeg."""
     height, width = (long(0) if side is None else side for side in (height, width))
     return _facts("jpeg", height, width, orientation=orientation)
+
+
+def plain_png(content: tf.Tensor) -> tuple[tf.Tensor, Facts]:
+    """Looks for a png of 8 bits, grey or RGB, whose pixels follow its header at once, and for its facts.
+
+    Returns:
+        whether the file is one, bool scalar, and its facts, which are of use where it is.
+    """
+    head = bytes_at(content, 0, len(_PLAIN_PNG))
+    sure = tf.reduce_all((head == _PLAIN_PNG) | [byte is None for byte in _PNG_BYTES]) & (
+        (head[25] == 0) | (head[25] == 2)
+    )
+    return sure, _facts("png", number(head[20:24], big=True), number(head[16:20], big=True))
 
 
 def facts(content: tf.Tensor) -> Facts:

@@ -36,15 +36,17 @@ class FileDecoder:
     Attributes:
         reading: what decodes the file, and how large it may be.
         unpack: "data" of a record -> the bytes of the file, and the path that errors name.
+        hurried: as in `decode_named`, of images as a whole.
     """
 
     reading: Reading
     unpack: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    hurried: bool = False
 
     def __call__(self, data: tf.Tensor) -> tf.Tensor:
         """The image, float32 [height, width, 3] in [0, 1]."""
         content, path = self.unpack(data)
-        return decode_named(content, path, self.reading.decoder, self.reading.most)
+        return decode_named(content, path, self.reading.decoder, self.reading.most, hurried=self.hurried)
 
     def cut(self, data: tf.Tensor, boxes_of: BoxesOf, cut: Cut) -> Any:
         """What `cut` makes of the image, or of a part of it that holds all the boxes."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ _AT_A_TIME = 256
 _NO_LABEL = -1  # of ClassLabel
 _plain = tf.autograph.experimental.do_not_convert
 Progress = Callable[[int, int], None]
+Shrunk = Callable[[ListedSplit], Iterator[tuple[bytes, int]]]
 
 
 def write_prepared(
@@ -37,6 +39,7 @@ def write_prepared(
     *,
     progress: Progress = lambda done, total: None,
     images_a_file: int = IMAGES_A_FILE,
+    shrunk: Shrunk | None = None,
     extra: dict[str, Any] | None = None,
 ) -> tuple[Prepared, list[StoredImage]]:
     """Writes the images of a folder into a directory that others do not see yet.
@@ -47,6 +50,7 @@ def write_prepared(
         directory: new and empty.
         progress: takes how many of how many images are done.
         images_a_file: records of each file, except for the last of a split.
+        shrunk: gives what is stored of each image; None for `shrunk_images`.
         extra: what else `PREPARED_FILE` is to say.
 
     Returns:
@@ -55,7 +59,7 @@ def write_prepared(
     Raises:
         InputError: an image that cannot be decoded, or too many of them.
     """
-    work = _Work(directory, listings, preparation.side, progress, images_a_file)
+    work = _Work(directory, listings, shrunk or partial(shrunk_images, side=preparation.side), progress, images_a_file)
     names = records_names(list(listings))
     for split, listing in listings.items():
         work.write(ListedSplit(preparation.source, split or "all", listing), names[split])
@@ -94,15 +98,17 @@ class _Work:
     Args:
         directory: new and empty.
         listings: of all splits.
-        side: largest shorter side, in pixels.
-        progress: as in `write_prepared`.
+        shrunk: as in `write_prepared`.
+        progress: likewise.
         images_a_file: likewise.
     """
 
-    def __init__(self, directory: str, listings: dict[str, Listing], side: int, progress: Progress, images_a_file: int):
+    def __init__(
+        self, directory: str, listings: dict[str, Listing], shrunk: Shrunk, progress: Progress, images_a_file: int
+    ):
         self.images: list[StoredImage] = []
         self.damaged: list[str] = []
-        self._side, self._progress = side, progress
+        self._shrunk, self._progress = shrunk, progress
         self._total, self._done = sum(len(listing.files) for listing in listings.values()), 0
         self._file_numbers: dict[str, int] = {}
         self._classes = list(dict.fromkeys(_class(name) for one in listings.values() for name in one.classes))
@@ -118,7 +124,7 @@ class _Work:
         self.writer.initialize_splits([records])
         examples: list[dict[str, Any]] = []
         before = len(self.images)
-        for place, (content, change) in enumerate(_shrunk(listed, self._side)):
+        for place, (content, change) in enumerate(self._shrunk(listed)):
             self._done += 1
             if change < 0:
                 bad.append(names[place])
@@ -184,8 +190,8 @@ def _class(name: str) -> str:
     return "".join(f"\\x{ord(c):02x}" for c in before) + inner + "".join(f"\\x{ord(c):02x}" for c in after)
 
 
-def _shrunk(listed: ListedSplit, side: int) -> Iterator[tuple[bytes, int]]:
-    """What is stored of each image, in their order."""
+def shrunk_images(listed: ListedSplit, side: int) -> Iterator[tuple[bytes, int]]:
+    """What is stored of each image, in their order, and what was done with it, as in `Stored`."""
     source, reading = folder_source(listed), listed.listing.reading
     files = source.decode
     assert isinstance(files, FileDecoder)

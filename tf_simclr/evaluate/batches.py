@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from tf_simclr.config import DataConfig, eval_crop_for
+from tf_simclr.data.parts import FileDecoder
 from tf_simclr.data.pipeline import eval_batches
 from tf_simclr.data.source import ImageSource
 from tf_simclr.train.strategy import distribute, per_replica_batch
+
+
+@dataclass(frozen=True)
+class _InAHurry:
+    """Batches of files whose decoding is not watched, which takes as long again as decoding a small image.
+
+    Attributes:
+        hurried: the batches; an error in them names no file.
+        named: makes the same, with errors that do: they are taken from the first batch on that fails.
+    """
+
+    hurried: Iterable[dict[str, Any]]
+    named: Callable[[], Iterable[dict[str, Any]]]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        done = 0
+        try:
+            for batch in self.hurried:
+                done += 1
+                yield batch
+        except (tf.errors.OpError, UnicodeDecodeError):
+            yield from itertools.islice(self.named(), done, None)
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,12 @@ class EvalLoader:
             InputError: the batch does not divide by the replicas, or a number is out of range.
         """
         share = per_replica_batch("eval_batch_size", self.batch_size, self.strategy)
+        if not isinstance(source.decode, FileDecoder):
+            return self._batches(source, share)
+        hurried = dataclasses.replace(source, decode=dataclasses.replace(source.decode, hurried=True))
+        return _InAHurry(self._batches(hurried, share), lambda: self._batches(source, share))
 
+    def _batches(self, source: ImageSource, share: int) -> Iterable[dict[str, Any]]:
         def dataset_of(context: tf.distribute.InputContext) -> tf.data.Dataset:
             workers, worker = context.num_input_pipelines, context.input_pipeline_id
             # Padded as one batch of all this process's replicas and divided afterwards: no replica goes without.

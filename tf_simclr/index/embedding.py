@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tf_simclr.data.listing import ListedSplit
 from tf_simclr.data.source import ImageSource
 from tf_simclr.errors import InputError, StoppedError
 from tf_simclr.evaluate.batches import EvalLoader
@@ -22,6 +23,8 @@ from tf_simclr.nn.model import SimCLRModel
 
 _ROWS_OF_A_PIECE, _SECONDS_OF_A_PIECE = 8192, 60.0
 Progress = Callable[[int, int], None]
+# Computes features of files into pieces.
+Elsewhere = Callable[[list[ListedSplit], Pieces], None]
 # Where a feature is: the array or the file of a piece, and its row there.
 Place = tuple["np.ndarray | str", int]
 
@@ -53,6 +56,7 @@ def embed(
     identity: Identity,
     *,
     progress: Progress = lambda done, total: None,
+    elsewhere: Elsewhere | None = None,
     **written: Any,
 ) -> Embedding:
     """Brings an index up to date with its images.
@@ -67,6 +71,8 @@ def embed(
         directory: of the index; made where it is missing.
         identity: of the features.
         progress: receives (images done, images to compute).
+        elsewhere: has other processes compute features first, and waits for them. What they leave out is computed here,
+            so that a damaged image is named or counted as always.
         written: as in `write_index`.
 
     Raises:
@@ -79,10 +85,13 @@ def embed(
     pieces = Pieces(directory, identity.digest)
     known = _known(before, pieces)
     reused = sum(row.key in known for part in parts for row in part.rows)
-    missing = [
-        np.array([place for place, row in enumerate(part.rows) if row.key not in known], np.int64) for part in parts
-    ]
-    total, done = sum(map(len, missing)), 0
+    missing = _missing(parts, known)
+    total = sum(map(len, missing))
+    if elsewhere is not None and total:
+        elsewhere(_files(parts, missing), pieces)
+        known = _known(before, pieces)
+        missing = _missing(parts, known)
+    done = total - sum(map(len, missing))
     extract = build_extract(model, loader.strategy, (identity.endpoint,))
     for part, positions in zip(parts, missing, strict=True):
         if not positions.size:
@@ -90,8 +99,7 @@ def embed(
         source, rows = part.read(positions)
         if not rows:
             continue
-        for some_rows, features in _pieces_of(extract, loader, source, rows, identity.endpoint):
-            path = pieces.add(some_rows, _narrowed(features, identity.dtype))
+        for some_rows, path in add_pieces(pieces, extract, loader, source, rows, identity):
             known |= {row.key: (path, place) for place, row in enumerate(some_rows)}
             done += len(some_rows)
             progress(done, total)
@@ -122,6 +130,29 @@ def _known(before: Index | None, pieces: Pieces) -> dict[tuple[str, str], Place]
     for rows, path in pieces.read():
         known |= {row.key: (path, place) for place, row in enumerate(rows)}
     return known
+
+
+def _missing(parts: Sequence[Part], known: dict[tuple[str, str], Place]) -> list[np.ndarray]:
+    """Of each part, the positions of the rows whose features must be computed."""
+    return [
+        np.array([place for place, row in enumerate(part.rows) if row.key not in known], np.int64) for part in parts
+    ]
+
+
+def _files(parts: Sequence[Part], missing: Sequence[np.ndarray]) -> list[ListedSplit]:
+    found = []
+    for part, positions in zip(parts, missing, strict=True):
+        assert part.listed is not None
+        found += [part.listed(positions)] if positions.size else []
+    return found
+
+
+def add_pieces(
+    pieces: Pieces, extract: Extract, loader: EvalLoader, source: ImageSource, rows: Sequence[Row], identity: Identity
+) -> Iterator[tuple[list[Row], str]]:
+    """Computes the features of a source and keeps them piece by piece; yields the rows of each, and its path."""
+    for some_rows, features in _pieces_of(extract, loader, source, rows, identity.endpoint):
+        yield some_rows, pieces.add(some_rows, _narrowed(features, identity.dtype))
 
 
 def _array(place: np.ndarray | str) -> np.ndarray:

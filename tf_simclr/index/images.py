@@ -31,11 +31,14 @@ class Part:
         read: positions int64 [n], ascending, of some rows -> their source, and the rows that it has. These are fewer
             where damaged images are left out.
         notes: lines that a person should see.
+        listed: positions int64 [n], ascending, of some rows -> their files, for other processes; None for images that
+            are no files of a folder.
     """
 
     rows: list[Row]
     read: Callable[[np.ndarray], tuple[ImageSource, list[Row]]]
     notes: tuple[str, ...] = ()
+    listed: Callable[[np.ndarray], ListedSplit] | None = None
 
     def shard(self, number: int, shards: int) -> Part:
         """Those of the images that belong to one of several shards."""
@@ -90,18 +93,31 @@ def _folder_parts(data: DataConfig, splits: Sequence[str], flag: str) -> list[Pa
     return [dataclasses.replace(parts[0], notes=(*layout.notes, *parts[0].notes)), *parts[1:]]
 
 
-def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
-    rows = []
-    for name, file, label in zip(relative_paths(root, listing), listing.files, listing.labels, strict=True):
+def source_of_files(listed: ListedSplit) -> ImageSource:
+    """The images of files, of the split "" where the folder has none."""
+    return folder_source(dataclasses.replace(listed, split=listed.split or "all"))
+
+
+def rows_of(listed: ListedSplit) -> list[Row]:
+    """The rows of files, in the order of the listing."""
+    rows, listing = [], listed.listing
+    for name, file, label in zip(relative_paths(listed.root, listing), listing.files, listing.labels, strict=True):
         path = os.fsdecode(name)
         of_class = listing.classes[label] if listing.classes else ""
-        rows.append(Row(path, of_class, split, file.size, fingerprint_of(path, file.size, file.changed)))
+        rows.append(Row(path, of_class, listed.split, file.size, fingerprint_of(path, file.size, file.changed)))
+    return rows
 
-    def source_of(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
+
+def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
+    rows = rows_of(ListedSplit(root, split, listing))
+
+    def listed(positions: np.ndarray) -> ListedSplit:
         chosen: np.ndarray = np.zeros(len(rows), bool)
         chosen[positions] = True
-        source = folder_source(ListedSplit(root, split or "all", part_of(listing, chosen)))
-        return source, [rows[position] for position in positions.tolist()]
+        return ListedSplit(root, split, part_of(listing, chosen))
+
+    def source_of(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
+        return source_of_files(listed(positions)), [rows[position] for position in positions.tolist()]
 
     def read(positions: np.ndarray) -> tuple[ImageSource, list[Row]]:
         source, of_source = source_of(positions)
@@ -110,7 +126,7 @@ def _folder_part(root: str, split: str, listing: Listing, skip: bool) -> Part:
         good = good_examples(source, len(rows))[1]
         return source_of(positions[good]) if good.any() else (source, [])
 
-    return Part(rows, read, listing.notes)
+    return Part(rows, read, listing.notes, listed)
 
 
 # ---- Other data sets ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import re
@@ -10,17 +11,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tf_simclr.config.paths import absolute
 from tf_simclr.file_systems import file_system_of
 from tf_simclr.index.rows import Row, rows_from_bytes, rows_to_bytes
 from tf_simclr.stored import DamagedFileError
 
 DIRECTORY = "pending"
 _FEATURES, _ROWS = ".npy", ".csv"
-_OWN = re.compile(r"[0-9a-f]{8}-\d{6}\.(npy|csv)(\..*\.tmp)?")
+_OWN = re.compile(r"[0-9a-f]{8}-([0-9a-f]{6,16}\.(npy|csv)|block-\d+\.json)(\..*\.tmp)?")
 
 
 class Pieces:
-    """Files of features and of their rows, of one identity.
+    """Files of features and of their rows, of one identity. Several processes may add some at the same time.
 
     Args:
         index: directory of the index, in which they lie.
@@ -28,17 +30,26 @@ class Pieces:
     """
 
     def __init__(self, index: str, digest: str):
-        self._directory, self._digest = os.path.join(index, DIRECTORY), digest
+        self._directory, self._digest = os.path.join(absolute(index), DIRECTORY), digest
+
+    def block_prefix(self) -> str:
+        """How the paths of blocks begin that other processes are to compute; `remove` removes them, too."""
+        os.makedirs(self._directory, exist_ok=True)
+        return os.path.join(self._directory, f"{self._digest}-block-")
 
     def add(self, rows: Sequence[Row], features: np.ndarray) -> str:
-        """Keeps features [b, d] of b rows: all of them or, when this process is killed, none; returns their path."""
+        """Keeps features [b, d] of b rows: all of them or, when this process is killed, none; returns their path.
+
+        A piece is named for its rows: whoever computes them a second time replaces it.
+        """
         os.makedirs(self._directory, exist_ok=True)
-        place = os.path.join(self._directory, f"{self._digest}-{len(os.listdir(self._directory)):06d}")
+        listed = rows_to_bytes(rows)
+        place = os.path.join(self._directory, f"{self._digest}-{hashlib.blake2b(listed, digest_size=8).hexdigest()}")
         content = io.BytesIO()
         np.save(content, features, allow_pickle=False)
         files = file_system_of(place)
         files.write(f"{place}{_FEATURES}", content.getvalue())
-        files.write(f"{place}{_ROWS}", rows_to_bytes(rows))  # last: a piece counts when it has its rows
+        files.write(f"{place}{_ROWS}", listed)  # last: a piece counts when it has its rows
         return f"{place}{_FEATURES}"
 
     def read(self) -> Iterator[tuple[list[Row], str]]:
