@@ -47,7 +47,7 @@ def test_a_length_alone_makes_the_same_training_shorter():
     chosen = own_images_defaults(700)
     shorter, [line] = completed({"train_epochs": 5.0})
     assert shorter.to_flags() == build_config(FOLDER | chosen | {"train_epochs": 5.0, "warmup_epochs": 0.5}).to_flags()
-    assert "a length given" in line and "--train_epochs=5.0" in line and "--warmup_epochs=0.5" in line
+    assert "a length given" in line and "--train_epochs=5 " in line and "--warmup_epochs=0.5" in line
     steps, _ = completed({"train_steps": 70})
     assert steps.model == shorter.model and resolve_durations(steps, 700).train_steps == 70
     assert resolve_durations(steps, 700).warmup_steps == 7

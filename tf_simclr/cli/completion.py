@@ -33,7 +33,7 @@ from tf_simclr.config.own_images import (
 )
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
-from tf_simclr.escape import as_command
+from tf_simclr.escape import as_command, as_flag
 from tf_simclr.files import read_json
 from tf_simclr.stored import DamagedFileError, require_types
 
@@ -184,7 +184,7 @@ def _for_own_images(
         settings = with_length(settings, {name: values[name] for name in lengths}, num_examples)
     own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
-    command = as_command(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    command = as_command(["python", "run.py", *(as_flag(name, value) for name, value in words.items())])
     what = "no training flag but a length given" if lengths else "no training flag given"
     return build_config(values | settings), [
         f"{what}: settings for a folder of {num_examples} images, as in: {command}"
@@ -220,8 +220,8 @@ def _for_fine_tuning(
     if not given & {"train_epochs", "train_steps"}:
         names.add("train_epochs")
     chosen = {name: settings[name] for name in sorted(names) if name in settings}
-    words = " ".join(f"--{name}={value}" for name, value in chosen.items())
-    line = f"no optimiser, rate or batch given: settings for {_KIND[mode]} on {num_examples} images: {words}"
+    words = " ".join(as_flag(name, value) for name, value in chosen.items())
+    line = f"no optimizer, rate or batch given: settings for {_KIND[mode]} on {num_examples} images: {words}"
     return build_config(config.to_flags() | chosen), [] if run is not None else [line]
 
 

@@ -82,6 +82,8 @@ def _existing(data_dir: str | None) -> str:
         )
     path = absolute(data_dir)
     if not os.path.isdir(path):
+        if os.path.exists(path):
+            raise InputError(f"--data_dir must be a folder of images. Received: data_dir={data_dir!r}, which is a file")
         raise InputError(f"There is no such folder: check --data_dir. Received: data_dir={data_dir!r}")
     return path
 

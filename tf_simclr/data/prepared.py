@@ -118,7 +118,7 @@ class Prepared:
         notes = (
             ()
             if part.classes
-            else (f"{as_text(self.directory)} has no classes: unlabelled, for pretraining and distillation",)
+            else (f"{as_text(self.directory)} has no classes: its images have no labels",)
         )
         shards = Shards(tuple(os.path.join(self.directory, name) for name in part.files), tuple(part.lengths))
         return Listing(files, labels, tuple(part.classes), notes, reading, shards)
