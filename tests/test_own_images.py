@@ -85,6 +85,12 @@ def test_the_flag_file_says_the_same():
     assert dataclasses.replace(written, data=dataclasses.replace(written.data, data_dir="images")) == chosen
 
 
+def test_a_folder_of_a_few_images_says_what_to_do():
+    _, [settings, few] = completed({}, images=30)
+    assert "--train_batch_size=8" in settings and "30 images are few" in few and "with 15 others" in few
+    assert len(completed({}, images=32)[1]) == 1
+
+
 def test_fine_tuning_has_a_batch_that_the_folder_can_fill():
     for images in (2, 3, 10, 127, 128, 10**6):
         settings = fine_tuning_defaults(images)

@@ -43,6 +43,8 @@ ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--data
 _KIND = {"finetune": "fine-tuning", "distill": "distilling"}
 _AS_BEGUN = ("hold_out_by", "online_head")
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
+# Below it a folder is too small to choose a batch for.
+_SMALL_BATCH = 16
 _OVERRIDES = (("train_epochs", "train_steps"), ("checkpoint_epochs", "checkpoint_steps"))
 
 
@@ -186,9 +188,13 @@ def _for_own_images(
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
     command = as_command(["python", "run.py", *(as_flag(name, value) for name, value in words.items())])
     what = "no training flag but a length given" if lengths else "no training flag given"
-    return build_config(values | settings), [
-        f"{what}: settings for a folder of {num_examples} images, as in: {command}"
-    ]
+    lines = [f"{what}: settings for a folder of {num_examples} images, as in: {command}"]
+    if settings["train_batch_size"] < _SMALL_BATCH:
+        lines.append(
+            f"{num_examples} images are few: each view is compared with {2 * settings['train_batch_size'] - 1} others "
+            "only. Add images, or search with a network that exists: python -m tf_simclr embed --checkpoint=NETWORK"
+        )
+    return build_config(values | settings), lines
 
 
 def _note_of_defaults(config: ExperimentConfig, given: frozenset[str]) -> list[str]:

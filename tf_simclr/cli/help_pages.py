@@ -186,7 +186,10 @@ def _width() -> int:
 
 def _heading(usage: str, examples: Sequence[str], width: int) -> Iterator[str]:
     first, *paragraphs = usage.split("\n\n")
-    yield from textwrap.wrap(first, width, subsequent_indent=" " * 7, break_on_hyphens=False)
+    # What stands in brackets stays together: textwrap does not break at this blank.
+    kept = re.sub(r"\[[^]]*\]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), first)
+    lines = textwrap.wrap(kept, width, subsequent_indent=" " * 7, break_on_hyphens=False)
+    yield from (line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
     for paragraph in paragraphs:
         yield ""
         yield from textwrap.wrap(paragraph, width, break_on_hyphens=False)
