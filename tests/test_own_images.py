@@ -47,7 +47,7 @@ def test_a_length_alone_makes_the_same_training_shorter():
     chosen = own_images_defaults(700)
     shorter, [line] = completed({"train_epochs": 5.0})
     assert shorter.to_flags() == build_config(FOLDER | chosen | {"train_epochs": 5.0, "warmup_epochs": 0.5}).to_flags()
-    assert "a length given" in line and "--train_epochs=5.0" in line and "--warmup_epochs=0.5" in line
+    assert "a length given" in line and "--train_epochs=5 " in line and "--warmup_epochs=0.5" in line
     steps, _ = completed({"train_steps": 70})
     assert steps.model == shorter.model and resolve_durations(steps, 700).train_steps == 70
     assert resolve_durations(steps, 700).warmup_steps == 7
@@ -83,6 +83,12 @@ def test_the_flag_file_says_the_same():
     written = build_config(parsed.values)
     chosen = build_config(FOLDER | own_images_defaults(1_000))
     assert dataclasses.replace(written, data=dataclasses.replace(written.data, data_dir="images")) == chosen
+
+
+def test_a_folder_of_a_few_images_says_what_to_do():
+    _, [settings, few] = completed({}, images=30)
+    assert "--train_batch_size=8" in settings and "30 images are few" in few and "with 15 others" in few
+    assert len(completed({}, images=32)[1]) == 1
 
 
 def test_fine_tuning_has_a_batch_that_the_folder_can_fill():

@@ -44,7 +44,7 @@ def test_what_is_kept_is_not_done_again_and_the_order_is_that_of_the_tasks():
     assert "2 of 4 results are kept from an earlier call" in shelf.said
     assert shelf.said[:3] == ["[1/2] square of 3", "    is 9", "    and no other"]
     # What an earlier call has kept says nothing of the speed of this one.
-    assert "[3/4] square of 2" in shelf.said and "[4/4] square of 0; about 0 min left" in shelf.said
+    assert "[3/4] square of 2" in shelf.said and "[4/4] square of 0; less than a minute left" in shelf.said
 
 
 def test_a_task_that_fails_is_a_line_and_is_tried_again_the_next_time():

@@ -37,6 +37,11 @@ def as_command(words: Iterable[str]) -> str:
     return " ".join(_quoted(word) for word in words)
 
 
+def as_flag(name: str, value: object) -> str:
+    """A flag with its value, as a person writes it: 5 where the number is 5.0."""
+    return f"--{name}={repr(value).removesuffix('.0') if isinstance(value, float) else value}"
+
+
 def _byte(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

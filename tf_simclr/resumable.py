@@ -107,4 +107,6 @@ class _TimeLeft:
         if not self._work:
             return ""
         minutes = self._seconds / self._work * sum(work) / 60
+        if minutes < 1:
+            return "; less than a minute left"
         return f"; about {minutes:.0f} min left" if minutes < 120 else f"; about {minutes / 60:.1f} h left"

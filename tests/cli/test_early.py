@@ -27,6 +27,7 @@ NO_LABELS = "An evaluation needs labels. Received: folder"
 # Words of a command, and of its error.
 MISTAKES = {
     "no folder": ("train --dataset=folder --data_dir=nowhere", NO_FOLDER),
+    "a file for a folder": ("train --data_dir=flat/a.png", "--data_dir must be a folder of images. Received"),
     "no images": ("train --data_dir=empty", "There is no readable image"),
     "an empty class": ("train --data_dir=hollow", "The class 'b' has no readable image"),
     "no labels to fine-tune": ("train --data_dir=flat --train_mode=finetune", "`train_mode` must be pretrain"),

@@ -297,6 +297,23 @@ def test_no_two_evaluations_have_one_directory():
 
 
 UNLABELLED = ["train/1.png", "train/2.png", "test/3.png"]
+
+
+def test_health_needs_no_labels(run_directory, tmp_path, capsys):
+    data = write_images(tmp_path / "data", UNLABELLED)
+    flags = ["--dataset=folder", f"--data_dir={data}", f"--model_dir={tmp_path / 'report'}"]
+    assert evaluate(run_directory, *flags, "--protocols=health,untrained") == 0
+    assert "no labels, 2 images of train" in capsys.readouterr().out
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [row["encoder"] for row in report["rows"]] == ["pretrained", "untrained"]
+    assert report["subject"]["baselines"] == {} and [s["role"] for s in report["subject"]["splits"]] == ["test"]
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "- images: 2 without labels" in text and "classes" not in text
+    assert "| 1 spread, 0 all images alike |" in text
+    assert evaluate(run_directory, *flags, "--protocols=health,knn") == 2
+    assert "evaluate --protocols=health" in capsys.readouterr().err
+
+
 OTHER_CLASSES = ["train/a/1.png", "train/b/2.png", "test/a/1.png", "test/c/2.png"]
 FEW = [f"{split}/{kind}/{i}.png" for split in ("train", "test") for kind in "ab" for i in range(3)]
 

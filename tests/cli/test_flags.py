@@ -114,7 +114,8 @@ def test_eval_needs_a_directory():
         ("--temperature=warm", "warm"),
         ("--stem=tiny", "auto"),
         ("stray", "Received: stray"),
-        ("--flagfile=/nowhere.cfg", "/nowhere.cfg"),
+        ("--flagfile=/nowhere.cfg", "^Unable to open flagfile.*/nowhere.cfg'. Recipes of the package are in /"),
+        ("--flagfile configs/quickstrat.cfg", "Did you mean: configs/quickstart.cfg"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(line, message):

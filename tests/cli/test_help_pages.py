@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tf_simclr import __version__
 from tf_simclr.cli import flags
 from tf_simclr.cli.help_pages import HELP, Help, help_text
-from tf_simclr.cli.main import TASKS
+from tf_simclr.cli.main import TASKS, main
 
 ROOT = Path(__file__).parents[2]
 MOST = 20
@@ -70,7 +71,31 @@ def test_helpfull_shows_every_flag_once_with_its_whole_text(pages, task):
     fields = [field for group in groups_of(task) for field in group.fields]
     assert names_in(page) == [*(field.name for field in fields), "flagfile", *flags.IGNORED_FLAGS]
     shown = " ".join(page.split())
-    assert not [field.name for field in fields if " ".join(field.metadata["help"].split()) not in shown]
+    texts = {field.name: field.metadata["help"] for field in fields}
+    if HELP[task].directory:
+        texts["model_dir"] = HELP[task].directory
+    assert not [name for name, text in texts.items() if " ".join(text.split()) not in shown]
+
+
+def test_no_default_is_shown_that_a_task_does_not_take(pages):
+    assert "Directory of the stages; omitted: runs/RECIPE." in pages["recipe--help"]
+    assert "--image_size=N" in pages["study--help"] and "(default: 224)" not in pages["study--helpfull"]
+    assert "(default: 224)" in pages["train--help"]
+
+
+def test_what_stands_in_brackets_stays_together():
+    page = help_text("plan", f"usage: {'x' * 62} [flags of run.py]", groups_of("plan"), full=False)
+    assert page.splitlines()[1] == "       [flags of run.py]"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["search", "--version"]])
+def test_the_version_is_a_line(words, capsys):
+    assert main(words) == 0 and capsys.readouterr().out == f"tf_simclr {__version__}\n"
+
+
+def test_a_mistyped_task_names_the_one_that_was_meant(capsys):
+    assert main(["serch"]) == 2
+    assert "Received: serch. Did you mean: search?" in capsys.readouterr().err
 
 
 @TASK_NAMES

@@ -91,6 +91,24 @@ def test_after_a_dry_run_and_a_plan(run):
     assert set(command[-3:]) == {batch, blur, "--dry_run"} and not any("accelerator" in word for word in command)
 
 
+def test_an_evaluation_suggests_the_index_of_the_run(run):
+    checkpoint = run()["directory"]
+    [command] = steps("evaluate", [f"--checkpoint={checkpoint}"], directory="r/e")
+    assert command[-1] == f"--out={checkpoint}/index"
+    [command] = steps("evaluate", [f"--checkpoint={checkpoint}", "--data_dir=other"], directory="r/e")
+    assert command[-2:] == ["--data_dir=other", "--out=r/e/index"]
+
+
+def test_an_example_that_lacks_a_package_comes_after_its_installation(tmp_path, monkeypatch):
+    (tmp_path / "example.py").write_text("")
+    converted = ["--checkpoint=r", f"--output={tmp_path}", "--to=torch"]
+    monkeypatch.setattr(next_steps, "find_spec", lambda name: None if name == "torchvision" else "there")
+    install, example = steps("convert", converted, directory=str(tmp_path))
+    assert install == ["python", "-m", "pip", "install", "torchvision"] and example[-1].endswith("example.py")
+    monkeypatch.setattr(next_steps, "find_spec", lambda name: "there")
+    assert steps("convert", converted, directory=str(tmp_path)) == [example]
+
+
 def test_a_worker_that_prints_nothing_suggests_nothing(run, monkeypatch):
     cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))

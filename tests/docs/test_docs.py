@@ -42,6 +42,7 @@ FLAGS_OF_OTHERS = {
     "gpus": "docker run",
     "help": "every program",
     "helpfull": "every program of ours",
+    "version": "every program of ours",
     "inputs": "saved_model_cli",
     "keep-going": "sphinx",
     "logdir": "tensorboard",

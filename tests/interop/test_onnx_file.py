@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.interop.exports import a_run, assert_example_works, convert, h_of_run, images
+from tests.interop.exports import a_run, assert_example_works, convert, h_of_run, images, run_example
 from tf_simclr.evaluate.load import load_trained
 from tf_simclr.interop.formats import onnx_file
 
@@ -55,6 +55,8 @@ def test_every_output_is_ours_at_other_sizes_and_batches(count, size, run, expor
 
 def test_the_example(run, export, tmp_path):
     assert_example_works(run, export, tmp_path, 1e-5, images(3, 40, 37))
+    photo = run_example(export, tmp_path, images(), "photo.jpg")
+    assert photo.returncode == 1 and "as images.npy. Received: photo.jpg" in photo.stderr
 
 
 @pytest.mark.parametrize("flags", [{"sk_ratio": 0.0625, "se_ratio": 0.25}, {"stem": "cifar"}])

@@ -98,7 +98,7 @@ def test_torchvision_itself_computes_our_h(flags, height, width, lines, tmp_path
 def test_what_torchvision_has_already_takes_the_fewest_lines(tmp_path):
     from_torch(tmp_path / "m.safetensors", Spec(18))
     assert convert(tmp_path / "m.safetensors", "torch", tmp_path / "out") == 0
-    assert_example_works(tmp_path / "m.safetensors", tmp_path / "out", tmp_path, 2e-6, most_lines=15)
+    assert_example_works(tmp_path / "m.safetensors", tmp_path / "out", tmp_path, 2e-6, most_lines=17)
 
 
 @pytest.mark.parametrize("flags", [{}, NORMALIZED, {"stem": "cifar"}, {"identity_shortcut": True, "resnet_depth": 34}])

@@ -33,7 +33,7 @@ from tf_simclr.config.own_images import (
 )
 from tf_simclr.config.paths import absolute
 from tf_simclr.errors import InputError
-from tf_simclr.escape import as_command
+from tf_simclr.escape import as_command, as_flag
 from tf_simclr.files import read_json
 from tf_simclr.stored import DamagedFileError, require_types
 
@@ -43,6 +43,8 @@ ONLY_DATA_DIR = "--data_dir without --dataset: the images of that folder (--data
 _KIND = {"finetune": "fine-tuning", "distill": "distilling"}
 _AS_BEGUN = ("hold_out_by", "online_head")
 # The second of each pair, where it is above 0, overrides the first: it must not come from elsewhere then.
+# Below it a folder is too small to choose a batch for.
+_SMALL_BATCH = 16
 _OVERRIDES = (("train_epochs", "train_steps"), ("checkpoint_epochs", "checkpoint_steps"))
 
 
@@ -184,11 +186,15 @@ def _for_own_images(
         settings = with_length(settings, {name: values[name] for name in lengths}, num_examples)
     own = {name: values[name] for name in sorted(given & set(values) - {"model_dir", "overwrite"})}
     words = own | {"dataset": FOLDER, "model_dir": config.runtime.model_dir} | settings
-    command = as_command(["python", "run.py", *(f"--{name}={value}" for name, value in words.items())])
+    command = as_command(["python", "run.py", *(as_flag(name, value) for name, value in words.items())])
     what = "no training flag but a length given" if lengths else "no training flag given"
-    return build_config(values | settings), [
-        f"{what}: settings for a folder of {num_examples} images, as in: {command}"
-    ]
+    lines = [f"{what}: settings for a folder of {num_examples} images, as in: {command}"]
+    if settings["train_batch_size"] < _SMALL_BATCH:
+        lines.append(
+            f"{num_examples} images are few: each view is compared with {2 * settings['train_batch_size'] - 1} others "
+            "only. Add images, or search with a network that exists: python -m tf_simclr embed --checkpoint=NETWORK"
+        )
+    return build_config(values | settings), lines
 
 
 def _note_of_defaults(config: ExperimentConfig, given: frozenset[str]) -> list[str]:
@@ -220,8 +226,8 @@ def _for_fine_tuning(
     if not given & {"train_epochs", "train_steps"}:
         names.add("train_epochs")
     chosen = {name: settings[name] for name in sorted(names) if name in settings}
-    words = " ".join(f"--{name}={value}" for name, value in chosen.items())
-    line = f"no optimiser, rate or batch given: settings for {_KIND[mode]} on {num_examples} images: {words}"
+    words = " ".join(as_flag(name, value) for name, value in chosen.items())
+    line = f"no optimizer, rate or batch given: settings for {_KIND[mode]} on {num_examples} images: {words}"
     return build_config(config.to_flags() | chosen), [] if run is not None else [line]
 
 

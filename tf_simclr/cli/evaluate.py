@@ -100,8 +100,10 @@ def run(
 
 def _many_neighbours(protocols: ProtocolConfig, train: ImageSource) -> list[str]:
     """A note where kNN asks more images than a class has, so that other classes outvote it."""
+    if "knn" not in protocols.protocol_names:
+        return []
     of_a_class = train.num_examples // train.num_classes
-    if "knn" not in protocols.protocol_names or min(protocols.ks) <= of_a_class:
+    if min(protocols.ks) <= of_a_class:
         return []
     return [
         f"note: knn_k={min(protocols.ks)} is more than the {of_a_class} training images of a class: others vote, "
@@ -122,16 +124,16 @@ def open_context(
     require_packages(protocols)
     strategy, chosen = build_own_strategy(runtime, "a representation is evaluated")
     per_replica_batch("eval_batch_size", data.eval_batch_size, strategy)
-    splits = open_splits(data, protocols.validation_split, listed)
+    splits = open_splits(data, protocols.validation_split, listed, needs_labels=protocols.needs_labels)
     require_same_images(runtime.directory, split_facts(splits))
     step = step_of(prefix)
-    sources = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
+    sources = list(dict.fromkeys(s for s in (splits.train, splits.validation, splits.test) if s is not None))
     model = origin.model
     for line in (
         f"TensorFlow {tf.__version__} on {chosen}; results in {runtime.directory}",
         f"ResNet-{model.resnet_depth} x{model.width_multiplier:g} at step {step}, {described_training(origin)}",
         *(f"note: {note}" for note in dict.fromkeys(note for source in sources for note in source.notes)),
-        f"{splits.train.name}: {splits.train.num_classes} classes, "
+        f"{splits.train.name}: {described_classes(splits.train)}, "
         + ", ".join(f"{source.num_examples} images of {source.split}" for source in sources),
         *_many_neighbours(protocols, splits.train),
     ):
@@ -150,6 +152,11 @@ def open_context(
     )
 
 
+def described_classes(source: ImageSource) -> str:
+    """As "9 classes"."""
+    return f"{source.num_classes} classes" if source.labelled else "no labels"
+
+
 def described_training(origin: ExperimentConfig) -> str:
     """How the network was trained; weights of other programs do not say."""
     if not origin.data.dataset:
@@ -160,6 +167,8 @@ def described_training(origin: ExperimentConfig) -> str:
 def split_facts(splits: Splits) -> tuple[SplitFacts, ...]:
     """What the head of a report says of the splits that there are."""
     sources = {"train": splits.train, "test": splits.test, "validation": splits.validation}
+    if splits.train is splits.test:
+        del sources["train"]  # without labels nothing is trained
     return tuple(
         SplitFacts(role, source.split, source.num_examples, source.location, source.fingerprint)
         for role, source in sources.items()
@@ -231,6 +240,8 @@ def floor_of(context: EvaluationContext, images: EvaluatedImages) -> Baselines:
     """What a classifier reaches on the test images that has learned nothing."""
     if images.targets is not None:
         return multi_label_baselines(images.targets)
+    if not context.splits.train.labelled:
+        return Baselines(None, {})
     assert images.labels is not None, "images show one class each, or several"
     return baselines(labels_in_order(context.splits.train), images.labels, context.num_classes)
 

@@ -17,7 +17,7 @@ from tf_simclr.config import FLAGS_FILE, FOLDER, DataConfig, ProtocolConfig, Run
 from tf_simclr.config.paths import absolute
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.known_data import known_splits
-from tf_simclr.data.known_split import require_evaluable
+from tf_simclr.data.known_split import has_no_labels, require_evaluable
 from tf_simclr.files import read_json
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     runtime = dataclasses.replace(runtime, model_dir=runtime.model_dir or default_directory(prefix, data))
     for part in (data, runtime):
         part.validate()
-    listed = listed_images(data, protocols.validation_split)
+    listed = listed_images(data, protocols)
     used = found.used | ({"labels": data.labels} if data.labels else {}) | {"model_dir": runtime.model_dir}
     command = pasted("evaluate", used, ProtocolConfig, DataConfig, RuntimeConfig)
     from tf_simclr.cli import evaluate  # imports TensorFlow, which takes seconds
@@ -58,18 +58,20 @@ def main(parsed: flags.ParsedFlags) -> EvaluationResult:
     return evaluate.run(protocols, data, runtime, origin, prefix, command, listed)
 
 
-def listed_images(data: DataConfig, validation_split: str | None) -> ListedSplits | None:
+def listed_images(data: DataConfig, protocols: ProtocolConfig) -> ListedSplits | None:
     """Looks whether the images can be evaluated on, as far as that is known without TensorFlow.
 
     Returns:
         the files of a folder, for the code that opens it.
 
     Raises:
-        InputError: anything wrong with a folder, or no labels.
+        InputError: anything wrong with a folder, or no labels where a protocol needs them.
     """
-    known = known_splits(data, eval_split=data.eval_split, validation_split=validation_split)
+    known = known_splits(data, eval_split=data.eval_split, validation_split=protocols.validation_split)
     if known is None:
         return None
+    if not protocols.needs_labels and has_no_labels(known.train, known.evaluation):
+        return known.listed
     require_evaluable(known.train, known.evaluation, known.validation, eval_split=data.eval_split)
     return known.listed
 

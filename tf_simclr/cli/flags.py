@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import typing
 from collections.abc import Callable, Sequence
@@ -115,6 +116,8 @@ def parse(argv: Sequence[str], groups: Sequence[Group], words: Sequence[str] = (
         rest = parser(["tf_simclr", *with_recipes(argv)])[1:]
         free = [name for name in words if not parser[name].present][: len(rest)]
         parser(["tf_simclr", *(f"--{name}={word}" for name, word in zip(free, rest, strict=False))])
+    except flags.CantOpenFlagFileError as error:
+        raise InputError(f"{' '.join(str(error).split()).removeprefix('ERROR:: ')}. {_recipes_like(argv)}") from error
     except (flags.Error, OSError) as error:
         raise InputError(f"{' '.join(str(error).split())} (--helpfull lists all flags)") from error
     if more := rest[len(free) :]:
@@ -124,6 +127,13 @@ def parse(argv: Sequence[str], groups: Sequence[Group], words: Sequence[str] = (
     for name in paths_of(*(group.config for group in groups)) & set(values):
         values[name] = expanded(name, values[name])
     return ParsedFlags(values, given, tuple(name for name in IGNORED_FLAGS if name in given))
+
+
+def _recipes_like(argv: Sequence[str]) -> str:
+    """Which recipes of the package a person may have meant by a flag file that is not there."""
+    known = [f"configs/{path.relative_to(CONFIGS).as_posix()}" for path in sorted(CONFIGS.rglob("*.cfg"))]
+    close = [name for word in argv for name in difflib.get_close_matches(word.partition("=")[2] or word, known)]
+    return f"Did you mean: {', '.join(close)}?" if close else f"Recipes of the package are in {CONFIGS}"
 
 
 def recipe(path: str) -> str:

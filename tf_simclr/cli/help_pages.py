@@ -8,7 +8,7 @@ import shutil
 import textwrap
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tf_simclr.cli.flags import FLAGFILE_HELP, IGNORED_FLAGS, IGNORED_HELP, Group
@@ -25,10 +25,14 @@ class Help:
     Attributes:
         examples: commands that can be pasted, once their paths are replaced.
         common: title -> names of the flags that are used most; empty: every flag, in the groups of --helpfull.
+        directory: what --model_dir is of this task, where it is no run's.
+        filled: names of flags that the task itself fills in where they are not given.
     """
 
     examples: tuple[str, ...]
     common: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    directory: str = ""
+    filled: frozenset[str] = frozenset()
 
 
 _IMAGES = ("data_dir", "dataset")
@@ -56,8 +60,13 @@ HELP = {
         ("python -m tf_simclr recipe --recipe=simclr_v2_tiny --model_dir=runs/recipe",),
         {
             "The recipe": ("recipe", "model_dir"),
-            "Every stage that trains": (*_IMAGES, "image_size", "train_batch_size", "resnet_depth", "precision"),
+            "Every stage that trains (omitted: as the recipe says)": (
+                *_IMAGES,
+                *("image_size", "train_batch_size", "resnet_depth", "precision"),
+            ),
         },
+        directory="Directory of the stages; omitted: runs/RECIPE.",
+        filled=frozenset({"image_size", "train_batch_size", "resnet_depth"}),
     ),
     "plan": Help(
         ("python -m tf_simclr plan --accelerator=h100 --budget_hours=24 --flagfile=configs/imagenet_resnet50.cfg",),
@@ -75,15 +84,18 @@ HELP = {
             "Images": (*_IMAGES, "train_split", "eval_split", "labels"),
             "Results and devices": ("model_dir", "precision"),
         },
+        directory="Directory of the report; omitted: a new one in the directory of the run, named after the images.",
     ),
     "study": Help(
         ("python -m tf_simclr study --study=table4 --scale=tiny",),
         {
             "The study": ("study", "scale", "cells", "seeds", "report"),
             "Images": (*_IMAGES, "image_size"),
-            "Training of every cell": ("train_epochs", "train_batch_size"),
+            "Training of every cell (omitted: as --scale says)": ("train_epochs", "train_batch_size"),
             "Results and devices": ("model_dir", "precision"),
         },
+        directory="Directory of the study; omitted: runs/STUDY-SCALE-DATASET.",
+        filled=frozenset({"image_size", "train_epochs", "train_batch_size"}),
     ),
     "prepare": Help(("python -m tf_simclr prepare --data_dir=photos --out=photos_256 --side=256",)),
     "views": Help(
@@ -141,6 +153,9 @@ def help_text(task: str, usage: str, groups: Sequence[Group], *, full: bool) -> 
     shown = HELP.get(task, Help(()))
     entries = {field.name: _Entry.of(field, kind) for group in groups for field, kind in _fields(group)}
     sections = {group.title: tuple(field.name for field in group.fields) for group in groups}
+    if shown.directory:
+        entries["model_dir"] = replace(entries["model_dir"], text=shown.directory)
+    entries |= {name: replace(entries[name], default="") for name in shown.filled}
     entries["flagfile"] = _Entry("--flagfile=PATH", FLAGFILE_HELP)
     entries |= {name: _Entry(f"--{name}=TEXT", IGNORED_HELP) for name in IGNORED_FLAGS}
     sections |= {"Flag files": ("flagfile",), "Ignored": IGNORED_FLAGS}
@@ -171,7 +186,10 @@ def _width() -> int:
 
 def _heading(usage: str, examples: Sequence[str], width: int) -> Iterator[str]:
     first, *paragraphs = usage.split("\n\n")
-    yield from textwrap.wrap(first, width, subsequent_indent=" " * 7, break_on_hyphens=False)
+    # What stands in brackets stays together: textwrap does not break at this blank.
+    kept = re.sub(r"\[[^]]*\]", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), first)
+    lines = textwrap.wrap(kept, width, subsequent_indent=" " * 7, break_on_hyphens=False)
+    yield from (line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
     for paragraph in paragraphs:
         yield ""
         yield from textwrap.wrap(paragraph, width, break_on_hyphens=False)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
+
 from tf_simclr.cli import flags
 from tf_simclr.cli.main import say
 from tf_simclr.config import IndexConfig, ResultConfig
@@ -88,8 +90,10 @@ class Results:
         if self._csv:
             write_csv(self._csv, headings, table)
             if self._task:
-                for line in (headings, *table[:_SHOWN]):
-                    say("  ".join(map(str, line)))
+                for row in _aligned([headings, *table[:_SHOWN]]):
+                    say(row)
+                if len(table) > _SHOWN:
+                    say(f"... {len(table) - _SHOWN:,} more")
             say(f"{len(table):,} rows written to {self._csv}")
         if self._page:
             facts = [
@@ -100,3 +104,15 @@ class Results:
             write_page(self._page, title, facts, sections)
             say(f"page written to {self._page}")
         return IndexResult(tuple(headings), table, self._csv, self._page)
+
+
+def _aligned(rows: Sequence[Sequence[object]]) -> list[str]:
+    """Rows as lines of aligned columns, the header first; columns without a value are left out."""
+    texts = [[as_text(str(value)) for value in row] for row in rows]
+    kept = [column for column in zip(*texts, strict=True) if len(rows) == 1 or any(column[1:])]
+    widths = [max(map(cell_len, column)) for column in kept]
+    lines = zip(*kept, strict=True)
+    return [
+        "  ".join(text + " " * (w - cell_len(text)) for text, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

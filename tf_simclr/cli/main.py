@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
 
+from tf_simclr import __version__
 from tf_simclr.cli.failures import EXIT_NO_FILE, described
 from tf_simclr.cli.start_noise import quiet_start
 from tf_simclr.errors import InputError, StoppedError, UnwritableError
@@ -40,6 +42,7 @@ TASKS = {
     "input_worker": "tf_simclr.cli.input_worker_flags",
 }
 EXIT_BAD_INPUT = 2
+_VERSION = ("--version", "-version")
 _HELP, _FULL_HELP = ("--help", "-help", "-h"), ("--helpfull", "-helpfull")
 
 
@@ -59,6 +62,9 @@ def run_task(name: str, argv: Sequence[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A class or a file may have a name that the terminal's encoding has no letters for.
             stream.reconfigure(errors="backslashreplace")
+    if list(argv) in ([word] for word in _VERSION):
+        say(f"tf_simclr {__version__}")
+        return 0
     task = importlib.import_module(TASKS[name])
     from tf_simclr.cli import flags, next_steps
 
@@ -106,7 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         _print_page(task_list({name: _purpose(name) for name in TASKS}))
         return 0 if words else EXIT_BAD_INPUT
-    say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}")
+    if words[0] in _VERSION:
+        say(f"tf_simclr {__version__}")
+        return 0
+    close = difflib.get_close_matches(words[0], TASKS)
+    meant = f". Did you mean: {', '.join(close)}?" if close else ""
+    say_error(f"`TASK` must be one of: {', '.join(TASKS)}. Received: {words[0]}{meant}")
     return EXIT_BAD_INPUT
 
 

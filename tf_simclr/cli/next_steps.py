@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +15,13 @@ from tf_simclr.cli.flags import ParsedFlags
 from tf_simclr.config import FLAGS_FILE, FOLDER, ExperimentConfig
 from tf_simclr.config.experiment import parts
 from tf_simclr.errors import InputError
-from tf_simclr.escape import as_command
+from tf_simclr.escape import as_command, as_flag
 from tf_simclr.files import read_json
 from tf_simclr.train.device_choice import read_worker
 from tf_simclr.train.interrupts import EXIT_CODES
 
+# What an example reads the files with, where writing them needs less.
+_EXAMPLE_NEEDS = {"torch": ("torch", "torchvision")}
 _PROGRAM = ("python", "-m", "tf_simclr")
 
 
@@ -98,7 +101,10 @@ def _embedding(checkpoint: str, out: str, **images: Any) -> Step:
 
 def _after_evaluation(parsed: ParsedFlags, result: Any) -> list[Step]:
     images = {name: parsed.values[name] for name in ("dataset", "data_dir", "labels") if name in parsed.given}
-    return [_embedding(parsed.values["checkpoint"], os.path.join(result.directory, "index"), **images)]
+    checkpoint = parsed.values["checkpoint"]
+    # The run's own images have the index that a training suggests.
+    place = result.directory if images or not os.path.isfile(os.path.join(checkpoint, FLAGS_FILE)) else checkpoint
+    return [_embedding(checkpoint, os.path.join(place, "index"), **images)]
 
 
 def _after_study(parsed: ParsedFlags, result: Any) -> list[Step]:
@@ -122,7 +128,7 @@ def _after_views(parsed: ParsedFlags, result: Any) -> list[Step]:
 def _flags_of_run(parsed: ParsedFlags) -> list[str]:
     """Those flags of a command that `run.py` takes, but not --dry_run."""
     known = {field.name for part in parts(ExperimentConfig()) for field in dataclasses.fields(part)} - {"dry_run"}
-    return [f"--{name}={parsed.values[name]}" for name in parsed.values if name in parsed.given & known]
+    return [as_flag(name, parsed.values[name]) for name in parsed.values if name in parsed.given & known]
 
 
 def _after_recipe(parsed: ParsedFlags, result: Any) -> list[Step]:
@@ -141,7 +147,11 @@ def _curves(place: str) -> Step:
 def _after_conversion(parsed: ParsedFlags, result: Any) -> list[Step]:
     if parsed.values["to"] != "run":
         example = os.path.join(result.directory, "example.py")
-        return [Step("try the files without tf_simclr", ("python", example))] if os.path.isfile(example) else []
+        if not os.path.isfile(example):
+            return []
+        packages = [name for name in _EXAMPLE_NEEDS.get(parsed.values["to"], ()) if find_spec(name) is None]
+        install = Step("install what the example needs", ("python", "-m", "pip", "install", *packages))
+        return [*[install] * bool(packages), Step("try the files without tf_simclr", ("python", example))]
     try_out = _task("evaluate", checkpoint=result.directory, dataset="shapes", protocols="knn")
     return [Step("try the network on the built-in images", try_out)]
 

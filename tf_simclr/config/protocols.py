@@ -215,6 +215,11 @@ class ProtocolConfig:
         return listed("protocols", self.protocols, _protocol)
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether a protocol beside `health` is asked for; the others compare with labels."""
+        return not set(self.protocol_names) <= {"health", "untrained"}
+
+    @property
     def endpoint_names(self) -> tuple[str, ...]:
         """The endpoints, in order."""
         return listed("endpoints", self.endpoints, str)

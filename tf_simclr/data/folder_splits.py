@@ -82,6 +82,8 @@ def _existing(data_dir: str | None) -> str:
         )
     path = absolute(data_dir)
     if not os.path.isdir(path):
+        if os.path.exists(path):
+            raise InputError(f"--data_dir must be a folder of images. Received: data_dir={data_dir!r}, which is a file")
         raise InputError(f"There is no such folder: check --data_dir. Received: data_dir={data_dir!r}")
     return path
 
@@ -140,7 +142,8 @@ def _drawn_splits(layout: Layout, request: SplitRequest) -> _Splits:
     held_split = HELD_OUT_SPLIT if taken or eval_split is None else eval_split
     notes += (
         f"{as_text(root)} has no splits: {held.sum()} of its {len(held)} images (about {share:.0%} of each class, at "
-        f"least one; seed {seed}) are held out as the split {held_split!r}",
+        f"least one; seed {seed}) are held out "
+        + ("for evaluation" if held_split == HELD_OUT_SPLIT else f"as the split {held_split!r}"),
     )
     evaluation = listed_split(root, held_split, part_of(listing, held))
     kept = part_of(listing, ~held)

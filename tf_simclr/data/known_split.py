@@ -59,9 +59,15 @@ def require_evaluable(train: KnownSplit, *others: KnownSplit | None, eval_split:
             _require_labels(other)
 
 
+def has_no_labels(train: KnownSplit, evaluation: KnownSplit | None) -> bool:
+    """Whether images have no labels at all: only what needs none can be measured on them."""
+    return not train.num_classes and (evaluation is None or not evaluation.num_classes)
+
+
 def _require_labels(split: KnownSplit) -> None:
     if not split.num_classes:
         raise InputError(
             f"An evaluation needs labels. Received: {split.name}, {split.split!r}, without any. Sort the "
-            "images into one folder a class, pass a labelled folder by --data_dir, or use `search`"
+            "images into one folder a class, or pass a labelled folder by --data_dir. Without labels there are "
+            "`evaluate --protocols=health` and `search`"
         )

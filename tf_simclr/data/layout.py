@@ -163,7 +163,7 @@ def _read_classes(folder: str, reading: Reading) -> Listing:
             f"There is no readable image ({', '.join(EXTENSIONS)}) in this folder{files.left_out()}. "
             f"Received: {as_text(folder)!r}"
         )
-    notes = (*files.notes(), f"{as_text(folder)} has no class folders: unlabelled, for pretraining and distillation")
+    notes = (*files.notes(), f"{as_text(folder)} has no class folders: its images have no labels")
     return Listing(files.images, [UNLABELLED] * len(files.images), (), notes, reading)
 
 

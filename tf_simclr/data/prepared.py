@@ -115,11 +115,7 @@ class Prepared:
             labels.append(number[image.label] if part.classes else UNLABELLED)
         if len(files) != part.images:
             raise _damaged(self.directory, f"{IMAGES_FILE} lists {len(files)} of {part.images} images of {split!r}")
-        notes = (
-            ()
-            if part.classes
-            else (f"{as_text(self.directory)} has no classes: unlabelled, for pretraining and distillation",)
-        )
+        notes = () if part.classes else (f"{as_text(self.directory)} has no classes: its images have no labels",)
         shards = Shards(tuple(os.path.join(self.directory, name) for name in part.files), tuple(part.lengths))
         return Listing(files, labels, tuple(part.classes), notes, reading, shards)
 

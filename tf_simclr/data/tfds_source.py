@@ -182,7 +182,7 @@ class _Reader:
         if several:
             note = f"an image of {self.name} may have several classes: pretraining takes it as unlabelled"
             return tuple(features[_SEVERAL_LABELS].feature.names), (note,)
-        return (), (f"{self.name} has no class labels: for pretraining and distillation",)
+        return (), (f"{self.name} has no class labels",)
 
     def _has_several_labels(self, key: str) -> bool:
         features, kinds = self.builder.info.features, self.tfds.features

@@ -124,7 +124,8 @@ def cached_features(
     found = _found(directory, keys, say)
     missing = _missing_anywhere(loader.strategy, [name for name in keys if name not in found], endpoints)
     if missing:
-        say(f"computing {', '.join(missing)} of {source.num_examples} images of {source.name}, {source.split}")
+        named = ", ".join("thumbnails" if name == THUMBNAIL else name for name in missing)
+        say(f"computing {named} of {source.num_examples} images of {source.name}, {source.split}")
         _compute(model, source, directory, loader, [keys[name] for name in missing], progress)
         found |= {name: open_features(directory, keys[name]) for name in missing}
     return {name: found[name] for name in endpoints}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ def _found(path: str) -> list[str]:
     except Exception as error:  # no such file system, no rights, no connection
         if not isinstance(error, OSError) and not is_of_tensorflow(error):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
         raise InputError(
             f"`checkpoint` must lie where TensorFlow can read. Received: {path}: {reason}. Copy it to a local disk"
         ) from error

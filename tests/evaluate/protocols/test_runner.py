@@ -339,7 +339,7 @@ def test_every_protocol_that_predicts_keeps_what_it_said_of_every_image(everythi
 def test_thumbnails_come_with_the_features_in_one_pass(everything):
     context, _, _, run = everything
     passes = [line for line in context.reporter.lines if line.startswith("computing")]
-    assert [line.split(" of ")[0] for line in passes[:2]] == ["computing final_avg_pool, thumbnail_v1"] * 2
+    assert [line.split(" of ")[0] for line in passes[:2]] == ["computing final_avg_pool, thumbnails"] * 2
     assert sum("thumbnail" in line for line in passes) == 2
     assert run.images.twins is not None and not run.images.twins.found.any()
 

@@ -366,11 +366,11 @@ def test_health_has_a_table_of_its_own_figures():
     rows = summarise(subject(), runs)
     assert result_rows(subject(), rows) == []
     assert health_rows(rows) == [
-        ["", "pretrained, final_avg_pool"],
-        ["loss", "1.500 ± 0.707"],
-        ["rank", "10.250 ± 0.354"],
-        ["seeds", "0, 1"],
-        ["time", "1.0 s"],
+        ["", "pretrained, final_avg_pool", "how to read it"],
+        ["loss", "1.500 ± 0.707", ""],
+        ["rank", "10.250 ± 0.354", ""],
+        ["seeds", "0, 1", ""],
+        ["time", "1.0 s", ""],
     ]
     assert health_rows(summarise(subject(), [record()])) == []
 

@@ -14,7 +14,7 @@ from tf_simclr.config import DataConfig, Durations, ExperimentConfig, ProtocolCo
 from tf_simclr.data.datasets import BUILT_IN, build_splits
 from tf_simclr.data.folder_splits import ListedSplits
 from tf_simclr.data.joined import joined
-from tf_simclr.data.known_split import require_evaluable
+from tf_simclr.data.known_split import has_no_labels, require_evaluable
 from tf_simclr.data.source import ImageSource
 from tf_simclr.data.subset import require_every_class
 from tf_simclr.errors import StoppedError
@@ -51,7 +51,7 @@ class Splits:
 
     Attributes:
         train: what classifiers are trained on.
-        test: what they are evaluated on.
+        test: what they are evaluated on; `train` itself for images without labels.
         validation: what settings are chosen on; None: each protocol that needs one takes it out of `train`.
     """
 
@@ -180,13 +180,16 @@ class EvaluationContext(WorkContext):
         return build_splits(replace(self.data, train_split=both), eval_split=None).train
 
 
-def open_splits(data: DataConfig, validation_split: str | None, before: ListedSplits | None = None) -> Splits:
+def open_splits(
+    data: DataConfig, validation_split: str | None, before: ListedSplits | None = None, *, needs_labels: bool = True
+) -> Splits:
     """Opens the splits and checks that they can be evaluated on; reads every label once, and no image.
 
     Args:
         data: which images.
         validation_split: its name, or None.
         before: as in `build_splits`.
+        needs_labels: False takes images without any label as well, all of one split.
 
     Raises:
         InputError: anything wrong with the data: no labels, no test split, other classes in one split than in another,
@@ -195,6 +198,8 @@ def open_splits(data: DataConfig, validation_split: str | None, before: ListedSp
     train, test, validation = build_splits(
         data, eval_split=data.eval_split, validation_split=validation_split, before=before
     )
+    if not needs_labels and has_no_labels(train, test):
+        return Splits(train, train)
     require_evaluable(train, test, validation, eval_split=data.eval_split)
     assert test is not None, "require_evaluable has looked"
     for other in (test, validation):

@@ -18,9 +18,8 @@ def head_facts(subject: Subject) -> dict[str, str]:
         "digest of the values": subject.digest,
         "data set": subject.dataset + (f" in {', '.join(places)}" if places else ""),
         **{split.role: _split(split) for split in subject.splits},
-        "classes": len(subject.class_names),
-        "images": f"{subject.train_pictures} for training, {subject.test_pictures} for testing, of "
-        f"{subject.image_size} pixels{_crop(subject.eval_crop)}",
+        "classes": len(subject.class_names) or None,
+        "images": f"{_counts(subject)}, of {subject.image_size} pixels{_crop(subject.eval_crop)}",
         "copies": _copies(subject),
         "date": subject.date or None,
         "tf_simclr": subject.version or None,
@@ -37,6 +36,12 @@ def twin_lines(subject: Subject) -> list[str]:
 def _split(split: SplitFacts) -> str:
     fingerprint = f", fingerprint {split.fingerprint[:FINGERPRINT_DIGITS]}" if split.fingerprint else ""
     return f"{split.images} images of {split.name}{fingerprint}"
+
+
+def _counts(subject: Subject) -> str:
+    if not subject.class_names:
+        return f"{subject.test_pictures} without labels"
+    return f"{subject.train_pictures} for training, {subject.test_pictures} for testing"
 
 
 def _crop(eval_crop: float | None) -> str:

@@ -26,6 +26,17 @@ _BESIDE = ("top_1", "mean_per_class", "top_5")
 _MARKDOWN = re.compile(r"[\\|*<`~\[\]]|(?<![^\W_])_|_(?![^\W_])")
 
 TextRows = list[list[str]]
+# How the figures of `health` are read; their names are those of its metrics.
+_READING = {
+    "alignment": "distance of two views of an image: 0 alike, 4 opposite",
+    "contrastive_accuracy": "how often the other view is the nearest",
+    "contrastive_entropy": "of the softmax over the views, in nats",
+    "contrastive_loss": "NT-Xent of these views, in nats",
+    "effective_rank": "dimensions that the features use",
+    "std_ratio": "1 spread, 0 all images alike",
+    "uniformity": "0 all images alike, lower is more spread",
+    "zero_rows": "share of images with features of 0 alone",
+}
 
 
 def result_rows(subject: Subject, rows: Sequence[Row], *, narrow: bool = False) -> TextRows:
@@ -98,11 +109,11 @@ def health_rows(rows: Sequence[Row]) -> TextRows:
     if not shown:
         return []
     names = list(dict.fromkeys(name for row in shown for name in row.metrics))
-    table = [["", *(f"{row.first.encoder}, {row.where}" for row in shown)]]
+    table = [["", *(f"{row.first.encoder}, {row.where}" for row in shown), "how to read it"]]
     for name in names:
         figures = [_as_it_is(row.metrics[name]) if name in row.metrics else NOTHING for row in shown]
-        table.append([name.replace("_", " "), *figures])
-    return [*table, ["seeds", *map(_seeds, shown)], ["time", *(duration(row.seconds) for row in shown)]]
+        table.append([name.replace("_", " "), *figures, _READING.get(name, "")])
+    return [*table, ["seeds", *map(_seeds, shown), ""], ["time", *(duration(row.seconds) for row in shown), ""]]
 
 
 def per_class_rows(subject: Subject, rows: Sequence[Row]) -> TextRows:

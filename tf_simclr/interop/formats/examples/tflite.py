@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+if sys.argv[1:] and not sys.argv[1].endswith(".npy"):
+    sys.exit(f"images must be an array that numpy.save has written, as images.npy. Received: {sys.argv[1]}")
 images = np.load(sys.argv[1]) if sys.argv[1:] else np.random.rand(2, 224, 224, 3)
 if not 0 <= images.min() <= images.max() <= 1:
     sys.exit(f"images must be in [0, 1]. Received: {images.min():g} to {images.max():g}. Divide by 255")
