@@ -36,6 +36,8 @@ FLAGS_OF_OTHERS = {
     "build-arg": "docker build",
     "config": "gcloud",
     "dir": "saved_model_cli",
+    "direct_num_workers": "Apache Beam",
+    "direct_running_mode": "Apache Beam",
     "dir-mode": "kaggle",
     "display-name": "gcloud",
     "format": "git archive",

@@ -171,7 +171,10 @@ def test_fine_tuning_compares_every_start(execute, tmp_path):
 def test_a_folder_without_labels_is_searched(execute, tmp_path):
     notebook = execute("search_your_images", tmp_path)
     text = printed(notebook)
-    assert "no class folders: unlabelled" in text and "48 images of 32 numbers each: 48 computed now" in text
+    assert (
+        "no class folders: its images have no labels" in text
+        and "48 images of 32 numbers each: 48 computed now" in text
+    )
     assert len(list((tmp_path / "built_in_images").glob("*.png"))) == 48
     assert count_images(notebook) == 5 and re.search(r"groups of copies; the page is copies\.html", text)
     for page in ("copies.html", "outliers.html"):

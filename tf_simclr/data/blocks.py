@@ -28,7 +28,7 @@ def write_blocks(prefix: str, listed: ListedSplit, size: int, first: int = 0) ->
         part = between(listed, start, start + size)
         block = {"root": part.root, "split": part.split, "listing": asdict(part.listing)}
         paths.append(f"{prefix}{number:06d}.json")
-        file_system_of(prefix).write(paths[-1], json.dumps(block).encode())
+        file_system_of(prefix).write(paths[-1], json.dumps(block, allow_nan=False).encode())
     return paths
 
 
