@@ -140,13 +140,13 @@ def run(recipe: Recipe, directory: str, own: Mapping[str, Any]) -> RecipeResult:
     require_one_process()
     stages = [with_own(stage, own) for stage in recipe.stages]
     places = {stage.name: os.path.join(directory, stage.name) for stage in stages}
-    words = {}
+    words, configs = {}, {}
     for number, stage in enumerate(stages):
         earlier = {other.name: places[other.name] for other in stages[:number]}
         words[stage.name] = words_of(stage, earlier, places[stage.name])
-        check(stage, words[stage.name])
+        configs[stage.name] = check(stage, words[stage.name])
     done = finished_in(directory, stages)
-    changes = [line for stage in stages if stage.name in done for line in changed_images(stage, words[stage.name])]
+    changes = [line for name in done for line in changed_images(name, configs[name])]
     say(f"recipe {recipe.name}: {recipe.purpose}" if recipe.purpose else f"recipe {recipe.name}")
     for line in changes:
         say(line)
@@ -228,18 +228,17 @@ def check(stage: Stage, words: list[str]) -> ExperimentConfig | None:
         raise InputError(f"stage {stage.name}: {error}") from error
 
 
-def changed_images(stage: Stage, words: list[str]) -> list[str]:
-    """Lines on a finished stage whose training images have changed since.
+def changed_images(name: str, config: ExperimentConfig | None) -> list[str]:
+    """Lines on a finished stage whose training images have changed since; none for an evaluation.
 
     Raises:
         InputError: they are other images.
     """
-    config = check(stage, words)
     if config is None:
         return []
     from tf_simclr.cli.recipe_images import notes_on_images
 
-    return notes_on_images(stage.name, config.runtime.directory, config)
+    return notes_on_images(name, config.runtime.directory, config)
 
 
 def finished_in(directory: str, stages: list[Stage]) -> dict[str, Any]:
