@@ -62,6 +62,10 @@ def run(wanted: PrepareConfig, data: DataConfig, command: str, beam: BeamConfig)
     assert wanted.out is not None
     out = os.path.normpath(absolute(wanted.out))
     _require_place(wanted.out, data.data_dir)
+    if beam.used:
+        from tf_simclr.cli.beam import options_of
+
+        options_of(beam)  # before the folder is listed
     layout = whole_folder(request_of(data, eval_split=None))
     listings = {split: layout.read(split) for split in layout.splits or ("",)}
     fingerprint = fingerprint_of(layout.root, listings)
@@ -137,9 +141,7 @@ def _written(
 
 
 def _on_runner(beam: BeamConfig, side: int, directory: str) -> Shrunk:
-    from tf_simclr.cli.beam import options_of, shrunk_on
-
-    options_of(beam)  # before any work
+    from tf_simclr.cli.beam import shrunk_on
 
     def shrunk(listed: ListedSplit) -> Iterator[tuple[bytes, int]]:
         say(f"the workers of --runner={beam.runner} reduce {listed.num_examples:,} images")
